@@ -1,0 +1,1 @@
+"""The node agent: reflectors to state to rules in the kernel."""

@@ -1,0 +1,1 @@
+"""Questions over compiled policies. Pure functions only."""

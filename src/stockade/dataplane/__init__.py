@@ -1,0 +1,1 @@
+"""Compiled policies to nftables: IR, lowering, rendering, programming."""

@@ -1,0 +1,1 @@
+"""The lab's node: pods as process trees in namespaces."""

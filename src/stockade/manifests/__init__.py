@@ -1,0 +1,1 @@
+"""Files to model objects, with the position of everything that is wrong."""

@@ -1,0 +1,1 @@
+"""Frozen views of the Kubernetes objects that policy decisions read."""

@@ -1,0 +1,1 @@
+"""The engine: compile, evaluate, explain. Pure functions only."""

@@ -1,0 +1,1 @@
+"""The world at one moment: immutable, indexed cluster state."""

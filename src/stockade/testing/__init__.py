@@ -1,0 +1,1 @@
+"""Fakes and hypothesis strategies for tests of Stockade and of policies."""

@@ -1,0 +1,16 @@
+"""How a command gives up: one clear line on stderr, exit status 2."""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+import click
+
+
+class Failure(click.ClickException):
+    """What is wrong and what to do, in one line."""
+
+    exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002
+        click.echo(f"stockade: {self.message}", err=True)

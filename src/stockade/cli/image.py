@@ -1,0 +1,37 @@
+"""``stockade image``: root file systems that a lab's pods may use instead of the built-in stand-ins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from stockade.cli.failure import Failure
+from stockade.lab.images.catalog import STAND_INS, ImageError, ImageStore
+from stockade.lab.paths import state_root
+
+
+@click.group("image")
+def command() -> None:
+    """Load and list root file systems for a lab's pods."""
+
+
+@command.command("load", epilog="Example:  stockade image load my-app:1.2 ./rootfs.tar")
+@click.argument("name")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+def load(name: str, path: Path) -> None:
+    """Store PATH (a root-fs directory or a tar of one) as image NAME."""
+    try:
+        ImageStore(state_root() / "images").load(name, path)
+    except ImageError as error:
+        raise Failure(str(error)) from error
+    click.echo(f"image {name} loaded", err=True)
+
+
+@command.command("list", epilog="Example:  stockade image list")
+def list_images() -> None:
+    """List loaded images and built-in stand-ins."""
+    for name in ImageStore(state_root() / "images").names():
+        click.echo(f"{name}\tloaded")
+    for name in STAND_INS:
+        click.echo(f"{name}\tbuilt-in stand-in")

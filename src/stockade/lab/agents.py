@@ -1,0 +1,71 @@
+"""Keeps the node's agent running, like a DaemonSet does: started once, restarted after a back-off when it ends.
+
+In: how to spawn a process. Out: the running agent's pid in ``state``. Called by ``lab.cluster``.
+The agent is a process of its own that talks to the API like any client; while it is away the kernel keeps its rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+
+from stockade.lab.node.spawner import Spawner
+from stockade.lab.paths import LabPaths
+
+log = logging.getLogger(__name__)
+FIRST_DELAY, LONGEST_DELAY, STABLE_AFTER = 5.0, 60.0, 60.0  # seconds
+
+
+class AgentSupervisor:
+    """One agent process for one node."""
+
+    def __init__(self, spawner: Spawner, paths: LabPaths, *, node: str) -> None:
+        self._spawner = spawner
+        self._paths = paths
+        self._node = node
+
+    def _command(self) -> list[str]:
+        return [
+            sys.executable,
+            "-m",
+            "stockade.cli.main",
+            "agent",
+            "--kubeconfig",
+            str(self._paths.agent_kubeconfig),
+            "--node",
+            self._node,
+            "--gate",
+            str(self._paths.gate),
+        ]
+
+    async def run(self) -> None:
+        """Ends only when cancelled; the agent is then asked to stop. Its rules go with the lab's network namespace."""
+        delay = FIRST_DELAY
+        while True:
+            started = time.monotonic()
+            status = await self._run_once()
+            if time.monotonic() - started > STABLE_AFTER:
+                delay = FIRST_DELAY
+            log.warning(
+                "the agent ended with status %s; its rules stay; a new one starts in %.0f s", status, delay
+            )
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LONGEST_DELAY)
+
+    async def _run_once(self) -> int:
+        output = os.open(self._paths.agent_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            process = await self._spawner.spawn_plain(
+                self._command(), env=dict(os.environ), cwd="/", stdout=output, stderr=output
+            )
+        finally:
+            os.close(output)
+        try:
+            return await process.wait()
+        except asyncio.CancelledError:
+            self._spawner.kill(process.pid, signal.SIGTERM)
+            raise

@@ -1,0 +1,120 @@
+"""The objects that every lab has from its first moment: namespaces, the node, the API's and the DNS's Services.
+
+In: the registry. Out: objects in it. Called by ``lab.cluster`` before anything watches.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+from typing import Any
+
+from stockade import __version__
+from stockade.lab.addresses import CLUSTER_DNS, KUBERNETES_SERVICE
+from stockade.lab.apiserver.registry import Registry
+
+DNS_IMAGE = "stockade.dev/cluster-dns"
+DNS_NAME = "kube-dns"
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+SERVER_VERSION = "v1.33.0+stockade"
+
+
+def bootstrap(registry: Registry, *, node: str, node_address: str, pod_cidr: str) -> None:
+    for name in NAMESPACES:
+        registry.create("namespaces", "", _object("v1", "Namespace", name))
+    registry.create("nodes", "", _node(node, node_address, pod_cidr))
+    registry.create("services", "default", _kubernetes_service())
+    registry.create("services", "kube-system", _dns_service())
+    registry.create("deployments.apps", "kube-system", _dns_deployment())
+
+
+def _object(api_version: str, kind: str, name: str, **fields: Any) -> dict[str, Any]:
+    labels = fields.pop("labels", None)
+    metadata = {"name": name, **({"labels": labels} if labels else {})}
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}
+
+
+def _node(name: str, address: str, pod_cidr: str) -> dict[str, Any]:
+    now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    memory = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 1024}Ki"
+    capacity = {"cpu": str(os.cpu_count() or 1), "memory": memory, "pods": "250"}
+    machine = "amd64" if platform.machine() == "x86_64" else "arm64"
+    condition = {
+        "type": "Ready",
+        "status": "False",
+        "reason": "KubeletNotReady",
+        "message": "network policy agent not ready",
+        "lastHeartbeatTime": now,
+        "lastTransitionTime": now,
+    }
+    return _object(
+        "v1",
+        "Node",
+        name,
+        labels={
+            "kubernetes.io/hostname": name,
+            "kubernetes.io/os": "linux",
+            "kubernetes.io/arch": machine,
+            "node-role.kubernetes.io/control-plane": "",
+        },
+        spec={"podCIDR": pod_cidr, "podCIDRs": [pod_cidr]},
+        status={
+            "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],
+            "capacity": capacity,
+            "allocatable": capacity,
+            "conditions": [condition],
+            "nodeInfo": {
+                "machineID": "",
+                "systemUUID": "",
+                "bootID": "",
+                "kernelVersion": platform.release(),
+                "osImage": "Stockade lab",
+                "containerRuntimeVersion": f"stockade://{__version__}",
+                "kubeletVersion": SERVER_VERSION,
+                "kubeProxyVersion": "",
+                "operatingSystem": "linux",
+                "architecture": machine,
+            },
+        },
+    )
+
+
+def _kubernetes_service() -> dict[str, Any]:
+    ports = [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]
+    labels = {"component": "apiserver", "provider": "kubernetes"}
+    spec = {"clusterIP": KUBERNETES_SERVICE, "ports": ports}
+    return _object("v1", "Service", "kubernetes", labels=labels, spec=spec)
+
+
+def _dns_service() -> dict[str, Any]:
+    ports = [
+        {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+        {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+    ]
+    labels = {"k8s-app": DNS_NAME, "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}
+    spec = {"clusterIP": CLUSTER_DNS, "selector": {"k8s-app": DNS_NAME}, "ports": ports}
+    return _object("v1", "Service", DNS_NAME, labels=labels, spec=spec)
+
+
+def _dns_deployment() -> dict[str, Any]:
+    labels = {"k8s-app": DNS_NAME}
+    container = {
+        "name": "dns",
+        "image": f"{DNS_IMAGE}:{__version__}",
+        "ports": [
+            {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+            {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+        ],
+    }
+    pod = {
+        "metadata": {"labels": labels},
+        "spec": {
+            "containers": [container],
+            "dnsPolicy": "Default",
+            "priorityClassName": "system-cluster-critical",
+            "terminationGracePeriodSeconds": 0,
+        },
+    }
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod}
+    return _object("apps/v1", "Deployment", DNS_NAME, labels=labels, spec=spec)

@@ -1,0 +1,181 @@
+"""The daemon proper: one event loop in which a small cluster lives. This is where the lab is wired.
+
+    kubectl ──TLS──► API server ──► ObjectStore ◄──watch── controllers   (Deployment, EndpointSlice, scheduler …)
+                     (host's        │    ▲   ▲
+                      127.0.0.1)    │    │   └──watch── ServiceProxy ──► nft table ip stockade-proxy
+                          watch,TLS │    └──watch,status── Kubelet ──► zygote ──► pods
+                                    ▼                        │
+                       stockade agent ◄──── gate: "programmed?" ┘
+                            └──► nft table inet stockade
+In: the lab's paths, the API's listening socket, the zygote's socket, and ``tell`` for the one answer ``up`` waits for.
+Out: exit status. Called by ``lab.daemon`` inside the lab's namespaces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable
+
+from aiohttp import web
+
+from stockade.lab import addresses, bootstrap, credentials
+from stockade.lab.agents import AgentSupervisor
+from stockade.lab.apiserver.app import create_app
+from stockade.lab.apiserver.store import ObjectStore
+from stockade.lab.controllers import run_controllers
+from stockade.lab.dns.probe import answers
+from stockade.lab.dns.server import DnsServer
+from stockade.lab.events import EventRecorder
+from stockade.lab.images.catalog import ImageStore
+from stockade.lab.internet import Internet
+from stockade.lab.node.kubelet import Kubelet
+from stockade.lab.node.network import PodNetwork
+from stockade.lab.node.spawner import Spawner
+from stockade.lab.paths import LabPaths, write_private
+from stockade.lab.proxy.proxy import ServiceProxy
+
+log = logging.getLogger(__name__)
+Tell = Callable[[dict[str, str]], None]
+ADMIN, AGENT = "admin", "agent"
+INSIDE_PORT = 6443  # the API on the node's own loopback, for the agent
+POLL = 0.01  # seconds between looks while the lab starts
+
+
+def run(paths: LabPaths, listener: socket.socket, spawner: socket.socket, tell: Tell) -> int:
+    """Until SIGTERM. An error before the lab is ready is told to ``up`` in one line, with the log for the rest."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    told = False
+
+    def tell_once(answer: dict[str, str]) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            tell(answer)
+
+    try:
+        asyncio.run(_Cluster(paths, listener, spawner, tell_once).run())
+    except Exception as error:
+        log.exception("the lab failed")
+        tell_once({"error": f"the lab could not start: {error}; its log: {paths.log}"})
+        return 1
+    return 0
+
+
+class _Cluster:
+    """One lab from start to stop."""
+
+    def __init__(self, paths: LabPaths, listener: socket.socket, spawner: socket.socket, tell: Tell) -> None:
+        self._paths = paths
+        self._listener = listener
+        self._spawner_socket = spawner
+        self._tell = tell
+        self._node = f"{paths.name}-node-1"
+
+    async def run(self) -> None:
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        network = PodNetwork()
+        network.prepare_node(addresses.NODE_ADDRESS)
+        inside = socket.create_server(("127.0.0.1", INSIDE_PORT))
+        secrets = self._credentials()
+        spawner = Spawner(self._spawner_socket)
+        await spawner.start()
+        store = ObjectStore(self._paths.database)
+        bootstrap.bootstrap(
+            store, node=self._node, node_address=addresses.NODE_ADDRESS, pod_cidr=addresses.POD_CIDR
+        )
+        kubelet = self._kubelet(store, spawner, network)
+        runner = await self._serve(store, kubelet, secrets, inside)
+        internet = Internet()
+        await internet.start()
+        try:
+            await self._run_until(stopping, store, kubelet, spawner)
+        finally:
+            await kubelet.stop()
+            await internet.stop()
+            await runner.cleanup()
+
+    def _credentials(self) -> credentials.Credentials:
+        """The user's kubeconfig names the host's port, the agent's the node's own loopback."""
+        made = credentials.make(self._paths.pki, (ADMIN, AGENT))
+        cluster = f"stockade-{self._paths.name}"
+        user = made.kubeconfig(cluster=cluster, user=ADMIN, server=self._server)
+        agent = made.kubeconfig(cluster=cluster, user=AGENT, server=f"https://127.0.0.1:{INSIDE_PORT}")
+        write_private(self._paths.kubeconfig, user)
+        write_private(self._paths.agent_kubeconfig, agent)
+        return made
+
+    @property
+    def _server(self) -> str:
+        return f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def _kubelet(self, store: ObjectStore, spawner: Spawner, network: PodNetwork) -> Kubelet:
+        return Kubelet(
+            store,
+            spawner,
+            network,
+            ImageStore(self._paths.images),
+            EventRecorder(store, "kubelet", self._node),
+            node_name=self._node,
+            gate_path=self._paths.gate,
+            state_dir=self._paths.pods,
+            cluster_dns=addresses.CLUSTER_DNS,
+            builtins={bootstrap.DNS_IMAGE: DnsServer.factory(store)},
+        )
+
+    async def _serve(
+        self, store: ObjectStore, kubelet: Kubelet, made: credentials.Credentials, inside: socket.socket
+    ) -> web.AppRunner:
+        tokens = {token: user for user, token in made.tokens.items()}
+        app = create_app(store, tokens=tokens, runtime=kubelet)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await runner.setup()
+        context = made.server_context()
+        for listener in (self._listener, inside):
+            await web.SockSite(runner, listener, ssl_context=context).start()
+        return runner
+
+    async def _run_until(
+        self, stopping: asyncio.Event, store: ObjectStore, kubelet: Kubelet, spawner: Spawner
+    ) -> None:
+        """All loops in one group: the first that fails ends the lab, with the reason in the log."""
+        async with asyncio.TaskGroup() as group:
+            parts = [
+                AgentSupervisor(spawner, self._paths, node=self._node).run(),
+                run_controllers(store),
+                ServiceProxy(store).run(),
+                kubelet.run(),
+                self._announce(store),
+            ]
+            tasks = [group.create_task(part) for part in parts]
+            await stopping.wait()
+            for task in tasks:
+                task.cancel()
+
+    async def _announce(self, store: ObjectStore) -> None:
+        """Ready means: the agent answers, and a lookup through the DNS Service is answered."""
+        while not self._paths.gate.exists():
+            await asyncio.sleep(POLL)
+        while not await answers(addresses.CLUSTER_DNS, f"kubernetes.default.svc.{addresses.CLUSTER_DOMAIN}"):
+            await asyncio.sleep(POLL)
+        _mark_ready(store, self._node)
+        self._tell({"server": self._server, "node": self._node})
+
+
+def _mark_ready(store: ObjectStore, node: str) -> None:
+    def change(obj: dict[str, object]) -> None:
+        status = obj["status"]
+        assert isinstance(status, dict)
+        for condition in status["conditions"]:
+            if condition["type"] == "Ready":
+                condition.update(
+                    status="True", reason="KubeletReady", message="node and policy agent are ready"
+                )
+
+    with contextlib.suppress(LookupError):
+        store.mutate("nodes", "", node, change, "status")

@@ -1,0 +1,87 @@
+"""The lab's process, from ``stockade up`` to the daemon proper.
+
+    stockade up ──► this module: bind the API socket on the host's 127.0.0.1, take the lab's lock,
+                    unshare network + mount + IPC + PID, fork
+                        └─► pid 1 of the new PID namespace: the zygote (spawns and reaps everything)
+                                ├─► the daemon proper: one asyncio process (lab.cluster)
+                                ├─► stockade agent
+                                └─► the pods' containers
+Nothing of it outlives pid 1: the kernel ends every process of the PID namespace, and the namespaces end with the last process.
+
+In: ``python -m stockade.lab.daemon NAME PORT READY_FD``. Out: one JSON line on READY_FD, ``{"server", "node"}`` or ``{"error"}``.
+This module is imported by pid 1, which lives as long as the lab: it imports little.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import sys
+
+from stockade.lab.node import syscalls, zygote
+from stockade.lab.paths import LabPaths, try_lock, write_private
+
+BACKLOG = 128
+
+
+def main(arguments: list[str]) -> int:
+    """Runs on the host, in the session of its own that ``up`` gave it; ends as soon as pid 1 exists."""
+    name, port, ready = arguments[0], int(arguments[1]), int(arguments[2])
+    os.umask(0o077)
+    paths = LabPaths.of(name)
+    lock = try_lock(paths.lock)
+    if lock is None:
+        return _fail(ready, f"a lab named {name!r} is already running")
+    try:
+        listener = _listen(port)
+    except OSError as error:
+        what = (
+            "is already in use; choose another --port"
+            if error.errno == errno.EADDRINUSE
+            else f"failed: {error}"
+        )
+        return _fail(ready, f"port {port} of 127.0.0.1 {what}")
+    try:
+        syscalls.unshare(
+            syscalls.CLONE_NEWNET | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC
+        )
+        syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+    except OSError as error:
+        return _fail(ready, f"this machine does not let the lab make namespaces: {error.strerror}")
+    child = os.fork()
+    if child:
+        write_private(paths.pid, f"{child}\n")
+        return 0
+    syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    return zygote.run(lambda spawner: _daemon(paths, listener, spawner, ready))
+
+
+def _listen(port: int) -> socket.socket:
+    """Bound before the namespaces change, so it stays on the host's loopback."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(BACKLOG)
+    return listener
+
+
+def _daemon(paths: LabPaths, listener: socket.socket, spawner: socket.socket, ready: int) -> int:
+    """The zygote's first child. Everything heavy is imported here, after the fork."""
+    from stockade.lab.cluster import run  # noqa: PLC0415 - keeps pid 1 small
+
+    def tell(answer: dict[str, str]) -> None:
+        os.write(ready, json.dumps(answer).encode() + b"\n")
+        os.close(ready)
+
+    return run(paths, listener, spawner, tell)
+
+
+def _fail(ready: int, message: str) -> int:
+    os.write(ready, json.dumps({"error": message}).encode() + b"\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

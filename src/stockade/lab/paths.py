@@ -1,0 +1,137 @@
+"""Where a lab keeps its files on the host, and the lock that says whether it runs.
+
+``$XDG_STATE_HOME/stockade/labs/NAME/`` (0700): kubeconfig, log, database, pods' logs, sockets. ``…/stockade/images`` is shared.
+The running lab's first process holds an exclusive lock on ``lock``: a name is taken exactly as long as that process lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+import msgspec
+
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
+
+
+def state_root() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "stockade"
+
+
+class LabPaths(msgspec.Struct, frozen=True):
+    """The files of one lab; ``directory`` is 0700, so that nothing below it is anybody else's."""
+
+    name: str
+    directory: Path
+    images: Path
+
+    @classmethod
+    def of(cls, name: str) -> LabPaths:
+        """Raises ValueError when ``name`` cannot be a lab's name (it becomes a directory and a hostname)."""
+        if not NAME.fullmatch(name):
+            message = f"lab name {name!r} must be at most 32 lower-case letters, digits and '-', e.g. 'lab'"
+            raise ValueError(message)
+        root = state_root()
+        return cls(name, root / "labs" / name, root / "images")
+
+    @property
+    def lock(self) -> Path:
+        return self.directory / "lock"
+
+    @property
+    def pid(self) -> Path:
+        """Process id (of the host) of the lab's first process."""
+        return self.directory / "pid"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.directory / "kubeconfig"
+
+    @property
+    def agent_kubeconfig(self) -> Path:
+        return self.directory / "agent.kubeconfig"
+
+    @property
+    def gate(self) -> Path:
+        """The agent's Unix socket, on which the node waits for a pod's rules."""
+        return self.directory / "agent.sock"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "daemon.log"
+
+    @property
+    def agent_log(self) -> Path:
+        return self.directory / "agent.log"
+
+    @property
+    def database(self) -> Path:
+        return self.directory / "objects.db"
+
+    @property
+    def pods(self) -> Path:
+        return self.directory / "pods"
+
+    @property
+    def pki(self) -> Path:
+        return self.directory / "pki"
+
+    def make(self) -> None:
+        for directory in (self.directory, self.images, self.pods, self.pki):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def write_private(path: Path, content: str) -> None:
+    """Create or replace ``path`` with mode 0600 from its first byte on."""
+    fresh = path.with_suffix(path.suffix + ".new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(content)
+    fresh.replace(path)
+
+
+def try_lock(path: Path) -> int | None:
+    """The descriptor that holds the lock, or None when another process has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def is_running(paths: LabPaths) -> bool:
+    if not paths.lock.exists():
+        return False
+    descriptor = try_lock(paths.lock)
+    if descriptor is None:
+        return True
+    os.close(descriptor)
+    return False
+
+
+def wait_unlocked(paths: LabPaths, seconds: float) -> bool:
+    """True as soon as no process holds the lab's lock."""
+    deadline = time.monotonic() + seconds
+    while is_running(paths):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def running_labs() -> list[str]:
+    labs = state_root() / "labs"
+    with contextlib.suppress(FileNotFoundError):
+        return sorted(entry.name for entry in labs.iterdir() if is_running(LabPaths.of(entry.name)))
+    return []

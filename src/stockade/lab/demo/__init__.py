@@ -1,0 +1,1 @@
+"""Recipes played with real kubectl in a lab, as a person would type them."""

@@ -1,0 +1,62 @@
+"""Which processes of the host belong to a lab: those in the PID namespace of its first process.
+
+In: the lab's paths. Out: host pids with their command lines. Called by ``stockade status`` and the lab's tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from stockade.lab.paths import LabPaths
+
+PROC = Path("/proc")
+
+
+class Process(msgspec.Struct, frozen=True):
+    pid: int
+    command: tuple[str, ...]
+    resident: int  # bytes
+
+
+def first_process(paths: LabPaths) -> int | None:
+    try:
+        return int(paths.pid.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def of_lab(paths: LabPaths) -> list[Process]:
+    """Those directly in the lab's PID namespace: zygote, daemon, agent; pods have namespaces of their own below it."""
+    first = first_process(paths)
+    if first is None:
+        return []
+    try:
+        namespace = (PROC / str(first) / "ns" / "pid").readlink()
+    except OSError:
+        return []
+    return [process for process in _all() if _namespace(process.pid) == namespace]
+
+
+def agents(paths: LabPaths) -> list[Process]:
+    return [process for process in of_lab(paths) if "agent" in process.command[:4]]
+
+
+def _namespace(pid: int) -> Path | None:
+    with contextlib.suppress(OSError):
+        return (PROC / str(pid) / "ns" / "pid").readlink()
+    return None
+
+
+def _all() -> list[Process]:
+    found = []
+    for entry in PROC.iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, ValueError):
+                command = tuple((entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1])
+                pages = int((entry / "statm").read_text().split()[1])
+                found.append(Process(int(entry.name), command, pages * os.sysconf("SC_PAGE_SIZE")))
+    return sorted(found, key=lambda process: process.pid)

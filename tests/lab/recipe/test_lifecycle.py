@@ -1,0 +1,125 @@
+"""Start, stop and sudden death of a lab: what the user is told, and that the host is left as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stockade.lab.paths import is_running
+from stockade.lab.processes import first_process, of_lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+
+
+def host_state() -> dict[str, object]:
+    """What a lab could leave behind outside its state directory."""
+    run = lambda *command: subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: E731
+    return {
+        "links": run("ip", "-o", "link", "show").count("\n"),
+        "routes": run("ip", "route", "show", "table", "all"),
+        "tables": run("nft", "list", "tables"),
+        "mounts": Path("/proc/mounts").read_text(),
+        "namespaces": run("ip", "netns", "list"),
+        "sockets": sorted(Path("/run").glob("stockade*")) + sorted(Path("/tmp").glob("stockade*")),
+    }
+
+
+def stockade_processes(lab) -> list[int]:
+    """Processes whose command line or environment names this lab."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                text = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if lab.name.encode() in text:
+                found.append(int(entry.name))
+    return found
+
+
+def test_down_leaves_nothing(lab) -> None:
+    before = host_state()  # the lab runs already: it must not show
+    lab.run_pod("web", image="nginx")
+    assert host_state() == before
+    assert of_lab(lab.paths)
+    assert lab.stockade("down", "--name", lab.name).returncode == 0
+    assert host_state() == before
+    assert stockade_processes(lab) == []
+    assert not lab.paths.directory.exists()
+
+
+def test_kill_of_the_daemon_leaves_nothing_but_its_directory(lab) -> None:
+    before = host_state()
+    lab.run_pod("web", image="nginx")
+    first = first_process(lab.paths)
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while (is_running(lab.paths) or stockade_processes(lab)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert stockade_processes(lab) == []
+    assert host_state() == before
+    again = lab.stockade("up", "--name", lab.name)
+    assert again.returncode == 0, again.stderr
+
+
+def test_files_are_private_and_the_api_wants_a_token(lab) -> None:
+    assert stat.S_IMODE(lab.paths.kubeconfig.stat().st_mode) == 0o600
+    for entry in lab.paths.directory.rglob("*"):
+        assert stat.S_IMODE(entry.stat().st_mode) & 0o077 == 0 or entry.is_symlink(), entry
+    anonymous = lab.try_kubectl("get", "pods", "--token=wrong")
+    assert anonymous.returncode == 1
+    assert "Unauthorized" in anonymous.stderr or "logged in" in anonymous.stderr
+
+
+def test_one_clear_line_each(lab, tmp_path: Path) -> None:
+    taken = lab.stockade("up", "--name", lab.name)
+    assert taken.returncode == 2
+    assert taken.stderr == (
+        f"stockade: a lab named '{lab.name}' is already running; stop it with: stockade down --name {lab.name}\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        busy = lab.stockade("up", "--name", "other", "--port", str(port))
+    assert busy.returncode == 2
+    assert busy.stderr == f"stockade: port {port} of 127.0.0.1 is already in use; choose another --port\n"
+    empty = {**lab.env, "PATH": str(tmp_path)}
+    code = (
+        "import stockade.lab.preflight as p; p.SEARCH_PATH = ''; from stockade.cli.main import cli; "
+        "cli(['up', '--name', 'other'])"
+    )
+    without = subprocess.run(
+        [sys.executable, "-c", code], env=empty, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (without.returncode, without.stderr) == (
+        2,
+        "stockade: nft is not installed; run: apt-get install nftables\n",
+    )
+    missing = lab.stockade("down", "--name", "nosuch")
+    assert (missing.returncode, missing.stderr) == (2, "stockade: there is no lab named 'nosuch'\n")
+
+
+def test_without_privileges(lab) -> None:
+    command = [
+        "setpriv",
+        "--bounding-set=-all",
+        "--inh-caps=-all",
+        sys.executable,
+        "-m",
+        "stockade.cli.main",
+        "up",
+    ]
+    done = subprocess.run(command, env=lab.env, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "stockade: a lab needs root, to make namespaces and nftables rules; run: sudo stockade up\n"
+    )

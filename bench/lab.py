@@ -1,0 +1,176 @@
+"""Measures the lab: how long a user waits. Medians of many runs on the machine at hand, which is described in the output.
+
+    .venv/bin/python bench/lab.py [--runs 20] [-o text|json]
+
+What is measured, all as the user sees it (wall time):
+  up            ``stockade up`` from start to return: node Ready, DNS answers
+  pod           POST of a pod to phase Running, seen on a watch
+  pods x 100    100 POSTs at once to the last one Running
+  deny          ``kubectl apply`` of a deny-all policy returning to the last packet that still arrives (0 when it is cut before)
+  memory        resident memory of the lab's own processes (zygote, daemon, agent), idle and with 100 pods
+Runs of the different measures are interleaved: each round does all of them in a fresh lab.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import aiohttp
+
+from stockade.kube.config import load_config
+from stockade.lab.demo.recipe import DENY_ALL
+from stockade.lab.paths import LabPaths
+from stockade.lab.processes import of_lab
+
+BIN = Path(sys.executable).parent
+PODS = 100
+AIMS = {"up s": 1.5, "pod ms": 100, f"{PODS} pods s": 2, "deny ms": 50}
+
+
+def pod(name: str, *command: str, app: str = "bench") -> dict:
+    container = {"name": "c", "image": "alpine", "command": list(command or ("sleep", "3600"))}
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": app}}, "spec": spec}
+
+
+class Api:
+    """The few requests that the measures need, on one connection pool."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        config = load_config(kubeconfig)
+        self.base = config.server + "/api/v1/namespaces/default/pods"
+        self.session = aiohttp.ClientSession(
+            headers={"Authorization": f"Bearer {config.token}"},
+            connector=aiohttp.TCPConnector(ssl=config.ssl_context(), limit=0),
+        )
+
+    async def create(self, body: dict) -> None:
+        async with self.session.post(self.base, json=body) as answer:
+            answer.raise_for_status()
+
+    async def all_running(self, names: set[str]) -> None:
+        left = set(names)
+        async with self.session.get(self.base, params={"watch": "1"}) as answer:
+            async for line in answer.content:
+                item = json.loads(line)["object"]
+                if item["status"].get("phase") == "Running":
+                    left.discard(item["metadata"]["name"])
+                if not left:
+                    return
+
+    async def running_after(self, bodies: list[dict]) -> float:
+        names = {body["metadata"]["name"] for body in bodies}
+        watch = asyncio.create_task(self.all_running(names))
+        await asyncio.sleep(0.05)
+        started = time.perf_counter()
+        await asyncio.gather(*(self.create(body) for body in bodies))
+        await asyncio.wait_for(watch, 120)
+        return time.perf_counter() - started
+
+
+def memory(paths: LabPaths) -> float:
+    return sum(process.resident for process in of_lab(paths)) / 2**20
+
+
+async def in_lab(paths: LabPaths, env: dict[str, str]) -> dict[str, float]:
+    api = Api(paths.kubeconfig)
+    try:
+        result = {"idle MiB": memory(paths)}
+        result["pod ms"] = 1000 * statistics.median(
+            [await api.running_after([pod(f"one-{number}")]) for number in range(5)]
+        )
+        result["deny ms"] = 1000 * await denied_after(api, env)
+        result[f"{PODS} pods s"] = await api.running_after([pod(f"many-{n}") for n in range(PODS)])
+        result[f"{PODS} pods MiB"] = memory(paths)
+    finally:
+        await api.session.close()
+    return result
+
+
+STREAM = "while :; do echo x; usleep 1000; done | nc -u {address} 9000"
+
+
+async def denied_after(api: Api, env: dict[str, str]) -> float:
+    """Seconds from the return of apply to the last arrival; the receiver prints the time of each packet."""
+    python = "/usr/bin/python3" if sys.base_prefix == "/usr" else "/opt/stockade/python/bin/python3"
+    receive = (
+        "import socket,time\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\ns.bind(('0.0.0.0',9000))\n"
+        "print('ready',flush=True)\nwhile s.recv(9): print(time.time(),flush=True)"
+    )
+    await api.running_after([pod("sink", app="sink")])
+    address = subprocess.check_output(
+        [BIN / "kubectl", "get", "pod", "sink", "-o", "jsonpath={.status.podIP}"], env=env, text=True
+    )
+    command = [BIN / "kubectl", "exec", "sink", "--", python, "-c", receive]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as receiver:
+        assert receiver.stdout is not None
+        receiver.stdout.readline()
+        send = (
+            "import socket,time\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"
+            f"s.connect(('{address}',9000))\nfor _ in range(20000):\n s.send(b'x'); time.sleep(0.001)"
+        )
+        await api.running_after([pod("source", python, "-c", send, app="foo")])
+        await asyncio.sleep(0.5)
+        subprocess.run(
+            [BIN / "kubectl", "apply", "-f", "-"], env=env, input=DENY_ALL, text=True, check=True, capture_output=True
+        )
+        applied = time.time()
+        await asyncio.sleep(0.5)
+        receiver.kill()
+        arrivals = [float(line) for line in receiver.communicate()[0].splitlines()]
+    assert arrivals, "the stream never arrived"
+    return max(0.0, arrivals[-1] - applied)
+
+
+def one_round(state: str) -> dict[str, float]:
+    os.environ["XDG_STATE_HOME"] = state
+    paths = LabPaths.of(f"bench-{uuid.uuid4().hex[:6]}")
+    env = {**os.environ, "KUBECONFIG": str(paths.kubeconfig)}
+    started = time.perf_counter()
+    subprocess.run([BIN / "stockade", "up", "--name", paths.name], check=True, capture_output=True)
+    up = time.perf_counter() - started
+    try:
+        return {"up s": up, **asyncio.run(in_lab(paths, env))}
+    finally:
+        subprocess.run([BIN / "stockade", "down", "--name", paths.name], check=True, capture_output=True)
+
+
+def machine() -> str:
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.machine(),
+    )
+    return f"{os.cpu_count()} x {model}, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as state:
+        rounds = [one_round(state) for _ in range(options.runs)]
+    medians = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
+    if options.output == "json":
+        print(json.dumps({"machine": machine(), "runs": options.runs, "medians": medians, "rounds": rounds}))
+        return
+    print(f"{machine()}; medians of {options.runs} runs")
+    for key, value in medians.items():
+        spread = sorted(r[key] for r in rounds)
+        aim = f"   (aim <= {AIMS[key]:g})" if key in AIMS else ""
+        print(f"  {key:<14}{value:9.2f}   min {spread[0]:.2f}  max {spread[-1]:.2f}{aim}")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from stockade.cli.failure import Failure
-from stockade.lab.images.catalog import STAND_INS, ImageError, ImageStore
+from stockade.lab.images.catalog import Catalog
+from stockade.lab.images.image import ImageError
 from stockade.lab.paths import state_root
 
 
@@ -22,7 +23,7 @@ def command() -> None:
 def load(name: str, path: Path) -> None:
     """Store PATH (a root-fs directory or a tar of one) as image NAME."""
     try:
-        ImageStore(state_root() / "images").load(name, path)
+        _catalog().load(name, path)
     except ImageError as error:
         raise Failure(str(error)) from error
     click.echo(f"image {name} loaded", err=True)
@@ -31,7 +32,12 @@ def load(name: str, path: Path) -> None:
 @command.command("list", epilog="Example:  stockade image list")
 def list_images() -> None:
     """List loaded images and built-in stand-ins."""
-    for name in ImageStore(state_root() / "images").names():
-        click.echo(f"{name}\tloaded")
-    for name in STAND_INS:
+    catalog = _catalog()
+    for image in catalog.list():
+        click.echo(f"{image.reference}\tloaded")
+    for name in catalog.stand_ins():
         click.echo(f"{name}\tbuilt-in stand-in")
+
+
+def _catalog() -> Catalog:
+    return Catalog(state_root() / "images")

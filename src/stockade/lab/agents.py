@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 
-from stockade.lab.node.spawner import Spawner
+from stockade.lab.node.spawner import Command, Spawner, Streams
 from stockade.lab.paths import LabPaths
 
 log = logging.getLogger(__name__)
@@ -60,12 +60,12 @@ class AgentSupervisor:
         output = os.open(self._paths.agent_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             process = await self._spawner.spawn_plain(
-                self._command(), env=dict(os.environ), cwd="/", stdout=output, stderr=output
+                Command(argv=self._command(), env=dict(os.environ)), Streams(stdout=output, stderr=output)
             )
         finally:
             os.close(output)
         try:
             return await process.wait()
         except asyncio.CancelledError:
-            self._spawner.kill(process.pid, signal.SIGTERM)
+            process.kill(signal.SIGTERM)
             raise

@@ -11,13 +11,24 @@ import platform
 from typing import Any
 
 from stockade import __version__
-from stockade.lab.addresses import CLUSTER_DNS, KUBERNETES_SERVICE
+from stockade.lab.addresses import API_SERVICE_IP, DNS_SERVICE_IP
 from stockade.lab.apiserver.registry import Registry
 
 DNS_IMAGE = "stockade.dev/cluster-dns"
 DNS_NAME = "kube-dns"
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 SERVER_VERSION = "v1.33.0+stockade"
+VERSION = {  # what /version answers
+    "major": "1",
+    "minor": "33",
+    "gitVersion": SERVER_VERSION,
+    "gitCommit": "",
+    "gitTreeState": "clean",
+    "buildDate": "2025-04-23T00:00:00Z",
+    "goVersion": "",
+    "compiler": "",
+    "platform": "linux/amd64",
+}
 
 
 def bootstrap(registry: Registry, *, node: str, node_address: str, pod_cidr: str) -> None:
@@ -83,7 +94,7 @@ def _node(name: str, address: str, pod_cidr: str) -> dict[str, Any]:
 def _kubernetes_service() -> dict[str, Any]:
     ports = [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]
     labels = {"component": "apiserver", "provider": "kubernetes"}
-    spec = {"clusterIP": KUBERNETES_SERVICE, "ports": ports}
+    spec = {"clusterIP": API_SERVICE_IP, "ports": ports}
     return _object("v1", "Service", "kubernetes", labels=labels, spec=spec)
 
 
@@ -93,7 +104,7 @@ def _dns_service() -> dict[str, Any]:
         {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
     ]
     labels = {"k8s-app": DNS_NAME, "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}
-    spec = {"clusterIP": CLUSTER_DNS, "selector": {"k8s-app": DNS_NAME}, "ports": ports}
+    spec = {"clusterIP": DNS_SERVICE_IP, "selector": {"k8s-app": DNS_NAME}, "ports": ports}
     return _object("v1", "Service", DNS_NAME, labels=labels, spec=spec)
 
 

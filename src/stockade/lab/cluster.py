@@ -25,12 +25,13 @@ from aiohttp import web
 from stockade.lab import addresses, bootstrap, credentials
 from stockade.lab.agents import AgentSupervisor
 from stockade.lab.apiserver.app import create_app
+from stockade.lab.apiserver.storage import Storage
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.lab.controllers import run_controllers
 from stockade.lab.dns.probe import answers
 from stockade.lab.dns.server import DnsServer
 from stockade.lab.events import EventRecorder
-from stockade.lab.images.catalog import ImageStore
+from stockade.lab.images.catalog import Catalog
 from stockade.lab.internet import Internet
 from stockade.lab.node.kubelet import Kubelet
 from stockade.lab.node.network import PodNetwork
@@ -80,14 +81,14 @@ class _Cluster:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         network = PodNetwork()
-        network.prepare_node(addresses.NODE_ADDRESS)
+        network.prepare_node(addresses.NODE_IP)
         inside = socket.create_server(("127.0.0.1", INSIDE_PORT))
         secrets = self._credentials()
         spawner = Spawner(self._spawner_socket)
-        await spawner.start()
-        store = ObjectStore(self._paths.database)
+        spawner.start()
+        store = ObjectStore(Storage(self._paths.database))
         bootstrap.bootstrap(
-            store, node=self._node, node_address=addresses.NODE_ADDRESS, pod_cidr=addresses.POD_CIDR
+            store, node=self._node, node_address=addresses.NODE_IP, pod_cidr=addresses.POD_CIDR
         )
         kubelet = self._kubelet(store, spawner, network)
         runner = await self._serve(store, kubelet, secrets, inside)
@@ -119,12 +120,12 @@ class _Cluster:
             store,
             spawner,
             network,
-            ImageStore(self._paths.images),
+            Catalog(self._paths.images),
             EventRecorder(store, "kubelet", self._node),
             node_name=self._node,
             gate_path=self._paths.gate,
             state_dir=self._paths.pods,
-            cluster_dns=addresses.CLUSTER_DNS,
+            cluster_dns=addresses.DNS_SERVICE_IP,
             builtins={bootstrap.DNS_IMAGE: DnsServer.factory(store)},
         )
 
@@ -132,7 +133,7 @@ class _Cluster:
         self, store: ObjectStore, kubelet: Kubelet, made: credentials.Credentials, inside: socket.socket
     ) -> web.AppRunner:
         tokens = {token: user for user, token in made.tokens.items()}
-        app = create_app(store, tokens=tokens, runtime=kubelet)
+        app = create_app(store, tokens=tokens, runtime=kubelet, version=bootstrap.VERSION)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
         context = made.server_context()
@@ -160,7 +161,7 @@ class _Cluster:
     async def _announce(self, store: ObjectStore) -> None:
         """Ready means: a lookup through the DNS Service is answered. The DNS pod starts only after the agent has its rules."""
         name = f"kubernetes.default.svc.{addresses.CLUSTER_DOMAIN}"
-        while not await answers(addresses.CLUSTER_DNS, name):  # noqa: ASYNC110 - the answer is on the network
+        while not await answers(addresses.DNS_SERVICE_IP, name):  # noqa: ASYNC110 - the answer is on the network
             await asyncio.sleep(POLL)
         _mark_ready(store, self._node)
         self._tell({"server": self._server, "node": self._node})

@@ -47,15 +47,15 @@ def main(arguments: list[str]) -> int:
         syscalls.unshare(
             syscalls.CLONE_NEWNET | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC
         )
-        syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+        syscalls.make_private()
     except OSError as error:
-        return _fail(ready, f"this machine does not let the lab make namespaces: {error.strerror}")
+        return _fail(ready, f"this machine does not let the lab make its namespaces: {error}")
     child = os.fork()
     if child:
         write_private(paths.pid, f"{child}\n")
         return 0
-    syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
-    return zygote.run(lambda spawner: _daemon(paths, listener, spawner, ready))
+    syscalls.mount_proc()
+    zygote.run(lambda spawner: _daemon(paths, listener, spawner, ready))
 
 
 def _listen(port: int) -> socket.socket:

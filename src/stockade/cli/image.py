@@ -40,4 +40,4 @@ def list_images() -> None:
 
 
 def _catalog() -> Catalog:
-    return Catalog(state_root() / "images")
+    return Catalog(state_root())

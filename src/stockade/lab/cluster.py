@@ -120,7 +120,7 @@ class _Cluster:
             store,
             spawner,
             network,
-            Catalog(self._paths.images),
+            Catalog(self._paths.root),
             EventRecorder(store, "kubelet", self._node),
             node_name=self._node,
             gate_path=self._paths.gate,

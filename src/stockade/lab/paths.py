@@ -1,6 +1,6 @@
 """Where a lab keeps its files on the host, and the lock that says whether it runs.
 
-``$XDG_STATE_HOME/stockade/labs/NAME/`` (0700): kubeconfig, log, database, pods' logs, sockets. ``…/stockade/images`` is shared.
+``$XDG_STATE_HOME/stockade/labs/NAME/`` (0700): kubeconfig, log, database, pods' logs, sockets. ``…/stockade/images`` is shared by all labs.
 The running lab's first process holds an exclusive lock on ``lock``: a name is taken exactly as long as that process lives.
 """
 
@@ -29,7 +29,7 @@ class LabPaths(msgspec.Struct, frozen=True):
 
     name: str
     directory: Path
-    images: Path
+    root: Path
 
     @classmethod
     def of(cls, name: str) -> LabPaths:
@@ -38,7 +38,7 @@ class LabPaths(msgspec.Struct, frozen=True):
             message = f"lab name {name!r} must be at most 32 lower-case letters, digits and '-', e.g. 'lab'"
             raise ValueError(message)
         root = state_root()
-        return cls(name, root / "labs" / name, root / "images")
+        return cls(name, root / "labs" / name, root)
 
     @property
     def lock(self) -> Path:
@@ -83,7 +83,7 @@ class LabPaths(msgspec.Struct, frozen=True):
         return self.directory / "pki"
 
     def make(self) -> None:
-        for directory in (self.directory, self.images, self.pods, self.pki):
+        for directory in (self.directory, self.pods, self.pki):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def remove(self) -> None:

@@ -1,0 +1,272 @@
+"""Netlink: encode and decode messages and attributes; a socket that sends requests and turns refusals into errors.
+
+In: ``Request`` values (a message type, flags, a body built from a packed header and attributes). Out: ``Message`` values, or
+``NetlinkError`` with the kernel's errno and its own explanation. Called by ``lab.node.links`` (routing netlink) and by the
+readers and writers of nfnetlink (drop log, nftables). Formats: RFC 3549, linux/netlink.h. Nothing here knows a protocol family.
+
+Attributes are type-length-value in host byte order, padded to four bytes; what they carry is up to the family (netfilter
+numbers are big-endian, routing numbers host-endian: hence both ``u32`` and ``be32``).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+NETLINK_ROUTE = 0
+NETLINK_NETFILTER = 12
+
+NLMSG_NOOP = 1
+NLMSG_ERROR = 2
+NLMSG_DONE = 3
+NLMSG_OVERRUN = 4
+
+NLM_F_REQUEST = 0x1
+NLM_F_MULTI = 0x2
+NLM_F_ACK = 0x4
+NLM_F_DUMP = 0x300
+NLM_F_REPLACE = 0x100
+NLM_F_EXCL = 0x200
+NLM_F_CREATE = 0x400
+NLM_F_APPEND = 0x800
+_NLM_F_CAPPED = 0x100
+_NLM_F_ACK_TLVS = 0x200
+
+NLA_F_NESTED = 0x8000
+_NLA_TYPE_MASK = 0x3FFF
+
+_SOL_NETLINK = 270
+_NETLINK_CAP_ACK = 10
+_NETLINK_EXT_ACK = 11
+_NLMSGERR_ATTR_MSG = 1
+
+_HEADER = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH")
+_ERRNO = struct.Struct("=i")
+_RECEIVE_BYTES = 1 << 17
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One netlink message without its 16-byte header's length and port id. ``body`` starts with the family's own header."""
+
+    kind: int
+    flags: int
+    sequence: int
+    body: bytes
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What to ask; ``NLM_F_REQUEST`` is implied. ``purpose`` says in words what it is for: it begins the error's text."""
+
+    kind: int
+    body: bytes
+    flags: int = 0
+    purpose: str = "netlink request"
+
+
+class NetlinkError(OSError):
+    """The kernel refused: ``errno`` is its number, the text is the purpose, the errno's text and the kernel's own words."""
+
+    def __init__(self, purpose: str, number: int, detail: str = "") -> None:
+        words = os.strerror(number) + (f" ({detail})" if detail else "")
+        super().__init__(number, f"{purpose}: {words}")
+        self.purpose = purpose
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def attribute(kind: int, payload: bytes = b"") -> bytes:
+    """One attribute, padded. Lengths above 65 531 bytes do not exist in netlink (struct.error)."""
+    length = _ATTRIBUTE.size + len(payload)
+    return _ATTRIBUTE.pack(length, kind) + payload + b"\0" * (-length % 4)
+
+
+def nested(kind: int, *attributes: bytes, flag: bool = True) -> bytes:
+    """An attribute made of attributes. Old routing code is indifferent to the flag, nfnetlink insists on it."""
+    return attribute(kind | (NLA_F_NESTED if flag else 0), b"".join(attributes))
+
+
+def string(kind: int, text: str) -> bytes:
+    """A NUL-terminated string."""
+    return attribute(kind, text.encode() + b"\0")
+
+
+def u8(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack("=B", value))
+
+
+def u32(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack("=I", value))
+
+
+def be16(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack("!H", value))
+
+
+def be32(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack("!I", value))
+
+
+def be64(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack("!Q", value))
+
+
+def attributes(body: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Type (without flags) and payload of each attribute from ``offset`` on, in order; stops where the data is cut short."""
+    end = len(body)
+    while offset + _ATTRIBUTE.size <= end:
+        length, kind = _ATTRIBUTE.unpack_from(body, offset)
+        if length < _ATTRIBUTE.size or offset + length > end:
+            return
+        yield kind & _NLA_TYPE_MASK, body[offset + _ATTRIBUTE.size : offset + length]
+        offset += length + (-length % 4)
+
+
+def attribute_map(body: bytes, offset: int = 0) -> dict[int, bytes]:
+    """The attributes by type; a repeated type keeps its last value."""
+    return dict(attributes(body, offset))
+
+
+def text(payload: bytes) -> str:
+    """The payload of a string attribute."""
+    return payload.split(b"\0", 1)[0].decode(errors="replace")
+
+
+def encode(message: Message) -> bytes:
+    """The wire form, padded, with port id 0 (the kernel fills in the sender)."""
+    length = _HEADER.size + len(message.body)
+    header = _HEADER.pack(length, message.kind, message.flags, message.sequence, 0)
+    return header + message.body + b"\0" * (-length % 4)
+
+
+def decode(data: bytes) -> Iterator[Message]:
+    """The messages of one datagram; a message cut short ends the iteration."""
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        length, kind, flags, sequence, _port = _HEADER.unpack_from(data, offset)
+        if length < _HEADER.size or offset + length > len(data):
+            return
+        yield Message(kind, flags, sequence, data[offset + _HEADER.size : offset + length])
+        offset += length + (-length % 4)
+
+
+def error_of(message: Message) -> tuple[int, str]:
+    """(errno, the kernel's words) of an NLMSG_ERROR; errno 0 is an acknowledgement."""
+    number = -_ERRNO.unpack_from(message.body)[0]
+    if not message.flags & _NLM_F_ACK_TLVS:
+        return number, ""
+    offset = _ERRNO.size + _HEADER.size
+    if not message.flags & _NLM_F_CAPPED:  # the whole refused request stands before the explanation
+        (request_length,) = struct.unpack_from("=I", message.body, _ERRNO.size)
+        offset = _ERRNO.size + request_length + (-request_length % 4)
+    return number, text(attribute_map(message.body, offset).get(_NLMSGERR_ATTR_MSG, b""))
+
+
+class NetlinkSocket:
+    """A netlink socket of the network namespace of the thread that opens it; it stays there, whatever thread uses it later.
+
+    ``execute`` and ``dump`` are synchronous: the kernel has answered when ``send`` returns.
+    """
+
+    def __init__(self, protocol: int = NETLINK_ROUTE, *, receive_buffer: int = 0) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        self._socket.bind((0, 0))
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+        if receive_buffer:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self._sequence = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def set_blocking(self, *, blocking: bool) -> None:
+        """A listener (drop log, monitor) reads without blocking from an event loop."""
+        self._socket.setblocking(blocking)
+
+    def receive(self) -> list[Message]:
+        """One datagram's messages. OSError ENOBUFS when the kernel had to drop some; BlockingIOError when there is none."""
+        return list(decode(self._socket.recv(_RECEIVE_BYTES)))
+
+    def send(self, requests: Iterable[Request], extra_flags: int = 0) -> range:
+        """Send all in one datagram; the sequence numbers they got."""
+        first = self._sequence + 1
+        parts: list[bytes] = []
+        for request in requests:
+            self._sequence += 1
+            flags = request.flags | NLM_F_REQUEST | extra_flags
+            parts.append(encode(Message(request.kind, flags, self._sequence, request.body)))
+        self._socket.send(b"".join(parts))
+        return range(first, self._sequence + 1)
+
+    def execute(self, *requests: Request) -> None:
+        """Do all, in order, in one system call. The kernel goes on after a refusal; the first refusal is raised."""
+        if not requests:
+            return
+        numbers = self.send(requests, NLM_F_ACK)
+        waiting = set(numbers)
+        failure: NetlinkError | None = None
+        while waiting:
+            for message in self.receive():
+                if message.sequence not in waiting or message.kind != NLMSG_ERROR:
+                    continue  # a notification, or the answer to an earlier, abandoned request
+                waiting.discard(message.sequence)
+                number, detail = error_of(message)
+                if number and failure is None:
+                    purpose = requests[message.sequence - numbers.start].purpose
+                    failure = NetlinkError(purpose, number, detail)
+        if failure is not None:
+            raise failure
+
+    def dump(self, request: Request) -> list[Message]:
+        """All objects the kernel lists for ``request`` (NLM_F_DUMP is implied)."""
+        (number,) = self.send([request], NLM_F_DUMP)
+        found: list[Message] = []
+        while True:
+            for message in self.receive():
+                if message.sequence != number:
+                    continue
+                if message.kind == NLMSG_DONE:
+                    return found
+                if message.kind == NLMSG_ERROR:
+                    raise _refusal(request, message)
+                found.append(message)
+
+    def ask(self, request: Request) -> Sequence[Message]:
+        """The answer to a request that is not a dump (a GET of one object): its messages up to the acknowledgement."""
+        (number,) = self.send([request], NLM_F_ACK)
+        found: list[Message] = []
+        while True:
+            for message in self.receive():
+                if message.sequence != number:
+                    continue
+                if message.kind != NLMSG_ERROR:
+                    found.append(message)
+                elif error_of(message)[0]:
+                    raise _refusal(request, message)
+                else:
+                    return found
+
+
+def _refusal(request: Request, message: Message) -> NetlinkError:
+    number, detail = error_of(message)
+    return NetlinkError(request.purpose, number, detail)

@@ -1,0 +1,158 @@
+"""DNS over UDP and TCP on sockets that somebody opened in the right network namespace; and the cluster's kube-dns on them.
+
+In: something that opens sockets inside a pod (``PodNetns``), a Registry. Out: answers on port 53. ``DnsServer`` is what runs
+behind the kube-dns pod in place of a process: the kubelet part starts it when the pod starts and stops it with the pod.
+``lab.internet`` uses ``Listener`` for the resolver of the simulated Internet. Message rules: ``lab.dns.wire``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from stockade.lab.addresses import CLUSTER_DOMAIN, OUTSIDE_NAMES
+from stockade.lab.apiserver.registry import Registry
+from stockade.lab.dns.records import cluster_zone
+from stockade.lab.dns.wire import Responder
+from stockade.lab.mirror import Mirror
+
+PORT = 53
+_BACKLOG = 128
+_IDLE_SECONDS = 10.0
+_RESOURCES = ("services", "endpointslices.discovery.k8s.io", "pods")
+
+_log = logging.getLogger(__name__)
+Respond = Callable[[bytes, bool], bytes | None]
+"""(query, whether it came over TCP) → response."""
+
+
+class OpensSockets(Protocol):
+    """The part of ``PodNetns`` that a server needs."""
+
+    def socket(self, family: int = ..., kind: int = ..., proto: int = ...) -> socket.socket: ...
+
+
+class Listener:
+    """One address, port 53, UDP and TCP."""
+
+    def __init__(self, opener: OpensSockets, respond: Respond, address: str = "0.0.0.0") -> None:  # noqa: S104  # the pod's own address is the only one in there
+        self._opener = opener
+        self._respond = respond
+        self._where = (address, PORT)
+        self._transport: asyncio.DatagramTransport | None = None
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Answering when this returns. OSError when the port is taken."""
+        loop = asyncio.get_running_loop()
+        datagrams = self._bound(socket.SOCK_DGRAM)
+        self._transport, _ = await loop.create_datagram_endpoint(
+            lambda: _Datagrams(self._respond), sock=datagrams
+        )
+        try:
+            stream = self._bound(socket.SOCK_STREAM)
+            self._server = await asyncio.start_server(self._converse, sock=stream, backlog=_BACKLOG)
+        except BaseException:
+            self._transport.close()
+            raise
+
+    async def stop(self) -> None:
+        """Idempotent."""
+        if self._transport is not None:
+            self._transport.close()
+        if self._server is not None:
+            self._server.close()
+
+    def _bound(self, kind: int) -> socket.socket:
+        opened = self._opener.socket(socket.AF_INET, kind, 0)
+        try:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            opened.setblocking(False)
+            opened.bind(self._where)
+        except OSError:
+            opened.close()
+            raise
+        return opened
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Queries of one TCP connection, each with its length before it (RFC 1035 4.2.2)."""
+        with contextlib.suppress(OSError, EOFError, TimeoutError):
+            while True:
+                async with asyncio.timeout(_IDLE_SECONDS):
+                    length = int.from_bytes(await reader.readexactly(2), "big")
+                    query = await reader.readexactly(length)
+                response = self._respond(query, True)
+                if response is None:
+                    break
+                writer.write(len(response).to_bytes(2, "big") + response)
+                await writer.drain()
+        writer.close()
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, respond: Respond) -> None:
+        self._respond = respond
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        response = self._respond(data, False)
+        if response is not None and self._transport is not None:
+            self._transport.sendto(response, addr)
+
+    def error_received(self, exc: Exception) -> None:
+        _log.debug("a DNS answer could not be sent: %s", exc)
+
+
+class DnsServer:
+    """kube-dns: answers for the cluster as the registry has it at the moment of the question."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        opener: OpensSockets,
+        domain: str = CLUSTER_DOMAIN,
+        outside: Mapping[str, str] = OUTSIDE_NAMES,
+    ) -> None:
+        self._mirror = Mirror(registry, _RESOURCES)
+        self._listener = Listener(opener, self._answer)
+        self._domain = domain
+        self._outside = outside
+        self._responder: Responder | None = None
+        self._following: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self._listener.start()
+        self._following = asyncio.create_task(self._mirror.run(), name="dns mirror")
+        self._following.add_done_callback(_report_end)
+
+    async def stop(self) -> None:
+        await self._listener.stop()
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+
+    def _answer(self, query: bytes, stream: bool) -> bytes | None:
+        """The zone is rebuilt by the first question after a change: a hundred pods that start cost nothing here."""
+        if self._responder is None or self._mirror.changed.is_set():
+            self._mirror.changed.clear()
+            services, slices, pods = (self._mirror.objects(resource) for resource in _RESOURCES)
+            self._responder = Responder(cluster_zone(services, slices, pods, self._domain, self._outside))
+        return self._responder.respond(query, stream=stream)
+
+
+def _report_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("DNS no longer follows the cluster: %s", task.exception())
+
+
+def kube_dns(registry: Registry) -> Callable[[OpensSockets, Any], DnsServer]:
+    """The factory the kubelet part calls for the container of the kube-dns pod: (its network, the pod) → server."""
+    return lambda opener, _pod: DnsServer(registry, opener)

@@ -1,0 +1,76 @@
+"""Services joined with their EndpointSlices, as the Service proxy and DNS both need them.
+
+In: raw Service and EndpointSlice objects. Out: ``ServicePort`` and ``Endpoint`` values. Rules: a slice belongs to the Service
+that its label ``kubernetes.io/service-name`` names; its ports match the Service's by name and protocol; an endpoint takes
+part unless its condition ``ready`` is false (unset means ready: discovery.k8s.io/v1 EndpointConditions).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from stockade.lab.apiserver.registry import JsonObject
+from stockade.model.objects import SERVICE_NAME_LABEL
+
+ServiceKey = tuple[str, str]  # namespace, name
+
+
+class Endpoint(msgspec.Struct, frozen=True, order=True):
+    """One address behind a Service. ``hostname`` is its DNS label under a headless Service, "" when it has none of its own."""
+
+    address: str
+    hostname: str = ""
+    pod: ServiceKey | None = None
+
+
+class PortEndpoints(msgspec.Struct, frozen=True):
+    """The ready endpoints of one port of a Service, with the port number they listen on."""
+
+    name: str
+    protocol: str
+    port: int
+    endpoints: tuple[Endpoint, ...]
+
+
+def ready_endpoints(slices: Iterable[JsonObject]) -> dict[ServiceKey, list[PortEndpoints]]:
+    """IPv4 endpoints per Service. A slice without ports (headless, no ports) has one entry with port 0."""
+    found: defaultdict[ServiceKey, list[PortEndpoints]] = defaultdict(list)
+    for obj in slices:
+        metadata = obj["metadata"]
+        service = (metadata.get("labels") or {}).get(SERVICE_NAME_LABEL)
+        if not service or obj.get("addressType", "IPv4") != "IPv4":
+            continue
+        endpoints = tuple(_ready(obj.get("endpoints") or ()))
+        ports: Iterable[JsonObject] = obj.get("ports") or ({},)
+        for port in ports:
+            entry = PortEndpoints(
+                port.get("name") or "", port.get("protocol") or "TCP", port.get("port") or 0, endpoints
+            )
+            found[metadata["namespace"], service].append(entry)
+    return found
+
+
+def endpoints_of(
+    found: Mapping[ServiceKey, list[PortEndpoints]], service: ServiceKey, name: str, protocol: str
+) -> tuple[tuple[str, int], ...]:
+    """(address, port) of the ready endpoints of the Service's port ``name``, sorted, each once."""
+    pairs = {
+        (endpoint.address, entry.port)
+        for entry in found.get(service, ())
+        if entry.name == name and entry.protocol == protocol and entry.port
+        for endpoint in entry.endpoints
+    }
+    return tuple(sorted(pairs))
+
+
+def _ready(endpoints: Iterable[JsonObject]) -> Iterable[Endpoint]:
+    for endpoint in endpoints:
+        if (endpoint.get("conditions") or {}).get("ready") is False:
+            continue
+        target = endpoint.get("targetRef") or {}
+        pod = (target.get("namespace", ""), target["name"]) if target.get("kind") == "Pod" else None
+        for address in endpoint.get("addresses") or ():
+            yield Endpoint(address, endpoint.get("hostname") or "", pod)

@@ -1,0 +1,51 @@
+"""A live copy of some resources of the registry, for parts that look at all objects together (DNS, Service proxy).
+
+In: a Registry and the names of resources. Out: ``objects(resource)``, always current, and ``changed``, set after every change;
+who waits for it clears it first and so takes a burst of changes as one. Objects are shared with the registry: read only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from stockade.lab.apiserver.registry import JsonObject, Registry
+
+
+class Mirror:
+    """Filled at construction; kept current while ``run`` runs."""
+
+    def __init__(self, registry: Registry, resources: Sequence[str]) -> None:
+        self._registry = registry
+        self._objects: dict[str, dict[tuple[str, str], JsonObject]] = {name: {} for name in resources}
+        self.changed = asyncio.Event()
+        for resource in resources:
+            self._fill(resource)
+
+    def objects(self, resource: str) -> Iterable[JsonObject]:
+        return self._objects[resource].values()
+
+    async def run(self) -> None:
+        """Ends when cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for resource in self._objects:
+                group.create_task(self._follow(resource), name=f"mirror {resource}")
+
+    def _fill(self, resource: str) -> None:
+        self._objects[resource] = {_key(obj): obj for obj in self._registry.list(resource)}
+        self.changed.set()
+
+    async def _follow(self, resource: str) -> None:
+        self._fill(resource)  # again: something may have gone between construction and the start of the watch
+        objects = self._objects[resource]
+        async for change in self._registry.watch(resource):
+            if change.type == "DELETED":
+                objects.pop(_key(change.object), None)
+            else:
+                objects[_key(change.object)] = change.object
+            self.changed.set()
+
+
+def _key(obj: JsonObject) -> tuple[str, str]:
+    metadata = obj["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]

@@ -1,0 +1,91 @@
+"""Network namespaces: make one, and open sockets inside one, without ever moving the caller.
+
+In: nothing, or the descriptor of a namespace. Out: descriptors, sockets, whatever a function returns inside. Called by
+``lab.node.network`` and ``lab.internet``. Kernel interface: namespaces(7), setns(2), unshare(2), SIOCGSKNS.
+
+A namespace belongs to a thread, so the work is done by a throw-away thread that ends in the foreign namespace. What it
+opened there stays there: a socket keeps the namespace it was made in, from whatever thread it is used.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import socket
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+CLONE_NEWNET = 0x40000000
+_SIOCGSKNS = 0x894C
+
+_libc = ctypes.CDLL(None, use_errno=True)
+T = TypeVar("T")
+
+
+def unshare(flags: int) -> None:
+    """unshare(2) for the calling thread (os.unshare is new in Python 3.12)."""
+    if _libc.unshare(flags) != 0:
+        raise _last_error("unshare")
+
+
+def setns(fd: int, kind: int = CLONE_NEWNET) -> None:
+    """setns(2) for the calling thread (os.setns is new in Python 3.12)."""
+    if _libc.setns(fd, kind) != 0:
+        raise _last_error("setns")
+
+
+def _last_error(call: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, f"{call}: {os.strerror(number)}")
+
+
+class _Visitor(threading.Thread, Generic[T]):
+    """Runs ``work`` after ``enter`` and keeps what it gave or raised."""
+
+    def __init__(self, enter: Callable[[], None], work: Callable[[], T]) -> None:
+        super().__init__(name="netns-visitor", daemon=True)
+        self._enter = enter
+        self._work = work
+        self.result: T
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._enter()
+            self.result = self._work()
+        except BaseException as error:  # noqa: BLE001  # handed to the caller's thread, whatever it is
+            self.error = error
+
+    def outcome(self) -> T:
+        self.start()
+        self.join()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+def inside(netns: int, work: Callable[[], T]) -> T:
+    """``work()`` as run by a thread in the namespace behind the descriptor ``netns``; its exceptions are raised here."""
+    return _Visitor(lambda: setns(netns), work).outcome()
+
+
+def inside_new(work: Callable[[], T]) -> T:
+    """``work()`` in a new network namespace. The namespace lives as long as something that ``work`` opened does."""
+    return _Visitor(lambda: unshare(CLONE_NEWNET), work).outcome()
+
+
+def namespace_of(sock: socket.socket | int) -> int:
+    """A new descriptor of the network namespace of a socket (no /proc needed; close-on-exec)."""
+    number = sock if isinstance(sock, int) else sock.fileno()
+    fd = fcntl.ioctl(number, _SIOCGSKNS)
+    os.set_inheritable(fd, False)
+    return fd
+
+
+def open_socket(
+    netns: int, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, proto: int = 0
+) -> socket.socket:
+    """A socket of the namespace behind ``netns``."""
+    return inside(netns, lambda: socket.socket(family, kind, proto))

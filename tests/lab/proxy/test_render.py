@@ -1,0 +1,161 @@
+"""Services to nftables text, without a kernel."""
+
+import pytest
+
+from stockade.lab.proxy.render import Target, cluster_ips, render, targets
+
+
+def service(name="web", namespace="default", status=None, **spec):
+    return {
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"clusterIP": "10.96.0.5", "ports": [{"port": 80, "protocol": "TCP"}], **spec},
+        "status": status or {},
+    }
+
+
+def endpoint_slice(addresses, ports, service_name="web", ready=True, family="IPv4"):
+    return {
+        "metadata": {
+            "name": "web-1",
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": service_name},
+        },
+        "addressType": family,
+        "endpoints": [{"addresses": [ip], "conditions": {"ready": ready}} for ip in addresses],
+        "ports": ports,
+    }
+
+
+UNNAMED = [{"port": 8080, "protocol": "TCP"}]
+
+
+def test_a_service_port_and_its_endpoints_meet():
+    slices = [endpoint_slice(["10.244.0.3", "10.244.0.2"], UNNAMED)]
+    assert targets([service()], slices) == [
+        Target(
+            "default",
+            "web",
+            "tcp",
+            80,
+            (("10.96.0.5", 80),),
+            (("10.244.0.2", 8080), ("10.244.0.3", 8080)),
+        )
+    ]
+
+
+def test_ports_meet_by_name_and_protocol():
+    ports = [{"name": "a", "port": 1}, {"name": "b", "port": 2}, {"name": "a", "port": 3, "protocol": "UDP"}]
+    slices = [
+        endpoint_slice(
+            ["10.244.0.2"],
+            [
+                {"name": "b", "port": 22, "protocol": "TCP"},
+                {"name": "a", "port": 11, "protocol": "TCP"},
+                {"name": "a", "port": 33, "protocol": "UDP"},
+            ],
+        )
+    ]
+    found = {(t.port, t.protocol): t.endpoints[0][1] for t in targets([service(ports=ports)], slices)}
+    assert found == {(1, "tcp"): 11, (2, "tcp"): 22, (3, "udp"): 33}
+
+
+@pytest.mark.parametrize(
+    "slices",
+    [
+        [],
+        [endpoint_slice(["10.244.0.2"], UNNAMED, ready=False)],
+        [endpoint_slice(["10.244.0.2"], UNNAMED, service_name="other")],
+        [endpoint_slice(["fd00::2"], UNNAMED, family="IPv6")],
+    ],
+)
+def test_a_service_may_have_no_endpoints(slices):
+    (target,) = targets([service()], slices)
+    assert target.endpoints == ()
+    text = render([target], ["10.96.0.5"], "10.96.0.0/12")
+    no_endpoints = text.split("set no-endpoints {")[1].split("\t}\n")[0]
+    assert "10.96.0.5 . tcp . 80" in no_endpoints
+    assert "goto svc-" not in text
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"clusterIP": "None"},
+        {"clusterIP": ""},
+        {"type": "ExternalName", "externalName": "example.com", "clusterIP": ""},
+        {"ports": [{"port": 80, "protocol": "QUIC"}]},
+    ],
+)
+def test_services_without_an_address_have_no_targets(spec):
+    assert targets([service(**spec)], []) == []
+
+
+def test_node_ports_and_external_addresses_are_doors_too():
+    wanted = service(
+        type="LoadBalancer",
+        ports=[{"port": 80, "nodePort": 30080}],
+        externalIPs=["198.51.100.7"],
+        status={"loadBalancer": {"ingress": [{"ip": "198.51.100.8"}, {"hostname": "lb.example.com"}]}},
+    )
+    (target,) = targets([wanted], [], ["172.30.0.1"])
+    assert target.doors == (
+        ("10.96.0.5", 80),
+        ("198.51.100.7", 80),
+        ("198.51.100.8", 80),
+        ("172.30.0.1", 30080),
+    )
+
+
+def test_the_order_of_objects_does_not_matter():
+    services = [service("b"), service("a", clusterIP="10.96.0.6")]
+    assert targets(services, []) == targets(services[::-1], [])
+    assert cluster_ips(services) == ["10.96.0.5", "10.96.0.6"]
+
+
+def rules(text, chain):
+    return text.split(f"chain {chain} {{\n")[1].split("\t}")[0].strip().splitlines()
+
+
+def target(endpoints, **more):
+    return Target("default", "web", "tcp", 80, (("10.96.0.5", 80),), endpoints, **more)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rule"),
+    [
+        (target((("10.244.0.2", 8080),)), "meta l4proto tcp dnat to 10.244.0.2:8080"),
+        (
+            target((("10.244.0.2", 80), ("10.244.0.3", 81))),
+            "meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.244.0.2 . 80, 1 : 10.244.0.3 . 81 }",
+        ),
+        (
+            target((("10.244.0.2", 80), ("10.244.0.3", 81)), sticky=True),
+            "meta l4proto tcp dnat ip to jhash ip saddr mod 2 map { 0 : 10.244.0.2 . 80, 1 : 10.244.0.3 . 81 }",
+        ),
+    ],
+)
+def test_translation(wanted, rule):
+    text = render([wanted], ["10.96.0.5"], "10.96.0.0/12")
+    assert rules(text, wanted.chain) == [rule]
+    assert f"10.96.0.5 . tcp . 80 : goto {wanted.chain}" in text
+
+
+def test_the_table_is_replaced_in_one_transaction():
+    text = render([], [], "10.96.0.0/12")
+    assert text.startswith(
+        "add table ip stockade-proxy\ndelete table ip stockade-proxy\ntable ip stockade-proxy {"
+    )
+    assert "elements" not in text
+    assert "table inet" not in text
+
+
+def test_two_services_that_claim_one_address_and_port_do_not_break_the_table():
+    first = target((("10.244.0.2", 80),))
+    second = Target("default", "xeb", "tcp", 80, (("10.96.0.5", 80),), (("10.244.0.3", 80),))
+    text = render([first, second], ["10.96.0.5"], "10.96.0.0/12")
+    assert text.count("10.96.0.5 . tcp . 80") == 1
+
+
+def test_names_become_chain_names_that_nft_reads():
+    odd = Target('a"; flush ruleset; "', "x y", "tcp", 80, (), ())
+    assert odd.chain == "svc-a___flush_ruleset___/x_y/tcp/80"

@@ -1,0 +1,195 @@
+"""The API server as an aiohttp application.
+
+    request ─► errors to Status ─► bearer token ─► path (requests.parse_target)
+        ├─ discovery, OpenAPI, health, version
+        ├─ reads, watches, writes, subresources ─► ObjectStore
+        └─ exec, attach, port-forward, log (streams) ─► Runtime of the node
+
+``lab.daemon`` makes the app, gives it TLS and a socket on loopback, and runs it on the loop of everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+
+from aiohttp import web
+
+from stockade.lab.apiserver import discovery, failures, reads, subresources, watches, writes
+from stockade.lab.apiserver.bodies import answer
+from stockade.lab.apiserver.context import CONTEXT, USER, Context
+from stockade.lab.apiserver.registry import ApiError
+from stockade.lab.apiserver.requests import Target, flag, parse_target
+from stockade.lab.apiserver.store import ObjectStore
+from stockade.lab.node.runtime import Runtime
+
+log = logging.getLogger(__name__)
+MAX_BODY = 3 * 1024 * 1024  # etcd's request limit doubled, as kube-apiserver bounds bodies
+OPENAPI_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+TargetHandler = Callable[[web.Request, Target], Awaitable[web.StreamResponse]]
+
+COLLECTION: Mapping[str, TargetHandler] = {
+    "GET": reads.list_objects,
+    "POST": writes.create_object,
+    "DELETE": writes.delete_collection,
+}
+OBJECT: Mapping[str, TargetHandler] = {
+    "GET": reads.get_object,
+    "PUT": writes.replace_object,
+    "PATCH": writes.patch_object,
+    "DELETE": writes.delete_object,
+}
+SUBRESOURCE: Mapping[str, Mapping[str, TargetHandler]] = {
+    "status": {"GET": reads.get_object, "PUT": writes.replace_object, "PATCH": writes.patch_object},
+    "scale": {
+        "GET": subresources.get_scale,
+        "PUT": subresources.replace_scale,
+        "PATCH": subresources.patch_scale,
+    },
+    "binding": {"POST": subresources.bind_pod},
+    "eviction": {"POST": subresources.evict_pod},
+    "finalize": {"PUT": subresources.finalize_namespace},
+}
+
+
+def create_app(
+    store: ObjectStore,
+    *,
+    tokens: Mapping[str, str],
+    runtime: Runtime | None = None,
+    version: Mapping[str, str],
+) -> web.Application:
+    """``tokens``: bearer token → user name. ``version``: what ``/version`` answers (gitVersion, major, minor …)."""
+    app = web.Application(middlewares=[_answer_errors, _authenticate], client_max_size=MAX_BODY)
+    app[CONTEXT] = Context(store=store, runtime=runtime, tokens=tokens, version=version)
+    app.on_shutdown.append(_end_streams)
+    for path in ("/healthz", "/readyz", "/livez"):
+        app.router.add_get(path, _health)
+    app.router.add_get("/version{slash:/?}", _version)
+    app.router.add_get("/api{slash:/?}", _core_group)
+    app.router.add_get("/apis{slash:/?}", _groups)
+    app.router.add_get("/apis/{group}{slash:/?}", _group)
+    app.router.add_get("/openapi/v2", _openapi_v2)
+    app.router.add_post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", subresources.review_access)
+    app.router.add_post("/apis/authentication.k8s.io/v1/selfsubjectreviews", subresources.review_self)
+    app.router.add_route("*", "/api/{version}{path:(/.*)?}", _resource)
+    app.router.add_route("*", "/apis/{group}/{version}{path:(/.*)?}", _resource)
+    return app
+
+
+@web.middleware
+async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return answer(error.status, error.code)
+    except web.HTTPNotFound:
+        status = failures.unknown_path().status
+        return answer(status, status["code"])
+    except web.HTTPMethodNotAllowed:
+        status = failures.method_not_allowed().status
+        return answer(status, status["code"])
+    except web.HTTPRequestEntityTooLarge:
+        message = f"Request entity too large: limit is {MAX_BODY}"
+        return answer(failures.failure(413, "RequestEntityTooLarge", message).status, 413)
+    except (web.HTTPException, ConnectionResetError):
+        raise
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        code = HTTPStatus.INTERNAL_SERVER_ERROR
+        message = "Internal error occurred: see the log of the lab"
+        return answer(failures.failure(code, "InternalError", message).status, code)
+
+
+@web.middleware
+async def _authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every path asks for a token: there is nothing here for strangers on the same machine."""
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    user = ""
+    for token, name in request.app[CONTEXT].tokens.items():
+        if hmac.compare_digest(token.encode(), given.strip().encode()):
+            user = name
+    if scheme.lower() != "bearer" or not user:
+        raise failures.unauthorized()
+    USER.set(user)
+    return await handler(request)
+
+
+async def _end_streams(app: web.Application) -> None:
+    tasks = list(app[CONTEXT].streams)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _resource(request: web.Request) -> web.StreamResponse:
+    group, version = request.match_info.get("group", ""), request.match_info["version"]
+    path = request.match_info["path"].strip("/")
+    if not path:
+        return _resource_list(request, group, version)
+    target = parse_target(group, version, path)
+    if request.method == "GET" and not target.subresource and flag(request.query, "watch"):
+        return await watches.watch_objects(request, target)
+    handler = _handlers(target).get(request.method)
+    if handler is None:
+        raise failures.method_not_allowed()
+    return await handler(request, target)
+
+
+def _handlers(target: Target) -> Mapping[str, TargetHandler]:
+    if target.subresource:
+        return SUBRESOURCE.get(target.subresource, {})
+    return OBJECT if target.name else COLLECTION
+
+
+def _resource_list(request: web.Request, group: str, version: str) -> web.Response:
+    found = discovery.resource_list(group, version) if request.method == "GET" else None
+    if found is None:
+        raise failures.unknown_path()
+    return answer(found)
+
+
+async def _health(request: web.Request) -> web.Response:
+    del request
+    return web.Response(text="ok")
+
+
+async def _version(request: web.Request) -> web.Response:
+    return answer(dict(request.app[CONTEXT].version))
+
+
+async def _core_group(request: web.Request) -> web.Response:
+    return _discovery(request, core=True)
+
+
+async def _groups(request: web.Request) -> web.Response:
+    return _discovery(request, core=False)
+
+
+def _discovery(request: web.Request, *, core: bool) -> web.Response:
+    version = discovery.aggregated_version(request.headers.get("Accept", ""))
+    if not version:
+        return answer(discovery.api_versions() if core else discovery.api_group_list())
+    response = answer(discovery.aggregated(core=core, version=version))
+    parameters = f"g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+    response.headers["Content-Type"] = f"application/json;{parameters}"
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+async def _group(request: web.Request) -> web.Response:
+    found = discovery.api_group(request.match_info["group"])
+    if found is None:
+        raise failures.unknown_path()
+    return answer(found)
+
+
+async def _openapi_v2(request: web.Request) -> web.Response:
+    """The empty document: with it, old clients leave validation to the server. The media type is the one without "@",
+    which old clients cannot parse."""
+    del request
+    return web.Response(body=b"", headers={"Content-Type": OPENAPI_V2})

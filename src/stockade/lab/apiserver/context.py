@@ -1,0 +1,31 @@
+"""What every handler works with: the store, the node's runtime, who is asking."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextvars import ContextVar
+
+import msgspec
+from aiohttp import web
+
+from stockade.lab.apiserver.store import ObjectStore
+from stockade.lab.node.runtime import Runtime
+
+
+class Context(msgspec.Struct, frozen=True):
+    """``streams`` are the open watches, to be ended at shutdown."""
+
+    store: ObjectStore
+    runtime: Runtime | None
+    tokens: Mapping[str, str]
+    version: Mapping[str, str]
+    streams: set[asyncio.Task[object]] = msgspec.field(default_factory=set)
+
+
+CONTEXT = web.AppKey("context", Context)
+USER: ContextVar[str] = ContextVar("user")  # whose request the current task answers
+
+
+def context_of(request: web.Request) -> Context:
+    return request.app[CONTEXT]

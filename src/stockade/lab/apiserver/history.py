@@ -1,0 +1,56 @@
+"""The recent changes of one resource, in memory, for watches.
+
+A watcher holds nothing but a revision: it asks ``since`` for what came after it and awaits ``changed`` when there is
+nothing. So a slow watcher costs no memory; one that falls behind the bound gets 410 Expired, as etcd's clients do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+
+import msgspec
+
+from stockade.lab.apiserver.failures import expired
+from stockade.lab.apiserver.registry import JsonObject
+
+
+class Record(msgspec.Struct, frozen=True):
+    """``type`` ADDED, MODIFIED or DELETED; ``raw`` is ``object`` as JSON; ``previous`` is what it replaced."""
+
+    revision: int
+    type: str
+    object: JsonObject
+    raw: bytes
+    previous: JsonObject | None = None
+
+
+class History:
+    """Keeps at least ``limit`` records. ``floor`` is the newest revision whose successors are all known."""
+
+    def __init__(self, floor: int, limit: int = 4096) -> None:
+        self._records: list[Record] = []
+        self._limit = limit
+        self._floor = floor
+        self._next: asyncio.Future[None] | None = None
+
+    def append(self, record: Record) -> None:
+        self._records.append(record)
+        if len(self._records) >= 2 * self._limit:
+            self._floor = self._records[self._limit - 1].revision
+            del self._records[: self._limit]
+        if self._next is not None:
+            self._next.set_result(None)
+            self._next = None
+
+    def since(self, revision: int) -> list[Record]:
+        """Raises ApiError Expired when some of the changes after ``revision`` are forgotten."""
+        if revision < self._floor:
+            raise expired(revision, self._floor)
+        return self._records[bisect_right(self._records, revision, key=lambda record: record.revision) :]
+
+    async def changed(self) -> None:
+        """Returns after the next ``append``."""
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._next)

@@ -1,0 +1,92 @@
+"""What a request asks for: its path, query and Accept header as values. No I/O; used by every handler."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+import msgspec
+
+from stockade.lab.apiserver.failures import bad_request, unknown_path
+from stockade.lab.apiserver.kinds import BY_PATH, Kind
+
+NAMESPACE_PARTS = ("finalize", "status")  # what follows a namespace's name without being a resource in it
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A resource path below ``/api/v1`` or ``/apis/GROUP/VERSION``; ``name`` "" means the collection."""
+
+    kind: Kind
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+
+class Shape(Enum):
+    """How the answer is to be presented."""
+
+    OBJECT = "object"
+    TABLE = "table"
+
+
+def parse_target(group: str, version: str, path: str) -> Target:
+    """Raises ApiError NotFound for what is not served."""
+    parts = [part for part in path.split("/") if part]
+    namespace = ""
+    if len(parts) > 2 and parts[0] == "namespaces" and parts[2] not in NAMESPACE_PARTS:
+        namespace, parts = parts[1], parts[2:]
+    kind = BY_PATH.get((group, version, parts[0])) if parts else None
+    if kind is None or len(parts) > 3 or (namespace and not kind.namespaced):
+        raise unknown_path()
+    name = parts[1] if len(parts) > 1 else ""
+    subresource = parts[2] if len(parts) > 2 else ""
+    if subresource and subresource not in kind.subresources:
+        raise unknown_path()
+    if name and kind.namespaced and not namespace:
+        raise unknown_path()
+    return Target(kind, namespace, name, subresource)
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """Go's strconv.ParseBool; some Python clients write ``True``. Present without a value counts as true."""
+    return query.get(name, "false").lower() in ("", "1", "t", "true")
+
+
+def number(query: Mapping[str, str], name: str) -> int | None:
+    text = query.get(name, "")
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+
+
+def is_dry_run(query: Mapping[str, str]) -> bool:
+    asked = query.get("dryRun", "")
+    if asked not in ("", "All"):
+        raise bad_request(f'Invalid value: "{asked}": unsupported dryRun: supported values: "All"')
+    return asked == "All"
+
+
+def field_validation(query: Mapping[str, str]) -> str:
+    """Strict, Warn (the server's default) or Ignore."""
+    asked = query.get("fieldValidation", "") or "Warn"
+    if asked not in ("Strict", "Warn", "Ignore"):
+        raise bad_request(
+            f'fieldValidation: Unsupported value: "{asked}": supported values: "", "Ignore", "Strict", "Warn"'
+        )
+    return asked
+
+
+def wanted_shape(accept: str) -> Shape:
+    """The first media type that we can serve decides, as the client lists them in the order of its preference."""
+    for item in accept.split(","):
+        media, *parameters = (part.strip() for part in item.split(";"))
+        if media in ("application/json", "*/*"):
+            given = dict(part.partition("=")[::2] for part in parameters)
+            if given.get("as") == "Table" and given.get("v", "v1") == "v1":
+                return Shape.TABLE
+            if "as" not in given:
+                return Shape.OBJECT
+    return Shape.OBJECT

@@ -1,0 +1,359 @@
+"""The lab's registry of objects: what POST, PUT, PATCH and DELETE mean, without HTTP.
+
+In: plain JSON objects, from the handlers of this package and, through the ``Registry`` protocol, from the node, the
+controllers, DNS and the Service proxy. Out: stored objects and changes.
+
+    create/replace/mutate ─► admission, defaults, validation ─► Storage (SQLite) ─► index in memory ─► History ─► watchers
+
+Who owns an object: what comes in is copied before it is edited; what is stored is never edited again, only replaced; so
+what goes out may be shared freely and must not be modified. Everything here is synchronous, hence atomic on the one loop.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from stockade.lab.apiserver import admission, rules
+from stockade.lab.apiserver.failures import (
+    Cause,
+    already_exists,
+    bad_request,
+    conflict,
+    forbidden,
+    invalid,
+    not_found,
+)
+from stockade.lab.apiserver.history import History, Record
+from stockade.lab.apiserver.kinds import BY_RESOURCE, KINDS, Kind
+from stockade.lab.apiserver.registry import ApiError, Change, JsonObject
+from stockade.lab.apiserver.storage import Storage
+from stockade.lab.apiserver.termination import Termination, is_finished, plan_deletion
+
+SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: random names spell no words
+SERVER_OWNED = (
+    "name",
+    "namespace",
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+)
+_encode = msgspec.json.encode
+_decode = msgspec.json.decode
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A stored object and the same as JSON, so that lists and watches need not encode it again."""
+
+    object: JsonObject
+    raw: bytes
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def timestamp(moment: datetime) -> str:
+    """metav1.Time: whole seconds, Z."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class ObjectStore:
+    """Implements ``Registry``; the keyword arguments beyond it serve the HTTP handlers."""
+
+    def __init__(self, storage: Storage | None = None, clock: Callable[[], datetime] = _utc_now) -> None:
+        self._storage = storage or Storage()
+        self._clock = clock
+        self._revision = self._storage.revision()
+        self._index: dict[str, dict[tuple[str, str], Entry]] = {kind.resource: {} for kind in KINDS}
+        for resource, namespace, name, raw in self._storage.load():
+            if resource in self._index:
+                self._index[resource][namespace, name] = Entry(_decode(raw), raw)
+        self._histories = {kind.resource: History(self._revision) for kind in KINDS}
+
+    @property
+    def revision(self) -> int:
+        """The newest resourceVersion."""
+        return self._revision
+
+    def history(self, resource: str) -> History:
+        return self._histories[resource]
+
+    def close(self) -> None:
+        self._storage.close()
+
+    # reading
+
+    def entry(self, resource: str, namespace: str, name: str) -> Entry | None:
+        return self._index[resource].get((namespace, name))
+
+    def entries(self, resource: str, namespace: str = "") -> list[Entry]:
+        """In the order of etcd's keys: namespace, then name."""
+        held = self._index[resource]
+        keys = sorted(key for key in held if key[0] == namespace) if namespace else sorted(held)
+        return [held[key] for key in keys]
+
+    def find(self, resource: str, namespace: str, name: str) -> JsonObject | None:
+        entry = self.entry(resource, namespace, name)
+        return entry.object if entry else None
+
+    def get(self, resource: str, namespace: str, name: str) -> JsonObject:
+        return self._stored(BY_RESOURCE[resource], namespace, name).object
+
+    def list(self, resource: str, namespace: str = "") -> list[JsonObject]:
+        return [entry.object for entry in self.entries(resource, namespace)]
+
+    async def watch(self, resource: str, namespace: str = "") -> AsyncIterator[Change]:
+        """The ``Registry`` form: never fails, never ends. A consumer that fell behind gets the world once more."""
+        history = self._histories[resource]
+        known: dict[tuple[str, str], JsonObject] = {}
+        seen = -1  # older than any floor: the first round lists
+        while True:
+            changes, seen = self._next_changes(resource, namespace, seen, known)
+            for change in changes:
+                yield change
+            if not changes:  # nothing was yielded, so nothing can have happened meanwhile
+                await history.changed()
+
+    def _next_changes(
+        self, resource: str, namespace: str, seen: int, known: dict[tuple[str, str], JsonObject]
+    ) -> tuple[Sequence[Change], int]:
+        try:
+            records = self._histories[resource].since(seen)
+        except ApiError:
+            return self._catch_up(resource, namespace, known), self._revision
+        changes = []
+        for record in records:
+            key = _key(record.object)
+            if namespace in ("", key[0]):
+                changes.append(Change(record.type, record.object))
+                known[key] = record.object
+                if record.type == "DELETED":
+                    del known[key]
+        return changes, records[-1].revision if records else seen
+
+    def _catch_up(
+        self, resource: str, namespace: str, known: dict[tuple[str, str], JsonObject]
+    ) -> Sequence[Change]:
+        current = {_key(obj): obj for obj in self.list(resource, namespace)}
+        changes = [Change("DELETED", obj) for key, obj in known.items() if key not in current]
+        changes += [Change("MODIFIED" if key in known else "ADDED", obj) for key, obj in current.items()]
+        known.clear()
+        known.update(current)
+        return changes
+
+    # writing
+
+    def create(self, resource: str, namespace: str, obj: JsonObject, *, dry_run: bool = False) -> JsonObject:
+        kind = BY_RESOURCE[resource]
+        new: JsonObject = _decode(_encode(obj))
+        metadata = self._new_metadata(kind, namespace, new)
+        self._check_namespace(kind, namespace, metadata["name"])
+        new["apiVersion"], new["kind"] = kind.api_version, kind.kind
+        rules.apply_defaults(kind, new)
+        causes = admission.on_create(kind, new, lambda: self.list(resource))
+        self._refuse(kind, new, [*rules.validate(kind, new, None), *causes])
+        if (namespace, metadata["name"]) in self._index[resource]:
+            raise already_exists(kind, metadata["name"])
+        return self._commit("ADDED", kind, new, None, dry_run=dry_run)
+
+    def replace(
+        self,
+        resource: str,
+        namespace: str,
+        name: str,
+        obj: JsonObject,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> JsonObject:
+        """PUT, and the last step of PATCH: as a client may do it, so with every check."""
+        kind = BY_RESOURCE[resource]
+        old = self._stored(kind, namespace, name).object
+        _check_preconditions(kind, old, obj.get("metadata") or {})
+        new: JsonObject = _decode(_encode(obj))
+        new["apiVersion"], new["kind"] = kind.api_version, kind.kind
+        if subresource == "status":
+            new = {**_decode(_encode(old)), "status": new.get("status") or {}}
+            return self._update(kind, old, new, dry_run=dry_run)
+        _carry_over(kind, new, old)
+        rules.apply_defaults(kind, new)
+        causes = admission.on_update(kind, new, old, lambda: self.list(resource))
+        self._refuse(kind, new, [*rules.validate(kind, new, old), *causes])
+        return self._update(kind, old, new, dry_run=dry_run)
+
+    def mutate(
+        self,
+        resource: str,
+        namespace: str,
+        name: str,
+        change: Callable[[JsonObject], None],
+        subresource: str = "",
+    ) -> JsonObject:
+        """For the lab's own parts, which are trusted: no validation; without ``subresource`` all fields may change."""
+        kind = BY_RESOURCE[resource]
+        entry = self._stored(kind, namespace, name)
+        new: JsonObject = _decode(entry.raw)
+        change(new)
+        if subresource == "status":
+            new = {**_decode(entry.raw), "status": new.get("status") or {}}
+        return self._update(kind, entry.object, new)
+
+    def delete(
+        self,
+        resource: str,
+        namespace: str,
+        name: str,
+        grace_seconds: int | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> JsonObject:
+        kind = BY_RESOURCE[resource]
+        entry = self._stored(kind, namespace, name)
+        new: JsonObject = _decode(entry.raw)
+        step = plan_deletion(kind, new, grace_seconds, self._clock())
+        if step is Termination.NOW:
+            return self._commit("DELETED", kind, new, entry.object, dry_run=dry_run)
+        return self._update(kind, entry.object, new, dry_run=dry_run)
+
+    def remove(self, resource: str, namespace: str, name: str, uid: str = "") -> None:
+        """Finalizers still hold an object back: then only its grace period ends, and the last finalizer's removal ends it."""
+        kind = BY_RESOURCE[resource]
+        entry = self.entry(resource, namespace, name)
+        if entry is None or (uid and entry.object["metadata"]["uid"] != uid):
+            return
+        new: JsonObject = _decode(entry.raw)
+        new["metadata"].setdefault("deletionTimestamp", timestamp(self._clock()))
+        new["metadata"]["deletionGracePeriodSeconds"] = 0
+        if kind.kind == "Namespace":
+            new.setdefault("spec", {})["finalizers"] = []
+        self._update(kind, entry.object, new)
+
+    def orphan(self, uid: str) -> None:
+        """Take the owner ``uid`` out of every object that names it, so that its end does not become theirs."""
+        for resource, held in self._index.items():
+            for (namespace, name), entry in list(held.items()):
+                owners = entry.object["metadata"].get("ownerReferences") or []
+                if any(owner.get("uid") == uid for owner in owners):
+                    self.mutate(resource, namespace, name, lambda obj: _disown(obj, uid))
+
+    # steps of writing
+
+    def _stored(self, kind: Kind, namespace: str, name: str) -> Entry:
+        entry = self._index[kind.resource].get((namespace, name))
+        if entry is None:
+            raise not_found(kind, name)
+        return entry
+
+    def _new_metadata(self, kind: Kind, namespace: str, obj: JsonObject) -> JsonObject:
+        metadata: JsonObject = obj.get("metadata") or {}
+        if namespace and metadata.get("namespace", namespace) != namespace:
+            raise bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
+        if metadata.get("resourceVersion"):
+            raise bad_request("resourceVersion should not be set on objects to be created")
+        prefix = metadata.get("generateName") or ""
+        if not metadata.get("name") and prefix:
+            metadata["name"] = prefix[:58] + "".join(random.choices(SUFFIX, k=5))  # noqa: S311 - a name, no secret
+        for field in (*SERVER_OWNED[2:], "managedFields", "selfLink"):
+            metadata.pop(field, None)
+        metadata.setdefault("name", "")
+        metadata["uid"] = str(uuid.uuid4())
+        metadata["creationTimestamp"] = timestamp(self._clock())
+        if kind.namespaced:
+            metadata["namespace"] = namespace
+        else:
+            metadata.pop("namespace", None)
+        if kind.generation:
+            metadata["generation"] = 1
+        obj["metadata"] = metadata
+        return metadata
+
+    def _check_namespace(self, kind: Kind, namespace: str, name: str) -> None:
+        if not kind.namespaced:
+            return
+        held = self._stored(BY_RESOURCE["namespaces"], "", namespace).object
+        if held["metadata"].get("deletionTimestamp"):
+            cause = Cause(
+                "NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace"
+            )
+            why = f"unable to create new content in namespace {namespace} because it is being terminated"
+            raise forbidden(kind, name, why, [cause])
+
+    def _refuse(self, kind: Kind, obj: JsonObject, causes: Iterable[Cause]) -> None:
+        found = list(causes)
+        if found:
+            raise invalid(kind, obj["metadata"]["name"], found)
+
+    def _update(self, kind: Kind, old: JsonObject, new: JsonObject, *, dry_run: bool = False) -> JsonObject:
+        new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+        if is_finished(kind, new):
+            return self._commit("DELETED", kind, new, old, dry_run=dry_run)
+        if new == old:
+            return old
+        if kind.generation and _desired(new) != _desired(old):
+            new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+        return self._commit("MODIFIED", kind, new, old, dry_run=dry_run)
+
+    def _commit(
+        self, change: str, kind: Kind, new: JsonObject, old: JsonObject | None, *, dry_run: bool
+    ) -> JsonObject:
+        if dry_run:
+            return new
+        revision = self._revision + 1
+        new["metadata"]["resourceVersion"] = str(revision)
+        key, raw = _key(new), _encode(new)
+        if change == "DELETED":
+            self._storage.delete(revision, (kind.resource, *key))
+            del self._index[kind.resource][key]
+        else:
+            self._storage.put(revision, (kind.resource, *key), raw)
+            self._index[kind.resource][key] = Entry(new, raw)
+        self._revision = revision
+        self._histories[kind.resource].append(Record(revision, change, new, raw, old))
+        return new
+
+
+def _key(obj: JsonObject) -> tuple[str, str]:
+    metadata = obj["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
+
+
+def _disown(obj: JsonObject, uid: str) -> None:
+    metadata = obj["metadata"]
+    metadata["ownerReferences"] = [o for o in metadata["ownerReferences"] if o.get("uid") != uid]
+
+
+def _desired(obj: JsonObject) -> JsonObject:
+    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+
+
+def _check_preconditions(kind: Kind, old: JsonObject, asked: JsonObject) -> None:
+    """The name comes from the path; a version or uid in the body must be the stored one."""
+    name, held = old["metadata"]["name"], old["metadata"]
+    if asked.get("uid") and asked["uid"] != held["uid"]:
+        why = f"Precondition failed: UID in precondition: {asked['uid']}, UID in object meta: {held['uid']}"
+        raise conflict(kind, name, why)
+    if asked.get("resourceVersion") not in (None, "", "0", held["resourceVersion"]):
+        raise conflict(kind, name)
+
+
+def _carry_over(kind: Kind, new: JsonObject, old: JsonObject) -> None:
+    """What a client cannot change by writing the object itself: identity and, with a status subresource, the status."""
+    metadata = new["metadata"] = new.get("metadata") or {}
+    metadata.pop("managedFields", None)
+    for field in SERVER_OWNED:
+        metadata.pop(field, None)
+        if field in old["metadata"]:
+            metadata[field] = old["metadata"][field]
+    if kind.has_status:
+        new.pop("status", None)
+        if "status" in old:
+            new["status"] = old["status"]

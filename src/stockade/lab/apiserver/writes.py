@@ -1,0 +1,205 @@
+"""POST, PUT, PATCH, DELETE on objects and collections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import yaml
+from aiohttp import web
+
+from stockade.lab.apiserver import failures, rules
+from stockade.lab.apiserver.bodies import answer, check_kind, read_object
+from stockade.lab.apiserver.context import context_of
+from stockade.lab.apiserver.kinds import Kind
+from stockade.lab.apiserver.registry import JsonObject
+from stockade.lab.apiserver.requests import Target, field_validation, is_dry_run, number
+from stockade.lab.apiserver.selectors import parse_selection
+from stockade.lab.apiserver.store import ObjectStore
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+RETURNS_OBJECT = ("Namespace", "Pod", "Service", "ServiceAccount")  # whose DELETE answers the object itself
+
+
+async def create_object(request: web.Request, target: Target) -> web.Response:
+    obj = await read_object(request, target.kind)
+    if target.kind.namespaced and not target.namespace:
+        raise failures.method_not_allowed()
+    warnings = screen(request, target.kind, obj)
+    store, dry_run = context_of(request).store, is_dry_run(request.query)
+    created = store.create(target.kind.resource, target.namespace, obj, dry_run=dry_run)
+    return answer(created, 201, [*warnings, *rules.warnings(target.kind, created)])
+
+
+async def replace_object(request: web.Request, target: Target) -> web.Response:
+    obj = await read_object(request, target.kind)
+    return _replace(request, target, obj, screen(request, target.kind, obj))
+
+
+async def patch_object(request: web.Request, target: Target) -> web.Response:
+    """Nothing awaits between reading and writing the object, so no version conflict can arise by itself."""
+    patch = _decode_patch(request.content_type, await request.read())
+    store, kind = context_of(request).store, target.kind
+    held = store.find(kind.resource, target.namespace, target.name)
+    if request.content_type == APPLY_PATCH:
+        patch = _applied(target, patch)
+        if held is None:
+            return _create_applied(request, target, patch)
+    if held is None:
+        raise failures.not_found(kind, target.name)
+    merged = patched(kind, held, request.content_type, patch)
+    check_kind(kind, merged)
+    return _replace(request, target, merged, screen(request, kind, merged))
+
+
+def patched(kind: Kind, held: JsonObject, media: str, patch: Any) -> JsonObject:
+    """``held`` with the patch applied; ``held`` stays as it is. Raises ApiError for a patch that does not fit."""
+    from stockade.lab.apiserver import patch as patches  # noqa: PLC0415 - loads with the first PATCH
+
+    copy: JsonObject = msgspec.json.decode(msgspec.json.encode(held))
+    try:
+        if media == JSON_PATCH:
+            result: Any = patches.json_patch(copy, patch)
+        elif media == MERGE_PATCH:
+            result = patches.merge_patch(copy, patch)
+        else:
+            result = patches.strategic_merge_patch(copy, patch, kind.kind)
+    except (ValueError, KeyError, TypeError) as error:
+        raise failures.failure(
+            422, "Invalid", f"the server rejected our request due to an error in our request: {error}"
+        ) from None
+    if not isinstance(result, dict):
+        raise failures.bad_request("a patch must leave an object")
+    return result
+
+
+def _decode_patch(media: str, body: bytes) -> Any:
+    try:
+        if media == APPLY_PATCH:
+            return yaml.safe_load(body)
+        if media in (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH):
+            return msgspec.json.decode(body)
+    except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise failures.bad_request(f"error decoding patch: {error}") from None
+    raise failures.unsupported_media_type(JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
+
+
+def _applied(target: Target, patch: Any) -> JsonObject:
+    """Server-side apply, without field ownership: the given fields are merged, nobody conflicts."""
+    if not isinstance(patch, dict):
+        raise failures.bad_request("an apply patch must be an object")
+    check_kind(target.kind, patch)
+    metadata = {**(patch.get("metadata") or {})}
+    if metadata.get("name", target.name) != target.name:
+        raise failures.bad_request(name_mismatch(metadata["name"], target.name))
+    metadata.pop("managedFields", None)
+    return {**patch, "metadata": {**metadata, "name": target.name}}
+
+
+def _create_applied(request: web.Request, target: Target, obj: JsonObject) -> web.Response:
+    warnings = screen(request, target.kind, obj)
+    store, dry_run = context_of(request).store, is_dry_run(request.query)
+    created = store.create(target.kind.resource, target.namespace, obj, dry_run=dry_run)
+    return answer(created, 201, [*warnings, *rules.warnings(target.kind, created)])
+
+
+def _replace(request: web.Request, target: Target, obj: JsonObject, warnings: list[str]) -> web.Response:
+    metadata = obj.get("metadata") or {}
+    if metadata.get("name") != target.name:
+        raise failures.bad_request(name_mismatch(metadata.get("name") or "", target.name))
+    if metadata.get("namespace", target.namespace) != target.namespace:
+        raise failures.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    stored = context_of(request).store.replace(
+        target.kind.resource,
+        target.namespace,
+        target.name,
+        obj,
+        subresource="status" if target.subresource == "status" else "",
+        dry_run=is_dry_run(request.query),
+    )
+    return answer(stored, 200, [*warnings, *rules.warnings(target.kind, stored)])
+
+
+def name_mismatch(given: str, asked: str) -> str:
+    return f"the name of the object ({given}) does not match the name on the URL ({asked})"
+
+
+def screen(request: web.Request, kind: Kind, obj: JsonObject) -> list[str]:
+    """Unknown fields: refused, warned about, or ignored, as ``fieldValidation`` says; types must fit in any case.
+    Answers the warnings."""
+    mode = field_validation(request.query)
+    problems, fatal = rules.check_fields(kind, obj)
+    if fatal:
+        raise failures.bad_request(
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {fatal}'
+        )
+    if problems and mode == "Strict":
+        text = f"strict decoding error: {', '.join(problems)}"
+        raise failures.bad_request(
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {text}'
+        )
+    return problems if mode == "Warn" else []
+
+
+async def delete_object(request: web.Request, target: Target) -> web.Response:
+    options = await _delete_options(request)
+    store, kind = context_of(request).store, target.kind
+    held = store.get(kind.resource, target.namespace, target.name)
+    _check_preconditions(kind, held, options.get("preconditions") or {})
+    gone = _delete(store, request, kind, held, options)
+    if kind.kind in RETURNS_OBJECT or gone["metadata"].get("deletionTimestamp"):
+        return answer(gone)
+    details = {"name": target.name, "group": kind.group, "kind": kind.plural, "uid": held["metadata"]["uid"]}
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+    return answer({**status, "details": {key: value for key, value in details.items() if value}})
+
+
+async def delete_collection(request: web.Request, target: Target) -> web.Response:
+    if target.kind.kind == "Namespace" or (target.kind.namespaced and not target.namespace):
+        raise failures.method_not_allowed()
+    query, store = request.query, context_of(request).store
+    options = await _delete_options(request)
+    selection = parse_selection(target.kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
+    chosen = [obj for obj in store.list(target.kind.resource, target.namespace) if selection.matches(obj)]
+    gone = [_delete(store, request, target.kind, obj, options) for obj in chosen]
+    head = {"kind": f"{target.kind.kind}List", "apiVersion": target.kind.api_version}
+    return answer({**head, "metadata": {"resourceVersion": str(store.revision)}, "items": gone})
+
+
+async def _delete_options(request: web.Request) -> JsonObject:
+    """From the body, or from the query, which ``kubectl delete --raw`` and curl use."""
+    options: JsonObject = await read_object(request) if await request.read() else {}
+    query = request.query
+    if (grace := number(query, "gracePeriodSeconds")) is not None:
+        options.setdefault("gracePeriodSeconds", grace)
+    if "propagationPolicy" in query:
+        options.setdefault("propagationPolicy", query["propagationPolicy"])
+    if is_dry_run(query):
+        options["dryRun"] = ["All"]
+    return options
+
+
+def _check_preconditions(kind: Kind, held: JsonObject, wanted: JsonObject) -> None:
+    metadata = held["metadata"]
+    for field, label in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+        if wanted.get(field) not in (None, "", metadata[field]):
+            why = f"Precondition failed: {label} in precondition: {wanted[field]}, {label} in object meta: {metadata[field]}"
+            raise failures.conflict(kind, metadata["name"], why)
+
+
+def _delete(
+    store: ObjectStore, request: web.Request, kind: Kind, obj: JsonObject, options: JsonObject
+) -> JsonObject:
+    dry_run = is_dry_run(request.query) or options.get("dryRun") == ["All"]
+    if options.get("propagationPolicy") == "Orphan" and not dry_run:
+        store.orphan(obj["metadata"]["uid"])
+    metadata = obj["metadata"]
+    grace = options.get("gracePeriodSeconds")
+    return store.delete(
+        kind.resource, metadata.get("namespace", ""), metadata["name"], grace, dry_run=dry_run
+    )

@@ -1,0 +1,150 @@
+"""An API server on an ephemeral port with TLS and a token, and kubectl to talk to it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime
+import ipaddress
+import os
+import ssl
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from stockade.lab.apiserver.app import create_app
+from stockade.lab.apiserver.storage import Storage
+from stockade.lab.apiserver.store import ObjectStore
+
+TOKEN = "test-token"
+VERSION = {"major": "1", "minor": "34", "gitVersion": "v1.34.0", "platform": "linux/amd64"}
+
+
+@pytest.fixture
+def store() -> ObjectStore:
+    made = ObjectStore(Storage())
+    for name in ("default", "kube-system"):
+        made.create("namespaces", "", {"metadata": {"name": name}})
+    return made
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stockade-test")])
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    cert_file, key_file = folder / "tls.crt", folder / "tls.key"
+    cert_file.write_bytes(built.public_bytes(serialization.Encoding.PEM))
+    form = serialization.PrivateFormat.PKCS8
+    key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+    return cert_file, key_file
+
+
+@dataclass
+class Server:
+    store: ObjectStore
+    port: int
+    kubeconfig: Path
+    tls: ssl.SSLContext
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+
+@pytest.fixture
+async def server(store, certificate, tmp_path) -> AsyncIterator[Server]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    runner = web.AppRunner(create_app(store, tokens={TOKEN: "admin"}, version=VERSION), shutdown_timeout=1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+    await site.start()
+    port = runner.addresses[0][1]
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(_kubeconfig(port, certificate[0]))
+    yield Server(store, port, kubeconfig, ssl.create_default_context(cafile=certificate[0]))
+    await runner.cleanup()
+
+
+def _kubeconfig(port: int, cert: Path) -> str:
+    data = base64.b64encode(cert.read_bytes()).decode()
+    cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority-data": data}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "lab", "cluster": cluster}],
+        "users": [{"name": "admin", "user": {"token": TOKEN}}],
+        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "admin"}}],
+        "current-context": "lab",
+    }
+    return msgspec.json.encode(config).decode()
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+Kubectl = Callable[..., Awaitable[Result]]
+
+
+def _binaries() -> list[str]:
+    """Beside the interpreter; an old one where the environment names it."""
+    named = os.environ.get("STOCKADE_KUBECTL_OLD")
+    return [str(Path(sys.executable).parent / "kubectl"), *([named] if named else [])]
+
+
+@pytest.fixture(params=_binaries(), ids=["kubectl", "kubectl-old"][: len(_binaries())])
+def kubectl(request, server, tmp_path) -> Kubectl:
+    """``await kubectl("get", "pods", stdin="…")``"""
+
+    async def run(*arguments: str, stdin: str = "") -> Result:
+        environment = {"KUBECONFIG": str(server.kubeconfig), "HOME": str(tmp_path), "PATH": os.defpath}
+        process = await asyncio.create_subprocess_exec(
+            request.param,
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment,
+        )
+        out, err = await process.communicate(stdin.encode())
+        assert process.returncode is not None
+        return Result(process.returncode, out.decode(), err.decode())
+
+    run.old = request.param != _binaries()[0]
+    return run
+
+
+@pytest.fixture
+async def client(server) -> AsyncIterator[aiohttp.ClientSession]:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    connector = aiohttp.TCPConnector(ssl=server.tls)
+    async with aiohttp.ClientSession(server.url, headers=headers, connector=connector) as session:
+        yield session

@@ -69,7 +69,7 @@ class GateClient:
         request = GateRequest(namespace, name, uid, address)
         try:
             async with asyncio.timeout(timeout):
-                while not await self._ask(request):
+                while not await self._ask(request):  # noqa: ASYNC110 - another process; nothing to await
                     await asyncio.sleep(RETRY_SECONDS)
         except TimeoutError:
             raise GateError(await self._why(request, timeout)) from None

@@ -12,7 +12,6 @@ import msgspec
 from stockade.model.netpol import NetworkPolicy
 from stockade.model.objects import EndpointSlice, Namespace, Node, Pod, Service
 
-
 KubeObject = Namespace | Node | Pod | Service | NetworkPolicy | EndpointSlice
 
 

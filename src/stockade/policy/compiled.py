@@ -21,6 +21,8 @@ class SelectorPeer(msgspec.Struct, frozen=True):
     key: str
     pods: int  # bitmask over CompiledPolicies.pods; no hostNetwork, no finished pod (rules 38, 48)
     text: str  # for people: "pods app=web in namespaces team=a"
+    in_namespaces: int = 0  # pods of the chosen namespaces, whatever their labels; for explanations only
+    labelled: int = 0  # pods with the chosen labels, wherever they are; for explanations only
 
 
 class BlockPeer(msgspec.Struct, frozen=True):
@@ -29,6 +31,7 @@ class BlockPeer(msgspec.Struct, frozen=True):
     family: int  # 4 or 6
     ranges: RangeSet
     text: str  # "10.0.0.0/8 except 10.1.0.0/16"
+    whole: RangeSet = RangeSet()  # before the excepts; for explanations only
 
 
 class PortRange(msgspec.Struct, frozen=True):

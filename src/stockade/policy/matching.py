@@ -1,0 +1,51 @@
+"""Does one peer, one port, one rule match a flow? The yes-or-no half of ``evaluate``; ``nearest`` says why not.
+
+Rules 12-16, 18-33. A rule matches when one of its peers and one of its ports do.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from stockade.policy.compiled import BlockPeer, CompiledRule, NamedPort, PortRange, SelectorPeer
+from stockade.policy.content import MAX_PORT
+from stockade.policy.ends import End
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rule is asked: ``other`` is the far end (the peer), ``destination`` owns the port; both may be the same."""
+
+    other: End
+    destination: End
+    protocol: str
+    port: int | None
+    family: int
+
+
+def peer_matches(peer: SelectorPeer | BlockPeer, flow: Candidate) -> bool:
+    if isinstance(peer, SelectorPeer):
+        entry = flow.other.entry
+        return entry is not None and bool(peer.pods >> entry.index & 1)
+    address = flow.other.address(flow.family)
+    return peer.family == flow.family and address is not None and address in peer.ranges
+
+
+def port_matches(port: PortRange | NamedPort, flow: Candidate) -> bool:
+    """Without a port number (unknown to the caller) only "every port of the protocol" matches."""
+    if port.protocol != flow.protocol:
+        return False
+    if isinstance(port, NamedPort):
+        entry = flow.destination.entry
+        return entry is not None and flow.port in entry.named_ports.get((port.protocol, port.name), ())
+    if flow.port is None:
+        return (port.lo, port.hi) == (0, MAX_PORT)
+    return port.lo <= flow.port <= port.hi
+
+
+def any_peer_matches(rule: CompiledRule, flow: Candidate) -> bool:
+    return rule.peers is None or any(peer_matches(peer, flow) for peer in rule.peers)
+
+
+def any_port_matches(rule: CompiledRule, flow: Candidate) -> bool:
+    """ICMP has no port and is none of the three protocols: only rules without ports let it pass (rule 33)."""
+    return rule.ports is None or any(port_matches(port, flow) for port in rule.ports)

@@ -1,0 +1,38 @@
+"""What ``lower`` must know besides the compiled policies: which node this is, and the operator's choices."""
+
+from __future__ import annotations
+
+import msgspec
+
+from stockade.net.cidr import Address, Block
+
+
+class NodeView(msgspec.Struct, frozen=True):
+    """``pod_cidrs`` are the blocks this node gives pod addresses from: they are fenced. ``addresses`` are the node's own."""
+
+    name: str
+    pod_cidrs: tuple[Block, ...] = ()
+    addresses: tuple[Address, ...] = ()
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """``mark_mask``: contiguous bits of the connection mark that nobody else on this node uses. The more bits, the longer
+    until a generation number comes round again. ``log_rate`` and ``log_burst`` hold for each profile and direction."""
+
+    mark_mask: int = 0xFFFF0000
+    log_group: int = 5
+    log_rate: int = 200
+    log_burst: int = 400
+    log_snaplen: int = 96
+    priority: int = -10
+
+    def __post_init__(self) -> None:
+        mask = self.mark_mask
+        if not 0 < mask <= 0xFFFFFFFF or (mask + (mask & -mask)) & mask:
+            raise ValueError(f"mark mask {mask:#010x}: want contiguous bits of 32, such as 0xff000000")
+        if mask & (mask - 1) == 0:
+            raise ValueError(f"mark mask {mask:#010x}: one bit cannot tell generations apart")
+        if not 0 <= self.log_group <= 0xFFFF:
+            raise ValueError(f"log group {self.log_group}: want 0..65535")
+        if self.log_rate < 1 or self.log_burst < 1:
+            raise ValueError("log rate and burst must be at least 1")

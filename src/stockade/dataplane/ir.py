@@ -45,6 +45,11 @@ class KeyType(StrEnum):
     SERVICE = "inet_service"
     ICMPV6_TYPE = "icmpv6_type"
 
+    @property
+    def family(self) -> int | None:
+        """4 or 6 for addresses."""
+        return {"ipv4_addr": 4, "ipv6_addr": 6}.get(self.value)
+
 
 class Member(msgspec.Struct, frozen=True, tag=True):
     """``ip saddr . th dport @set``: the fields, concatenated, are in the set (or, negated, are not)."""

@@ -1,1 +1,209 @@
-"""Placeholder until its first commit."""
+"""A packet through the ruleset, as the kernel would take it: the second of three witnesses (evaluate, simulate, kernel).
+
+In: a Ruleset and a Packet, or the first packet of a connection (``simulate_connection``: the answers are judged too).
+Out: accepted or dropped, by which log prefix, along which chains. Pure; called by tests and ``stockade render --trace``.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from stockade.dataplane.ir import (
+    PROTOCOLS,
+    Accept,
+    Chain,
+    CtReply,
+    CtState,
+    CurrentMark,
+    Dispatch,
+    Drop,
+    Field,
+    Goto,
+    HopLimit,
+    IsFamily,
+    IsProtocol,
+    Log,
+    MarkAndAccept,
+    Match,
+    Member,
+    NotNodeAddress,
+    PortWithin,
+    Rule,
+    Ruleset,
+    Within,
+)
+from stockade.net.cidr import Address
+
+_WITH_PORTS = frozenset(PROTOCOLS[name] for name in ("TCP", "UDP", "SCTP"))
+
+
+class Packet(msgspec.Struct, frozen=True, kw_only=True):
+    """``protocol`` is the number in the IP header. ``marked``: its connection was accepted under the current generation."""
+
+    family: int
+    source: int
+    destination: int
+    protocol: int
+    sport: int = 0
+    dport: int = 0
+    icmp_type: int = 0
+    hop_limit: int = 63
+    state: str = "new"
+    reply: bool = False
+    marked: bool = False
+
+    def answer(self) -> Packet:
+        """What the other end sends back."""
+        return msgspec.structs.replace(
+            self,
+            source=self.destination,
+            destination=self.source,
+            sport=self.dport,
+            dport=self.sport,
+            state="established",
+            reply=not self.reply,
+        )
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """``prefix`` is the log prefix of the deny chain, empty when accepted or silent; ``marks``: the connection is marked now."""
+
+    accepted: bool
+    prefix: str = ""
+    marks: bool = False
+    path: tuple[str, ...] = ()
+
+
+class LoopError(ValueError):
+    """Chains go in a circle: no ruleset that ``lower`` makes does."""
+
+
+def simulate(
+    ruleset: Ruleset, packet: Packet, hook: str = "forward", own: frozenset[Address] = frozenset()
+) -> Outcome:
+    """``own``: addresses of the node. A hook without a chain (output) accepts."""
+    base = next((c for c in ruleset.chains.values() if c.hook and c.hook.hook == hook), None)
+    return Outcome(accepted=True) if base is None else _Walk(ruleset, packet, own).run(base)
+
+
+def simulate_connection(ruleset: Ruleset, first: Packet, own: frozenset[Address] = frozenset()) -> Outcome:
+    """The first packet, and if it passes its answer under a new generation: both must, or the connection does not work."""
+    outcome = simulate(ruleset, first, _hook(first, own), own)
+    if not outcome.accepted:
+        return outcome
+    reply = first.answer()
+    return simulate(ruleset, reply, _hook(reply, own), own)
+
+
+def _hook(packet: Packet, own: frozenset[Address]) -> str:
+    if (packet.family, packet.source) in own:
+        return "output"
+    return "input" if (packet.family, packet.destination) in own else "forward"
+
+
+class _Walk:
+    def __init__(self, ruleset: Ruleset, packet: Packet, own: frozenset[Address]) -> None:
+        self._ruleset = ruleset
+        self._packet = packet
+        self._own = own
+        self._prefix = ""
+        self._path: list[str] = []
+
+    def run(self, chain: Chain) -> Outcome:
+        """A base chain at whose end nothing was decided accepts: that is its policy."""
+        following: Chain | None = chain
+        while following is not None:
+            if following.name in self._path:
+                raise LoopError(" -> ".join([*self._path, following.name]))
+            self._path.append(following.name)
+            result = self._chain(following)
+            if isinstance(result, Outcome):
+                return result
+            following = result
+        return self._outcome(accepted=True)
+
+    def _chain(self, chain: Chain) -> Outcome | Chain | None:
+        for rule in chain.rules:
+            if all(self._holds(match) for match in rule.matches):
+                result = self._act(rule)
+                if result is not None:
+                    return result
+        return None
+
+    def _act(self, rule: Rule) -> Outcome | Chain | None:
+        match rule.action:
+            case Accept():
+                return self._outcome(accepted=True)
+            case MarkAndAccept():
+                return self._outcome(accepted=True, marks=True)
+            case Drop():
+                return self._outcome(accepted=False)
+            case Log(prefix):
+                self._prefix = prefix
+                return None
+            case Goto(name):
+                return self._ruleset.chains[name]
+            case Dispatch(field, name):
+                address = self._value(field)
+                target = None if address is None else self._ruleset.maps[name].elements.get(address)
+                return None if target is None else self._ruleset.chains[target]
+
+    def _outcome(self, *, accepted: bool, marks: bool = False) -> Outcome:
+        return Outcome(accepted, "" if accepted else self._prefix, marks, tuple(self._path))
+
+    def _holds(self, match: Match) -> bool:  # noqa: PLR0911 - one line per kind
+        packet = self._packet
+        match match:
+            case Member():
+                return self._is_member(match)
+            case Within(field, low, high):
+                value = self._value(field)
+                return value is not None and low <= value <= high
+            case IsFamily(family):
+                return packet.family == family
+            case IsProtocol(protocol):
+                return packet.protocol == protocol
+            case PortWithin(protocol, field, low, high):
+                port = packet.dport if field is Field.DPORT else packet.sport
+                return packet.protocol == protocol and low <= port <= high
+            case HopLimit(limit):
+                return packet.family == 6 and packet.hop_limit == limit
+            case CtState() | CtReply() | CurrentMark():
+                return self._connection_holds(match)
+            case NotNodeAddress(field):
+                value = self._value(field)
+                return value is not None and (packet.family, value) not in self._own
+
+    def _connection_holds(self, match: CtState | CtReply | CurrentMark) -> bool:
+        match match:
+            case CtState(state):
+                return self._packet.state == state
+            case CtReply():
+                return self._packet.reply
+            case CurrentMark():
+                return self._packet.marked
+
+    def _is_member(self, match: Member) -> bool:
+        """A field the packet has not ends the rule, negated or not: so does the kernel."""
+        values = tuple(self._value(field) for field in match.fields)
+        if None in values:
+            return False
+        named = self._ruleset.sets[match.set]
+        if named.interval:
+            found = any(low <= (values[0] or 0) <= high for low, high in named.elements)
+        else:
+            found = values in named.elements
+        return found != match.negated
+
+    def _value(self, field: Field) -> int | None:
+        packet = self._packet
+        if field.family is not None:
+            if field.family != packet.family:
+                return None
+            return packet.source if field in {Field.SADDR4, Field.SADDR6} else packet.destination
+        return {
+            Field.PROTOCOL: packet.protocol,
+            Field.SPORT: packet.sport if packet.protocol in _WITH_PORTS else None,
+            Field.DPORT: packet.dport if packet.protocol in _WITH_PORTS else None,
+            Field.ICMPV6_TYPE: packet.icmp_type if packet.protocol == PROTOCOLS["ICMPv6"] else None,
+        }[field]

@@ -51,7 +51,7 @@ def render(counters: Counters, reflectors: Iterable[ReflectorCounts]) -> bytes:
             yield from _families(counters, list(reflectors))
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Collected())  # type: ignore[arg-type]  # a Collector by shape
+    registry.register(Collected())
     return generate_latest(registry)
 
 
@@ -63,8 +63,16 @@ def _families(counters: Counters, reflectors: list[ReflectorCounts]) -> Iterator
         ("stockade_program_failures", "Attempts to change the rules that failed", counters.program_failures),
         ("stockade_program_seconds", "Time spent compiling and programming", counters.program_seconds),
         ("stockade_repairs", "Times the kernel's rules were not as left and were repaired", counters.repairs),
-        ("stockade_drops_unattributed", "Logged drops that concern no known pod", counters.drops_unattributed),
-        ("stockade_drop_log_overruns", "Times the kernel's log was faster than its reader", counters.log_overruns),
+        (
+            "stockade_drops_unattributed",
+            "Logged drops that concern no known pod",
+            counters.drops_unattributed,
+        ),
+        (
+            "stockade_drop_log_overruns",
+            "Times the kernel's log was faster than its reader",
+            counters.log_overruns,
+        ),
     ):
         yield CounterMetricFamily(name, text, value=number)
     drops = CounterMetricFamily("stockade_drops", "Logged denied packets", labels=["direction"])
@@ -74,7 +82,11 @@ def _families(counters: Counters, reflectors: list[ReflectorCounts]) -> Iterator
     for name, text, level in (
         ("stockade_pods", "Pods of this node whose rules the kernel holds", counters.pods),
         ("stockade_synced", "1 when every resource has been listed", int(counters.synced)),
-        ("stockade_stale", "1 while the kernel's rules are older than the state", int(bool(counters.failing))),
+        (
+            "stockade_stale",
+            "1 while the kernel's rules are older than the state",
+            int(bool(counters.failing)),
+        ),
         ("stockade_last_program_seconds", "The last change's time", counters.last_program_seconds),
     ):
         yield GaugeMetricFamily(name, text, value=level)

@@ -1,1 +1,75 @@
-"""Placeholder until its first commit."""
+"""/healthz, /readyz and /metrics over HTTP, on a loopback address or a Unix socket; only when asked for.
+
+In: the agent's own account of itself. Out: 200 or 503 with one line that says why, and Prometheus' text format.
+Called by the CLI's ``agent`` command; probes of the DaemonSet read it. Rule source: the kubelet's HTTP probes (2xx and 3xx are success).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+from aiohttp import web
+
+DEFAULT_HOST = "127.0.0.1"
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Each text is empty when all is well. ``alive`` false means: restart me."""
+
+    live_problem: str = ""
+    ready_problem: str = ""
+
+
+class ListenError(Exception):
+    """The address cannot be listened on; the text is for the operator."""
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    where: str, health: Callable[[], Health], metrics: Callable[[], bytes]
+) -> AsyncIterator[None]:
+    """``where``: ``[HOST:]PORT`` or the path of a Unix socket. Raises ListenError."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return _probe(health().live_problem)
+
+    async def readyz(_: web.Request) -> web.Response:
+        return _probe(health().ready_problem)
+
+    async def text(_: web.Request) -> web.Response:
+        content_type = "text/plain; version=0.0.4; charset=utf-8"
+        return web.Response(body=metrics(), headers={"Content-Type": content_type})
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", text)])
+    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    await runner.setup()
+    try:
+        await _site(runner, where).start()
+        if "/" in where:
+            Path(where).chmod(0o600)  # noqa: ASYNC240 - one inode
+    except OSError as error:
+        await runner.cleanup()
+        raise ListenError(f"cannot serve health on {where}: {os.strerror(error.errno or 0)}") from error
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _site(runner: web.AppRunner, where: str) -> web.BaseSite:
+    if "/" in where:
+        Path(where).unlink(missing_ok=True)
+        return web.UnixSite(runner, where)
+    host, _, port = where.rpartition(":")
+    if not port.isdigit():
+        raise ListenError(f"{where!r} is neither [HOST:]PORT nor the path of a socket")
+    return web.TCPSite(runner, host.strip("[]") or DEFAULT_HOST, int(port))
+
+
+def _probe(problem: str) -> web.Response:
+    return web.Response(text=(problem or "ok") + "\n", status=503 if problem else 200)

@@ -1,0 +1,150 @@
+"""From fork to exec: what a new process of the lab does before it is the user's command. Never returns.
+
+Comes in: a ``wire.SpawnRequest`` and the descriptors that came with it, in a child that the zygote just forked. Goes out: the
+command runs, or the reason why not is written to the ``status`` socket and the process ends with 128 (as container runtimes do for
+a start error). Texts are those of runc, which users know from ``kubectl describe``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import signal
+import socket
+import termios
+from typing import Final, NoReturn
+
+from stockade.lab.node import privileges, sandbox, syscalls, wire
+
+START_ERROR: Final = 128
+_FIRST_FREE_FD: Final = 3
+_FD_LIMIT: Final = 65536
+_ISOLATED: Final = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
+# Order matters: the mount namespace last, because /proc of the own one is needed until then.
+_JOINED: Final = (
+    ("net", syscalls.CLONE_NEWNET),
+    ("ipc", syscalls.CLONE_NEWIPC),
+    ("uts", syscalls.CLONE_NEWUTS),
+    ("mnt", syscalls.CLONE_NEWNS),
+)
+
+
+class _CommandError(Exception):
+    """The command cannot be executed; ``not_found`` tells a typing error from everything else."""
+
+    def __init__(self, text: str, *, not_found: bool = False) -> None:
+        super().__init__(text)
+        self.not_found = not_found
+
+
+def run(request: wire.SpawnRequest, fds: dict[str, int]) -> NoReturn:
+    """Called in the child, right after fork."""
+    status = fcntl.fcntl(fds[wire.STATUS], fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
+    try:
+        _reset_signals()
+        # Until exec nobody in the container may look into (or at the binary of) this more powerful process.
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+        own_binary = os.stat("/proc/self/exe")
+        _isolate(request, fds)
+        os.setsid()
+        _standard_streams(request, fds, status)
+        os.closerange(_FIRST_FREE_FD, status)
+        os.closerange(status + 1, _FD_LIMIT)
+        os.umask(0o022)
+        if request["kind"] != "plain":
+            privileges.drop(request["capabilities"], request["uid"], request["gid"], request["groups"])
+        _change_directory(request["cwd"])
+        _execute(request, own_binary)
+    except _CommandError as error:
+        _report(status, str(error), not_found=error.not_found)
+    except Exception as error:  # noqa: BLE001 - the last door before the process ends
+        _report(status, str(error) or type(error).__name__, not_found=False)
+    os._exit(START_ERROR)
+
+
+def _report(status: int, text: str, *, not_found: bool) -> None:
+    message = json.dumps({"error": text, "not_found": not_found}).encode()
+    with contextlib.suppress(OSError):
+        os.write(status, message)
+
+
+def _reset_signals() -> None:
+    """Python ignores SIGPIPE, and an ignored signal stays ignored over exec."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, set())
+
+
+def _isolate(request: wire.SpawnRequest, fds: dict[str, int]) -> None:
+    if request["kind"] == "container":
+        if wire.NETNS in fds:
+            syscalls.setns(fds[wire.NETNS], syscalls.CLONE_NEWNET)
+        syscalls.unshare(_ISOLATED)
+        sandbox.enter(request["root"])
+        syscalls.sethostname(request["hostname"])
+    elif request["kind"] == "exec":
+        opened = [(os.open(f"/proc/{request['init']}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind) for name, kind in _JOINED]
+        for fd, kind in opened:
+            syscalls.setns(fd, kind)
+        os.chdir("/")
+
+
+def _standard_streams(request: wire.SpawnRequest, fds: dict[str, int], status: int) -> None:
+    if request["tty"]:
+        # From the container's own devpts, so that tty(1) and /dev/pts inside agree.
+        master, slave = os.openpty()
+        with socket.socket(fileno=os.dup(status)) as channel:
+            socket.send_fds(channel, [b'{"tty": true}'], [master])
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        os.fchown(slave, request["uid"], -1)
+        wanted = [slave, slave, slave]
+    else:
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        wanted = [fds.get(name, null) for name in (wire.STDIN, wire.STDOUT, wire.STDERR)]
+    # Passed descriptors may themselves be 0-2 (pid 1 may start without): move them out of the way first.
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD) for fd in wanted]
+    for target, fd in enumerate(high):
+        os.dup2(fd, target, inheritable=True)
+
+
+def _change_directory(path: str) -> None:
+    try:
+        os.chdir(path)
+    except FileNotFoundError:
+        # Runtimes make a missing working directory.
+        os.makedirs(path, 0o755, exist_ok=True)
+        os.chdir(path)
+
+
+def _execute(request: wire.SpawnRequest, own_binary: os.stat_result) -> NoReturn:
+    name = request["argv"][0]
+    path = _look_up(name, request["env"].get("PATH", ""))
+    try:
+        found = os.stat(path)
+        if (found.st_dev, found.st_ino) == (own_binary.st_dev, own_binary.st_ino) and request["kind"] != "plain":
+            raise _CommandError(f'exec: "{name}": permission denied')  # /proc/self/exe of the runtime
+        os.execve(path, request["argv"], request["env"])
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            raise _CommandError(f'exec: "{name}": stat {path}: no such file or directory', not_found=True) from error
+        text = "exec format error" if error.errno == errno.ENOEXEC else os.strerror(error.errno or 0).lower()
+        raise _CommandError(f'exec: "{name}": {text}') from error
+
+
+def _look_up(name: str, search_path: str) -> str:
+    """Where execvp would find it, without executing anything on the way."""
+    if not name:
+        raise _CommandError('exec: "": executable file not found in $PATH', not_found=True)
+    if "/" in name:
+        if os.path.isdir(name):
+            raise _CommandError(f'exec: "{name}": is a directory')
+        return name
+    for directory in search_path.split(":"):
+        path = os.path.join(directory or ".", name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    raise _CommandError(f'exec: "{name}": executable file not found in $PATH', not_found=True)

@@ -1,0 +1,153 @@
+"""A container's view of the file system, built by the container's first process before it becomes the user's command.
+
+Comes in: ``wire.Root`` (image directory, read-only host directories, files to write). Goes out: a process whose root is the
+container's, with its own /proc, /dev, /sys and no way back to the host's files. Called by ``launch`` in the child, single-threaded,
+in new mount and PID namespaces. Masked and read-only paths are those of runc's default specification.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Final
+
+from stockade.lab.node import syscalls, wire
+from stockade.lab.node.syscalls import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY
+
+_OLD: Final = "/.stockade-old-root"
+_DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
+_DEVICE_LINKS: Final = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+}
+_MASKED: Final = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/firmware",
+)
+_READ_ONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_SEALED: Final = MS_NOSUID | MS_NODEV | MS_NOEXEC
+
+
+def enter(root: wire.Root) -> None:
+    """After this call ``/`` is the container's root, and nothing of the old one can be reached."""
+    syscalls.make_private()
+    new_root = _writable_root(root)
+    os.mkdir(new_root + _OLD, 0o700)
+    syscalls.pivot_root(new_root, new_root + _OLD)
+    os.chdir("/")
+    _mount_kernel_views()
+    _mount_dev()
+    for source, target in root["binds"]:
+        _bind_read_only(_OLD + source, target)
+    for path in _MASKED:
+        _mask(path)
+    for path in _READ_ONLY:
+        if os.path.lexists(path):
+            syscalls.bind(path, path, MS_RDONLY | _SEALED)
+    for path, content in root["files"].items():
+        _write(path, content)
+    syscalls.umount(_OLD)
+    os.rmdir(_OLD)
+
+
+def _writable_root(root: wire.Root) -> str:
+    """The image below, a private memory file system above; a copy where the kernel refuses overlay."""
+    base = root["mountpoint"]
+    syscalls.mount("tmpfs", base, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
+    upper, work, new_root = f"{base}/upper", f"{base}/work", f"{base}/root"
+    for directory in (upper, work, new_root):
+        os.mkdir(directory, 0o755)
+    options = f"lowerdir={root['lower']},upperdir={upper},workdir={work}"
+    try:
+        syscalls.mount("overlay", new_root, "overlay", MS_NODEV | MS_NOSUID, options)
+    except syscalls.SyscallError:
+        import shutil  # noqa: PLC0415 - only on kernels without overlay here; keeps the zygote small
+
+        shutil.copytree(root["lower"], new_root, symlinks=True, dirs_exist_ok=True)
+        syscalls.bind(new_root, new_root, MS_NODEV | MS_NOSUID)
+    return new_root
+
+
+def _real_directory(path: str) -> None:
+    """An image may bring a symbolic link where a directory belongs: take it away rather than follow it."""
+    current = ""
+    for part in path.strip("/").split("/"):
+        current += f"/{part}"
+        try:
+            if stat.S_ISDIR(os.lstat(current).st_mode):
+                continue
+            os.unlink(current)
+        except FileNotFoundError:
+            pass
+        os.mkdir(current, 0o755)
+
+
+def _mount_kernel_views() -> None:
+    for path in ("/proc", "/sys", "/dev"):
+        _real_directory(path)
+    syscalls.mount_proc()
+    syscalls.mount("sysfs", "/sys", "sysfs", _SEALED)
+    # The sysfs superblock is shared inside a network namespace: only this mount may become read-only.
+    syscalls.mount("", "/sys", flags=syscalls.MS_REMOUNT | syscalls.MS_BIND | MS_RDONLY | _SEALED)
+
+
+def _mount_dev() -> None:
+    syscalls.mount("tmpfs", "/dev", "tmpfs", MS_NOSUID, "mode=0755,size=65536k")
+    for name in _DEVICES:
+        _touch(f"/dev/{name}")
+        syscalls.mount(f"{_OLD}/dev/{name}", f"/dev/{name}", flags=syscalls.MS_BIND)
+    for name, target in _DEVICE_LINKS.items():
+        os.symlink(target, f"/dev/{name}")
+    os.mkdir("/dev/pts", 0o755)
+    syscalls.mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5")
+    os.mkdir("/dev/shm", 0o755)  # noqa: S108 - the container's own
+    syscalls.mount("shm", "/dev/shm", "tmpfs", _SEALED, "mode=1777,size=65536k")  # noqa: S108
+
+
+def _bind_read_only(source: str, target: str) -> None:
+    if os.path.isdir(source):
+        _real_directory(target)
+    else:
+        _real_directory(os.path.dirname(target))
+        _touch(target)
+    syscalls.bind(source, target, MS_RDONLY | MS_NOSUID | MS_NODEV)
+
+
+def _mask(path: str) -> None:
+    try:
+        is_directory = stat.S_ISDIR(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return
+    if is_directory:
+        syscalls.mount("tmpfs", path, "tmpfs", MS_RDONLY | _SEALED, "size=0")
+    else:
+        syscalls.mount("/dev/null", path, flags=syscalls.MS_BIND)
+
+
+def _touch(path: str) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644))
+
+
+def _write(path: str, content: str) -> None:
+    """Replaces what the image has there, links included."""
+    _real_directory(os.path.dirname(path))
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        os.write(fd, content.encode())
+    finally:
+        os.close(fd)

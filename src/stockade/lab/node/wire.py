@@ -1,0 +1,50 @@
+"""The messages between the daemon (spawner) and pid 1 of the lab (zygote): JSON over SOCK_SEQPACKET, file descriptors beside.
+
+Request: SpawnRequest or KillRequest. Answers: ``{"id", "pid"}`` or ``{"id", "error"}``, and ``{"exit": pid, "status": n}`` for every
+process that ended (n as by ``os.waitstatus_to_exitcode``, negative for a signal). The process itself answers on its ``status``
+socket: ``{"tty": true}`` with the terminal's master beside, ``{"error", "not_found"}`` when it cannot start, end of file once it runs.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NotRequired, TypedDict
+
+# A Unix datagram has to fit into the socket's send buffer (net.core.wmem_default, 208 kB by default).
+MAX_MESSAGE: Final = 160_000
+# Order of the passed descriptors is that of ``fds``; these names have a meaning.
+STATUS: Final = "status"
+STDIN: Final = "stdin"
+STDOUT: Final = "stdout"
+STDERR: Final = "stderr"
+NETNS: Final = "netns"
+
+
+class Root(TypedDict):
+    """A container's file system: an image directory (never written), the host's directories to show read-only, own files."""
+
+    mountpoint: str
+    lower: str
+    binds: list[tuple[str, str]]
+    files: dict[str, str]
+
+
+class SpawnRequest(TypedDict):
+    id: int
+    kind: str  # "plain", "container", "exec"
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    fds: list[str]
+    tty: bool
+    uid: int
+    gid: int
+    groups: list[int]
+    capabilities: int
+    hostname: NotRequired[str]
+    root: NotRequired[Root]
+    init: NotRequired[int]
+
+
+class KillRequest(TypedDict):
+    kill: int
+    signal: int

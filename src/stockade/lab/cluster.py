@@ -22,6 +22,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from stockade.dataplane.nft import Nft
 from stockade.lab import addresses, bootstrap, credentials
 from stockade.lab.agents import AgentSupervisor
 from stockade.lab.apiserver.app import create_app
@@ -29,7 +30,7 @@ from stockade.lab.apiserver.storage import Storage
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.lab.controllers import run_controllers
 from stockade.lab.dns.probe import answers
-from stockade.lab.dns.server import DnsServer
+from stockade.lab.dns.server import kube_dns
 from stockade.lab.events import EventRecorder
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.internet import Internet
@@ -126,7 +127,7 @@ class _Cluster:
             gate_path=self._paths.gate,
             state_dir=self._paths.pods,
             cluster_dns=addresses.DNS_SERVICE_IP,
-            builtins={bootstrap.DNS_IMAGE: DnsServer.factory(store)},
+            builtins={bootstrap.DNS_IMAGE: kube_dns(store)},
         )
 
     async def _serve(
@@ -149,7 +150,7 @@ class _Cluster:
             parts = [
                 AgentSupervisor(spawner, self._paths, node=self._node).run(),
                 run_controllers(store),
-                ServiceProxy(store).run(),
+                ServiceProxy(store, Nft().load, (addresses.NODE_IP,)).run(),
                 kubelet.run(),
                 self._announce(store),
             ]

@@ -1,3 +1,4 @@
+# ruff: noqa: PTH - pathlib stays out of pid 1: it is forked for each process of the lab
 """From fork to exec: what a new process of the lab does before it is the user's command. Never returns.
 
 Comes in: a ``wire.SpawnRequest`` and the descriptors that came with it, in a child that the zygote just forked. Goes out: the
@@ -87,7 +88,10 @@ def _isolate(request: wire.SpawnRequest, fds: dict[str, int]) -> None:
         sandbox.enter(request["root"])
         syscalls.sethostname(request["hostname"])
     elif request["kind"] == "exec":
-        opened = [(os.open(f"/proc/{request['init']}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind) for name, kind in _JOINED]
+        opened = [
+            (os.open(f"/proc/{request['init']}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind)
+            for name, kind in _JOINED
+        ]
         for fd, kind in opened:
             syscalls.setns(fd, kind)
         os.chdir("/")
@@ -125,12 +129,16 @@ def _execute(request: wire.SpawnRequest, own_binary: os.stat_result) -> NoReturn
     path = _look_up(name, request["env"].get("PATH", ""))
     try:
         found = os.stat(path)
-        if (found.st_dev, found.st_ino) == (own_binary.st_dev, own_binary.st_ino) and request["kind"] != "plain":
+        if (found.st_dev, found.st_ino) == (own_binary.st_dev, own_binary.st_ino) and request[
+            "kind"
+        ] != "plain":
             raise _CommandError(f'exec: "{name}": permission denied')  # /proc/self/exe of the runtime
-        os.execve(path, request["argv"], request["env"])
+        os.execve(path, request["argv"], request["env"])  # noqa: S606 - no shell wanted
     except OSError as error:
         if error.errno == errno.ENOENT:
-            raise _CommandError(f'exec: "{name}": stat {path}: no such file or directory', not_found=True) from error
+            raise _CommandError(
+                f'exec: "{name}": stat {path}: no such file or directory', not_found=True
+            ) from error
         text = "exec format error" if error.errno == errno.ENOEXEC else os.strerror(error.errno or 0).lower()
         raise _CommandError(f'exec: "{name}": {text}') from error
 

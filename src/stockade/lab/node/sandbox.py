@@ -1,3 +1,4 @@
+# ruff: noqa: PTH - pathlib stays out of pid 1: it is forked for each process of the lab
 """A container's view of the file system, built by the container's first process before it becomes the user's command.
 
 Comes in: ``wire.Root`` (image directory, read-only host directories, files to write). Goes out: a process whose root is the
@@ -110,7 +111,9 @@ def _mount_dev() -> None:
     for name, target in _DEVICE_LINKS.items():
         os.symlink(target, f"/dev/{name}")
     os.mkdir("/dev/pts", 0o755)
-    syscalls.mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5")
+    syscalls.mount(
+        "devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"
+    )
     os.mkdir("/dev/shm", 0o755)  # noqa: S108 - the container's own
     syscalls.mount("shm", "/dev/shm", "tmpfs", _SEALED, "mode=1777,size=65536k")  # noqa: S108
 

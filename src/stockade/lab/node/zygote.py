@@ -1,3 +1,4 @@
+# ruff: noqa: PTH - pathlib stays out of pid 1: it is forked for each process of the lab
 """Pid 1 of the lab: forks every process, reaps every process, and ends with the daemon so that the kernel ends the rest.
 
 Comes in: ``run(daemon_main)``, called in a fresh PID (and mount, network) namespace by a single-threaded process that has imported
@@ -103,7 +104,9 @@ class _Zygote:
 
     def _on_request(self) -> bool:
         try:
-            data, fds, _, _ = socket.recv_fds(self._channel, wire.MAX_MESSAGE, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+            data, fds, _, _ = socket.recv_fds(
+                self._channel, wire.MAX_MESSAGE, _MAX_FDS, socket.MSG_CMSG_CLOEXEC
+            )
         except ConnectionError:
             return False
         if not data:

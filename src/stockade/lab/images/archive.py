@@ -1,0 +1,105 @@
+"""A root file system from a directory or a tar file, copied so that nothing of it can reach outside.
+
+In: a path that the user names. Out: a directory. Called by the catalog for ``stockade image load``. Device nodes, sockets and
+pipes are left out (a container gets its own /dev); absolute links are kept, they are resolved inside the container.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tarfile
+from pathlib import Path
+
+from stockade.lab.images.image import ImageError
+
+_IMAGE_ARCHIVES = ("oci-layout", "manifest.json", "index.json")
+
+
+def unpack(source: Path, target: Path) -> None:
+    """``target`` does not exist yet. Raises ImageError with a sentence for the user."""
+    if not source.exists():
+        raise ImageError(f"{source}: no such file or directory")
+    try:
+        if source.is_dir():
+            _refuse_image_layout(source, {entry.name for entry in source.iterdir()})
+            _copy_tree(source, target)
+        else:
+            _extract(source, target)
+    except (OSError, EOFError) as error:
+        raise ImageError(f"{source}: {error}") from error
+    if not any(target.iterdir()):
+        raise ImageError(f"{source}: is empty, not a root file system")
+    target.chmod(0o755)
+
+
+def _refuse_image_layout(source: Path, names: set[str]) -> None:
+    if names & set(_IMAGE_ARCHIVES):
+        raise ImageError(
+            f"{source}: this is an image archive (OCI layout or docker save), not a root file system; "
+            "export one first, for example with: docker export CONTAINER -o rootfs.tar"
+        )
+
+
+def _extract(source: Path, target: Path) -> None:
+    if not hasattr(tarfile, "tar_filter"):
+        raise ImageError(
+            "this Python cannot extract archives safely; use Python 3.11.4 or newer, or a directory"
+        )
+    target.mkdir(mode=0o755)
+    try:
+        with tarfile.open(source) as archive:
+            members = archive.getmembers()
+            _refuse_image_layout(source, {member.name.removeprefix("./") for member in members})
+            archive.extractall(target, members, numeric_owner=True, filter=_only_inside)
+    except tarfile.TarError as error:
+        raise ImageError(f"{source}: not usable as a root file system: {error}") from error
+
+
+def _only_inside(member: tarfile.TarInfo, target: str) -> tarfile.TarInfo | None:
+    """As ``tarfile.tar_filter``, without special files and without hard links to files of the host."""
+    if member.isdev():
+        return None
+    safe = tarfile.tar_filter(member, target)
+    if safe is not None and safe.islnk():
+        linked = os.path.realpath(Path(target) / safe.linkname.lstrip("/"))
+        if os.path.commonpath([linked, os.path.realpath(target)]) != os.path.realpath(target):
+            raise tarfile.LinkOutsideDestinationError(safe, linked)
+        safe = safe.replace(linkname=safe.linkname.lstrip("/"), deep=False)
+    if safe is not None and member.mode is not None:
+        safe = safe.replace(
+            mode=member.mode & 0o7777, deep=False
+        )  # setuid bits are void in a container anyway
+    return safe
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, symlinks=True, ignore=_special_files, copy_function=_copy)
+    for directory, names, _ in os.walk(source):
+        place = target / Path(directory).relative_to(source)
+        for name in (".", *names):
+            if not (place / name).is_symlink():
+                _keep_owner(Path(directory) / name, place / name)
+
+
+def _special_files(directory: str, names: list[str]) -> set[str]:
+    kept = (stat.S_ISREG, stat.S_ISDIR, stat.S_ISLNK)
+    return {
+        name
+        for name in names
+        if not any(is_kind((Path(directory) / name).lstat().st_mode) for is_kind in kept)
+    }
+
+
+def _copy(source: str, target: str) -> None:
+    shutil.copy2(source, target, follow_symlinks=False)
+    _keep_owner(Path(source), Path(target))
+
+
+def _keep_owner(source: Path, target: Path) -> None:
+    status = source.lstat()
+    if os.geteuid() == 0:
+        os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
+        if not stat.S_ISLNK(status.st_mode):  # chmod would follow it
+            target.chmod(stat.S_IMODE(status.st_mode))

@@ -9,9 +9,11 @@ import yaml
 from aiohttp import web
 
 from stockade.lab.apiserver import failures, rules
+from stockade.lab.apiserver import patch as patches
 from stockade.lab.apiserver.bodies import answer, check_kind, read_object
 from stockade.lab.apiserver.context import context_of
 from stockade.lab.apiserver.kinds import Kind
+from stockade.lab.apiserver.merge_keys import merge_keys_of
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.lab.apiserver.requests import Target, field_validation, is_dry_run, number
 from stockade.lab.apiserver.selectors import parse_selection
@@ -57,8 +59,6 @@ async def patch_object(request: web.Request, target: Target) -> web.Response:
 
 def patched(kind: Kind, held: JsonObject, media: str, patch: Any) -> JsonObject:
     """``held`` with the patch applied; ``held`` stays as it is. Raises ApiError for a patch that does not fit."""
-    from stockade.lab.apiserver import patch as patches  # noqa: PLC0415 - loads with the first PATCH
-
     copy: JsonObject = msgspec.json.decode(msgspec.json.encode(held))
     try:
         if media == JSON_PATCH:
@@ -66,11 +66,12 @@ def patched(kind: Kind, held: JsonObject, media: str, patch: Any) -> JsonObject:
         elif media == MERGE_PATCH:
             result = patches.merge_patch(copy, patch)
         else:
-            result = patches.strategic_merge_patch(copy, patch, kind.kind)
-    except (ValueError, KeyError, TypeError) as error:
-        raise failures.failure(
-            422, "Invalid", f"the server rejected our request due to an error in our request: {error}"
-        ) from None
+            result = patches.strategic_merge_patch(copy, patch, merge_keys_of(kind))
+    except patches.PatchError as error:
+        if error.code == 400:
+            raise failures.bad_request(str(error)) from None
+        text = f"the server rejected our request due to an error in our request: {error}"
+        raise failures.failure(error.code, "Invalid", text, {}) from None
     if not isinstance(result, dict):
         raise failures.bad_request("a patch must leave an object")
     return result

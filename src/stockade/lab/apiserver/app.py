@@ -24,6 +24,7 @@ from stockade.lab.apiserver.context import CONTEXT, USER, Context
 from stockade.lab.apiserver.registry import ApiError
 from stockade.lab.apiserver.requests import Target, flag, parse_target
 from stockade.lab.apiserver.store import ObjectStore
+from stockade.lab.apiserver.streams import add_stream_routes
 from stockade.lab.node.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,8 @@ def create_app(
     app.router.add_get("/openapi/v3/{path:.*}", _openapi_v3)
     app.router.add_post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", subresources.review_access)
     app.router.add_post("/apis/authentication.k8s.io/v1/selfsubjectreviews", subresources.review_self)
+    if runtime is not None:
+        add_stream_routes(app, store, runtime)
     app.router.add_route("*", "/api/{version}{path:(/.*)?}", _resource)
     app.router.add_route("*", "/apis/{group}/{version}{path:(/.*)?}", _resource)
     return app

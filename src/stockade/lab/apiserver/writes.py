@@ -33,7 +33,7 @@ async def create_object(request: web.Request, target: Target) -> web.Response:
     warnings = screen(request, target.kind, obj)
     store, dry_run = context_of(request).store, is_dry_run(request.query)
     created = store.create(target.kind.resource, target.namespace, obj, dry_run=dry_run)
-    return answer(created, 201, [*warnings, *rules.warnings(target.kind, created)])
+    return answer(created, 201, [*warnings, *rules.warnings(created)])
 
 
 async def replace_object(request: web.Request, target: Target) -> web.Response:
@@ -104,7 +104,7 @@ def _create_applied(request: web.Request, target: Target, obj: JsonObject) -> we
     warnings = screen(request, target.kind, obj)
     store, dry_run = context_of(request).store, is_dry_run(request.query)
     created = store.create(target.kind.resource, target.namespace, obj, dry_run=dry_run)
-    return answer(created, 201, [*warnings, *rules.warnings(target.kind, created)])
+    return answer(created, 201, [*warnings, *rules.warnings(created)])
 
 
 def _replace(request: web.Request, target: Target, obj: JsonObject, warnings: list[str]) -> web.Response:
@@ -123,7 +123,7 @@ def _replace(request: web.Request, target: Target, obj: JsonObject, warnings: li
         subresource="status" if target.subresource == "status" else "",
         dry_run=is_dry_run(request.query),
     )
-    return answer(stored, 200, [*warnings, *rules.warnings(target.kind, stored)])
+    return answer(stored, 200, [*warnings, *rules.warnings(stored)])
 
 
 def name_mismatch(given: str, asked: str) -> str:
@@ -133,18 +133,13 @@ def name_mismatch(given: str, asked: str) -> str:
 def screen(request: web.Request, kind: Kind, obj: JsonObject) -> list[str]:
     """Unknown fields: refused, warned about, or ignored, as ``fieldValidation`` says; types must fit in any case.
     Answers the warnings."""
-    mode = field_validation(request.query)
-    problems, fatal = rules.check_fields(kind, obj)
-    if fatal:
-        raise failures.bad_request(
-            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {fatal}'
-        )
-    if problems and mode == "Strict":
-        text = f"strict decoding error: {', '.join(problems)}"
-        raise failures.bad_request(
-            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {text}'
-        )
-    return problems if mode == "Warn" else []
+    mode, found = field_validation(request.query), rules.decode(kind, obj)
+    refusal = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+    if found.fatal:
+        raise failures.bad_request(refusal + found.fatal)
+    if found.unknown and mode == "Strict":
+        raise failures.bad_request(f"{refusal}strict decoding error: {', '.join(found.unknown)}")
+    return found.unknown if mode == "Warn" else []
 
 
 async def delete_object(request: web.Request, target: Target) -> web.Response:

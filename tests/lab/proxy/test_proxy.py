@@ -7,7 +7,7 @@ import pytest
 
 from stockade.lab.proxy import proxy as module
 from stockade.lab.proxy.proxy import SERVICES, SLICES, ServiceProxy
-from stockade.testing.registry import FakeRegistry
+from stockade.testing.registry import MemoryRegistry
 
 
 def service(name, ip):
@@ -57,7 +57,7 @@ async def running(proxy):
 
 
 async def test_it_follows_services_and_slices():
-    registry, kernel = FakeRegistry(), Kernel()
+    registry, kernel = MemoryRegistry(), Kernel()
     registry.create(SERVICES, "default", service("web", "10.96.0.5"))
     proxy = ServiceProxy(registry, kernel.load)
     async with running(proxy):
@@ -70,7 +70,7 @@ async def test_it_follows_services_and_slices():
 
 
 async def test_a_burst_is_one_load_and_nothing_new_is_none():
-    registry, kernel = FakeRegistry(), Kernel()
+    registry, kernel = MemoryRegistry(), Kernel()
     async with running(ServiceProxy(registry, kernel.load)):
         await kernel.next()
         for number in range(50):
@@ -83,7 +83,7 @@ async def test_a_burst_is_one_load_and_nothing_new_is_none():
 
 async def test_a_refusal_is_tried_again(monkeypatch):
     monkeypatch.setattr(module, "_RETRY_SECONDS", 0.01)
-    registry, kernel = FakeRegistry(), Kernel()
+    registry, kernel = MemoryRegistry(), Kernel()
     kernel.refusals = 2
     proxy = ServiceProxy(registry, kernel.load)
     async with running(proxy):
@@ -93,7 +93,7 @@ async def test_a_refusal_is_tried_again(monkeypatch):
 
 
 async def test_it_is_not_synced_before_the_kernel_took_the_rules():
-    registry, kernel = FakeRegistry(), Kernel()
+    registry, kernel = MemoryRegistry(), Kernel()
     kernel.refusals = 1
     proxy = ServiceProxy(registry, kernel.load)
     async with running(proxy):

@@ -1,7 +1,6 @@
 """What the API server writes into an object before it is stored: the work of strategies and admission plugins.
 
-``ObjectStore`` calls ``on_create`` and ``on_update`` with an object that it owns; both edit it in place and answer the
-causes for which it must be refused.
+``ObjectStore`` calls these with an object that it owns, to be edited in place.
 """
 
 from __future__ import annotations
@@ -9,36 +8,42 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable
 
+from stockade.lab.apiserver import services
 from stockade.lab.apiserver.failures import Cause
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.registry import JsonObject
-from stockade.lab.apiserver.services import admit_service
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 
 
-def on_create(kind: Kind, obj: JsonObject, others: Callable[[], Iterable[JsonObject]]) -> list[Cause]:
-    """``others`` yields the stored objects of the same kind in every namespace."""
+def prepare_create(kind: Kind, obj: JsonObject) -> None:
+    """Before validation."""
     if kind.kind in ("Deployment", "ReplicaSet"):
         obj["status"] = {}
     prepare = _CREATE.get(kind.kind)
     if prepare is not None:
         prepare(obj)
-    return admit_service(obj, None, others()) if kind.kind == "Service" else []
 
 
-def on_update(
-    kind: Kind, obj: JsonObject, old: JsonObject, others: Callable[[], Iterable[JsonObject]]
-) -> list[Cause]:
+def prepare_update(kind: Kind, obj: JsonObject, old: JsonObject) -> None:
+    """Before validation."""
     if kind.kind == "Namespace":
         _name_label(obj)
     elif kind.kind == "Secret":
         _fold_string_data(obj)
     elif kind.kind == "Service":
-        own = obj["metadata"]["uid"]
-        return admit_service(obj, old, (o for o in others() if o["metadata"]["uid"] != own))
-    return []
+        services.keep_allocated(obj, old)
+
+
+def allocate(
+    kind: Kind, obj: JsonObject, old: JsonObject | None, stored: Callable[[], Iterable[JsonObject]]
+) -> list[Cause]:
+    """After validation: what the server hands out. ``stored`` yields the objects of this kind in every namespace."""
+    if kind.kind != "Service":
+        return []
+    uid = obj["metadata"]["uid"]
+    return services.allocate(obj, old, (other for other in stored() if other["metadata"]["uid"] != uid))
 
 
 def _name_label(namespace: JsonObject) -> None:

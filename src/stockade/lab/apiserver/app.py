@@ -18,12 +18,13 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from stockade.lab.apiserver import discovery, failures, reads, subresources, watches, writes
-from stockade.lab.apiserver.bodies import answer
+from stockade.lab.apiserver import discovery, failures, openapi, reads, subresources, watches, writes
+from stockade.lab.apiserver.bodies import answer, answer_raw
 from stockade.lab.apiserver.context import CONTEXT, USER, Context
 from stockade.lab.apiserver.registry import ApiError
 from stockade.lab.apiserver.requests import Target, flag, parse_target
 from stockade.lab.apiserver.store import ObjectStore
+from stockade.lab.apiserver.streams import add_stream_routes
 from stockade.lab.node.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -74,8 +75,12 @@ def create_app(
     app.router.add_get("/apis{slash:/?}", _groups)
     app.router.add_get("/apis/{group}{slash:/?}", _group)
     app.router.add_get("/openapi/v2", _openapi_v2)
+    app.router.add_get("/openapi/v3", _openapi_index)
+    app.router.add_get("/openapi/v3/{path:.*}", _openapi_v3)
     app.router.add_post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", subresources.review_access)
     app.router.add_post("/apis/authentication.k8s.io/v1/selfsubjectreviews", subresources.review_self)
+    if runtime is not None:
+        add_stream_routes(app, store, runtime)
     app.router.add_route("*", "/api/{version}{path:(/.*)?}", _resource)
     app.router.add_route("*", "/apis/{group}/{version}{path:(/.*)?}", _resource)
     return app
@@ -193,3 +198,15 @@ async def _openapi_v2(request: web.Request) -> web.Response:
     which old clients cannot parse."""
     del request
     return web.Response(body=b"", headers={"Content-Type": OPENAPI_V2})
+
+
+async def _openapi_index(request: web.Request) -> web.Response:
+    del request
+    return answer(openapi.index())
+
+
+async def _openapi_v3(request: web.Request) -> web.Response:
+    document = openapi.document(request.match_info["path"])
+    if document is None:
+        raise failures.unknown_path()
+    return answer_raw(document)

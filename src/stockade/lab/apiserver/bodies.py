@@ -9,7 +9,7 @@ import msgspec
 import yaml
 from aiohttp import web
 
-from stockade.lab.apiserver import failures
+from stockade.lab.apiserver import failures, protobuf
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.registry import JsonObject
 
@@ -42,8 +42,6 @@ def _decode(media: str, body: bytes) -> Any:
 
 
 def _decode_protobuf(body: bytes) -> JsonObject:
-    from stockade.lab.apiserver import protobuf  # noqa: PLC0415 - its tables load on the first such body
-
     try:
         return protobuf.decode(body)
     except ValueError as error:

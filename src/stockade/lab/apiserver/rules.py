@@ -5,25 +5,43 @@ The same rules serve ``stockade check -f`` on files; here they become Status cau
 
 from __future__ import annotations
 
+import msgspec
+
 from stockade.lab.apiserver.failures import Cause
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.registry import JsonObject
+from stockade.manifests import defaults, strict
+from stockade.manifests import validate as validation
 
 
-def apply_defaults(kind: Kind, obj: JsonObject) -> None:
+class Decoding(msgspec.Struct, frozen=True):
+    """``unknown`` fields can be dropped; ``fatal`` is the first value of a wrong type, which nothing forgives."""
+
+    unknown: list[str]
+    fatal: str = ""
+
+
+def decode(kind: Kind, obj: JsonObject) -> Decoding:
+    """Check the fields of ``obj`` and drop the unknown ones from it, as decoding into a typed struct would."""
+    problems = strict.check_fields(obj, kind.api_version, kind.kind)
+    unknown = [problem.message for problem in problems if problem.unknown]
+    fatal = next((problem.message for problem in problems if not problem.unknown), "")
+    if unknown and not fatal:
+        strict.prune_unknown(obj, kind.api_version, kind.kind)
+    return Decoding(unknown, fatal)
+
+
+def apply_defaults(obj: JsonObject) -> None:
     """Write the defaults of the API into ``obj``."""
+    defaults.apply_defaults(obj)
 
 
-def validate(kind: Kind, obj: JsonObject, old: JsonObject | None) -> list[Cause]:
+def validate(obj: JsonObject, old: JsonObject | None = None) -> list[Cause]:
     """Every error of ``obj``; ``old`` is the stored object on an update."""
-    return []
+    errors = validation.validate(obj) if old is None else validation.validate_update(obj, old)
+    return [Cause(error.reason, error.body, error.field) for error in errors]
 
 
-def check_fields(kind: Kind, obj: JsonObject) -> tuple[list[str], str]:
-    """Unknown fields, each as ``unknown field "spec.x"``, and the first type error, which no validation level forgives."""
-    return [], ""
-
-
-def warnings(kind: Kind, obj: JsonObject) -> list[str]:
+def warnings(obj: JsonObject) -> list[str]:
     """What is accepted but looks like a mistake."""
-    return []
+    return validation.warnings(obj)

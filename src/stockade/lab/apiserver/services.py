@@ -1,13 +1,13 @@
 """Cluster addresses and node ports of Services (kube-apiserver's Service REST storage and its allocators).
 
-Called by admission on create and update. What is in use is read from the stored Services each time: a lab has few.
+Called by admission, after validation. What is in use is read from the stored Services each time: a lab has few.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from stockade.lab.apiserver.failures import Cause
 from stockade.lab.apiserver.registry import JsonObject
@@ -17,63 +17,62 @@ NODE_PORTS = range(30000, 32768)
 STATIC_BAND = 256  # the low addresses are left to explicit requests (KEP-3070)
 HEADLESS = "None"
 EXTERNAL_NAME = "ExternalName"
+ADDRESS_FIELDS = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
 
 
-def admit_service(service: JsonObject, old: JsonObject | None, others: Iterable[JsonObject]) -> list[Cause]:
-    """Fill addresses and node ports of ``service``; answers what is wrong with those that were asked for."""
+def keep_allocated(service: JsonObject, old: JsonObject) -> None:
+    """Before an update is validated: what the client left out stays as allocated (``patchAllocatedValues``)."""
+    spec, before = service.setdefault("spec", {}), old.get("spec") or {}
+    if spec.get("type", "ClusterIP") != EXTERNAL_NAME and not spec.get("clusterIP"):
+        for field in ("clusterIP", "clusterIPs"):
+            if before.get(field):
+                spec[field] = before[field]
+    ports = {_port_key(port): port.get("nodePort") for port in before.get("ports") or []}
+    if spec.get("type") in ("NodePort", "LoadBalancer"):
+        for port in spec.get("ports") or []:
+            if not port.get("nodePort") and ports.get(_port_key(port)):
+                port["nodePort"] = ports[_port_key(port)]
+
+
+def allocate(service: JsonObject, old: JsonObject | None, others: Iterable[JsonObject]) -> list[Cause]:
+    """Fill address and node ports of ``service``; answers what is wrong with those that were asked for."""
     spec = service.setdefault("spec", {})
-    spec.setdefault("type", "ClusterIP")
-    specs = [other.get("spec", {}) for other in others]
-    if spec["type"] == EXTERNAL_NAME:
-        for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+    if spec.setdefault("type", "ClusterIP") == EXTERNAL_NAME:
+        for field in ADDRESS_FIELDS:
             spec.pop(field, None)
         return []
-    causes = _admit_address(spec, (old or {}).get("spec", {}), specs)
+    specs = [other.get("spec") or {} for other in others]
+    causes = _allocate_address(spec, ((old or {}).get("spec") or {}).get("clusterIP", ""), specs)
     if spec["type"] in ("NodePort", "LoadBalancer"):
-        causes += _admit_node_ports(spec, (old or {}).get("spec", {}), specs)
+        causes += _allocate_node_ports(spec, specs)
     return causes
 
 
-def _admit_address(spec: JsonObject, old: JsonObject, others: list[JsonObject]) -> list[Cause]:
+def _allocate_address(spec: JsonObject, before: str, others: list[JsonObject]) -> list[Cause]:
     spec.setdefault("ipFamilies", ["IPv4"])
     spec.setdefault("ipFamilyPolicy", "SingleStack")
-    before = old.get("clusterIP", "")
-    wanted = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or []), "") or before
+    wanted = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or []), "")
     used = {other.get("clusterIP") for other in others}
     causes = []
-    if before and wanted != before and old.get("type") != EXTERNAL_NAME:
-        causes.append(
-            Cause(
-                "FieldValueInvalid",
-                f'Invalid value: ["{wanted}"]: may not change once set',
-                "spec.clusterIPs[0]",
-            )
-        )
-    elif not wanted:
+    if not wanted:
         wanted = _free_address(used)
     elif wanted not in (HEADLESS, before):
-        causes += _requested_address(wanted, used)
+        causes = _requested_address(wanted, used)
     spec["clusterIP"], spec["clusterIPs"] = wanted, [wanted]
     return causes
 
 
 def _requested_address(wanted: str, used: set[str | None]) -> list[Cause]:
-    problem = ""
-    try:
-        inside = IPv4Address(wanted) in SERVICE_CIDR
-    except AddressValueError:
-        problem = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+    if ":" in wanted or IPv4Address(wanted) not in SERVICE_CIDR:
+        why = (
+            f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {SERVICE_CIDR}"
+        )
+    elif wanted in used:
+        why = "provided IP is already allocated"
     else:
-        if not inside:
-            problem = (
-                f"failed to allocate IP {wanted}: the provided IP ({wanted}) is not in the valid range. "
-                f"The range of valid IPs is {SERVICE_CIDR}"
-            )
-        elif wanted in used:
-            problem = f"failed to allocate IP {wanted}: provided IP is already allocated"
-    if not problem:
         return []
-    return [Cause("FieldValueInvalid", f'Invalid value: ["{wanted}"]: {problem}', "spec.clusterIPs")]
+    text = f'Invalid value: ["{wanted}"]: failed to allocate IP {wanted}: {why}'
+    return [Cause("FieldValueInvalid", text, "spec.clusterIPs")]
 
 
 def _free_address(used: set[str | None]) -> str:
@@ -84,21 +83,28 @@ def _free_address(used: set[str | None]) -> str:
             return address
 
 
-def _admit_node_ports(spec: JsonObject, old: JsonObject, others: list[JsonObject]) -> list[Cause]:
-    used = {port.get("nodePort") for other in others for port in other.get("ports") or []}
-    kept = {(p.get("protocol", "TCP"), p.get("port")): p.get("nodePort") for p in old.get("ports") or []}
+def _allocate_node_ports(spec: JsonObject, others: list[JsonObject]) -> list[Cause]:
+    used = {(_protocol(p), p.get("nodePort")) for other in others for p in other.get("ports") or []}
     causes = []
     for index, port in enumerate(spec.get("ports") or []):
-        path = f"spec.ports[{index}].nodePort"
-        wanted = port.get("nodePort") or kept.get((port.get("protocol", "TCP"), port.get("port")))
-        if not wanted:
-            wanted = next(number for number in NODE_PORTS if number not in used)
-        elif wanted not in NODE_PORTS:
+        number, why = port.get("nodePort"), ""
+        if not number:
+            number = next(free for free in NODE_PORTS if (_protocol(port), free) not in used)
+        elif number not in NODE_PORTS:
             why = "provided port is not in the valid range. The range of valid ports is 30000-32767"
-            causes.append(Cause("FieldValueInvalid", f"Invalid value: {wanted}: {why}", path))
-        elif wanted in used:
+        elif (_protocol(port), number) in used:
             why = "provided port is already allocated"
-            causes.append(Cause("FieldValueInvalid", f"Invalid value: {wanted}: {why}", path))
-        port["nodePort"] = wanted
-        used.add(wanted)
+        if why:
+            text = f"Invalid value: {number}: {why}"
+            causes.append(Cause("FieldValueInvalid", text, f"spec.ports[{index}].nodePort"))
+        port["nodePort"] = number
+        used.add((_protocol(port), number))
     return causes
+
+
+def _protocol(port: JsonObject) -> str:
+    return str(port.get("protocol") or "TCP")
+
+
+def _port_key(port: JsonObject) -> tuple[str, object]:
+    return _protocol(port), port.get("port")

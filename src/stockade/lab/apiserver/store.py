@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -156,11 +156,12 @@ class ObjectStore:
         metadata = self._new_metadata(kind, namespace, new)
         self._check_namespace(kind, namespace, metadata["name"])
         new["apiVersion"], new["kind"] = kind.api_version, kind.kind
-        rules.apply_defaults(kind, new)
-        causes = admission.on_create(kind, new, lambda: self.list(resource))
-        self._refuse(kind, new, [*rules.validate(kind, new, None), *causes])
+        rules.apply_defaults(new)
+        admission.prepare_create(kind, new)
+        _refuse(kind, new, rules.validate(new))
         if (namespace, metadata["name"]) in self._index[resource]:
             raise already_exists(kind, metadata["name"])
+        _refuse(kind, new, admission.allocate(kind, new, None, lambda: self.list(resource)))
         return self._commit("ADDED", kind, new, None, dry_run=dry_run)
 
     def replace(
@@ -183,9 +184,10 @@ class ObjectStore:
             new = {**_decode(_encode(old)), "status": new.get("status") or {}}
             return self._update(kind, old, new, dry_run=dry_run)
         _carry_over(kind, new, old)
-        rules.apply_defaults(kind, new)
-        causes = admission.on_update(kind, new, old, lambda: self.list(resource))
-        self._refuse(kind, new, [*rules.validate(kind, new, old), *causes])
+        rules.apply_defaults(new)
+        admission.prepare_update(kind, new, old)
+        _refuse(kind, new, rules.validate(new, old))
+        _refuse(kind, new, admission.allocate(kind, new, old, lambda: self.list(resource)))
         return self._update(kind, old, new, dry_run=dry_run)
 
     def mutate(
@@ -287,11 +289,6 @@ class ObjectStore:
             why = f"unable to create new content in namespace {namespace} because it is being terminated"
             raise forbidden(kind, name, why, [cause])
 
-    def _refuse(self, kind: Kind, obj: JsonObject, causes: Iterable[Cause]) -> None:
-        found = list(causes)
-        if found:
-            raise invalid(kind, obj["metadata"]["name"], found)
-
     def _update(self, kind: Kind, old: JsonObject, new: JsonObject, *, dry_run: bool = False) -> JsonObject:
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         if is_finished(kind, new):
@@ -333,6 +330,11 @@ def _disown(obj: JsonObject, uid: str) -> None:
 
 def _desired(obj: JsonObject) -> JsonObject:
     return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+
+
+def _refuse(kind: Kind, obj: JsonObject, causes: list[Cause]) -> None:
+    if causes:
+        raise invalid(kind, obj["metadata"]["name"], causes)
 
 
 def _check_preconditions(kind: Kind, old: JsonObject, asked: JsonObject) -> None:

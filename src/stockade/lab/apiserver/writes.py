@@ -9,9 +9,11 @@ import yaml
 from aiohttp import web
 
 from stockade.lab.apiserver import failures, rules
+from stockade.lab.apiserver import patch as patches
 from stockade.lab.apiserver.bodies import answer, check_kind, read_object
 from stockade.lab.apiserver.context import context_of
 from stockade.lab.apiserver.kinds import Kind
+from stockade.lab.apiserver.merge_keys import merge_keys_of
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.lab.apiserver.requests import Target, field_validation, is_dry_run, number
 from stockade.lab.apiserver.selectors import parse_selection
@@ -31,7 +33,7 @@ async def create_object(request: web.Request, target: Target) -> web.Response:
     warnings = screen(request, target.kind, obj)
     store, dry_run = context_of(request).store, is_dry_run(request.query)
     created = store.create(target.kind.resource, target.namespace, obj, dry_run=dry_run)
-    return answer(created, 201, [*warnings, *rules.warnings(target.kind, created)])
+    return answer(created, 201, [*warnings, *rules.warnings(created)])
 
 
 async def replace_object(request: web.Request, target: Target) -> web.Response:
@@ -57,8 +59,6 @@ async def patch_object(request: web.Request, target: Target) -> web.Response:
 
 def patched(kind: Kind, held: JsonObject, media: str, patch: Any) -> JsonObject:
     """``held`` with the patch applied; ``held`` stays as it is. Raises ApiError for a patch that does not fit."""
-    from stockade.lab.apiserver import patch as patches  # noqa: PLC0415 - loads with the first PATCH
-
     copy: JsonObject = msgspec.json.decode(msgspec.json.encode(held))
     try:
         if media == JSON_PATCH:
@@ -66,11 +66,12 @@ def patched(kind: Kind, held: JsonObject, media: str, patch: Any) -> JsonObject:
         elif media == MERGE_PATCH:
             result = patches.merge_patch(copy, patch)
         else:
-            result = patches.strategic_merge_patch(copy, patch, kind.kind)
-    except (ValueError, KeyError, TypeError) as error:
-        raise failures.failure(
-            422, "Invalid", f"the server rejected our request due to an error in our request: {error}"
-        ) from None
+            result = patches.strategic_merge_patch(copy, patch, merge_keys_of(kind))
+    except patches.PatchError as error:
+        if error.code == 400:
+            raise failures.bad_request(str(error)) from None
+        text = f"the server rejected our request due to an error in our request: {error}"
+        raise failures.failure(error.code, "Invalid", text, {}) from None
     if not isinstance(result, dict):
         raise failures.bad_request("a patch must leave an object")
     return result
@@ -103,7 +104,7 @@ def _create_applied(request: web.Request, target: Target, obj: JsonObject) -> we
     warnings = screen(request, target.kind, obj)
     store, dry_run = context_of(request).store, is_dry_run(request.query)
     created = store.create(target.kind.resource, target.namespace, obj, dry_run=dry_run)
-    return answer(created, 201, [*warnings, *rules.warnings(target.kind, created)])
+    return answer(created, 201, [*warnings, *rules.warnings(created)])
 
 
 def _replace(request: web.Request, target: Target, obj: JsonObject, warnings: list[str]) -> web.Response:
@@ -122,7 +123,7 @@ def _replace(request: web.Request, target: Target, obj: JsonObject, warnings: li
         subresource="status" if target.subresource == "status" else "",
         dry_run=is_dry_run(request.query),
     )
-    return answer(stored, 200, [*warnings, *rules.warnings(target.kind, stored)])
+    return answer(stored, 200, [*warnings, *rules.warnings(stored)])
 
 
 def name_mismatch(given: str, asked: str) -> str:
@@ -132,18 +133,13 @@ def name_mismatch(given: str, asked: str) -> str:
 def screen(request: web.Request, kind: Kind, obj: JsonObject) -> list[str]:
     """Unknown fields: refused, warned about, or ignored, as ``fieldValidation`` says; types must fit in any case.
     Answers the warnings."""
-    mode = field_validation(request.query)
-    problems, fatal = rules.check_fields(kind, obj)
-    if fatal:
-        raise failures.bad_request(
-            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {fatal}'
-        )
-    if problems and mode == "Strict":
-        text = f"strict decoding error: {', '.join(problems)}"
-        raise failures.bad_request(
-            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {text}'
-        )
-    return problems if mode == "Warn" else []
+    mode, found = field_validation(request.query), rules.decode(kind, obj)
+    refusal = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+    if found.fatal:
+        raise failures.bad_request(refusal + found.fatal)
+    if found.unknown and mode == "Strict":
+        raise failures.bad_request(f"{refusal}strict decoding error: {', '.join(found.unknown)}")
+    return found.unknown if mode == "Warn" else []
 
 
 async def delete_object(request: web.Request, target: Target) -> web.Response:

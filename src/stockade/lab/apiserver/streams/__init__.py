@@ -1,0 +1,52 @@
+"""exec, attach, port-forward and log: the API's streaming endpoints, between aiohttp and the node's ``Runtime``.
+
+        request ─► pods (which container) ─► remotecommand ─► channels ◄─► Session
+                                          │        websocket | remotespdy ─ mux ─ spdy
+                                          ├► portforward ─ mux ─ spdy      ◄─► Runtime.connect
+                                          └► log                           ◄── Runtime.logs
+
+Called by the API server with ``add_stream_routes``; authentication is its middleware's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from stockade.lab.apiserver.registry import ApiError, Registry
+from stockade.lab.apiserver.streams.log import Log
+from stockade.lab.apiserver.streams.portforward import PortForward
+from stockade.lab.apiserver.streams.remotecommand import RemoteCommand
+from stockade.lab.node.runtime import Runtime
+
+__all__ = ["add_stream_routes"]
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def add_stream_routes(app: web.Application, registry: Registry, runtime: Runtime) -> None:
+    """Register the pod subresources; WebSocket clients send GET, SPDY clients POST."""
+    commands = RemoteCommand(registry, runtime)
+    forward, log = PortForward(registry, runtime), Log(registry, runtime)
+    pod = "/api/v1/namespaces/{namespace}/pods/{name}"
+    for path, handler in (
+        ("exec", commands.exec),
+        ("attach", commands.attach),
+        ("portforward", forward.handle),
+    ):
+        app.router.add_route("GET", f"{pod}/{path}", _answering(handler))
+        app.router.add_route("POST", f"{pod}/{path}", _answering(handler))
+    app.router.add_route("GET", f"{pod}/log", _answering(log.handle))
+
+
+def _answering(handler: Handler) -> Handler:
+    """Refusals as a Status body."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except ApiError as error:
+            return web.json_response(error.status, status=error.code)
+
+    return handle

@@ -1,0 +1,43 @@
+"""metav1.Status values of the streaming endpoints: refusals before, and results at the end of, a session."""
+
+from __future__ import annotations
+
+from stockade.lab.apiserver.registry import ApiError, JsonObject
+
+SUCCESS: JsonObject = {"metadata": {}, "status": "Success"}
+
+
+def failure(code: int, reason: str, message: str) -> JsonObject:
+    """As the API server words it: InternalError messages get their prefix."""
+    if reason == "InternalError":
+        message = f"Internal error occurred: {message}"
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": reason,
+        "code": code,
+    }
+
+
+def bad_request(message: str) -> ApiError:
+    return ApiError(failure(400, "BadRequest", message))
+
+
+def internal_error(message: str) -> ApiError:
+    return ApiError(failure(500, "InternalError", message))
+
+
+def exit_status(code: int) -> JsonObject:
+    """The last word of an exec (error channel, v4 and later): clients read the exit code from the cause."""
+    if code == 0:
+        return SUCCESS
+    return {
+        "metadata": {},
+        "status": "Failure",
+        "message": f"command terminated with non-zero exit code: exit status {code}",
+        "reason": "NonZeroExitCode",
+        "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
+    }

@@ -90,6 +90,8 @@ class Reflector:
         resource: Resource,
         sink: Sink,
         *,
+        namespace: str = "",
+        field_selector: str = "",
         pace: Pace | None = None,
         clock: Clock | None = None,
         chance: random.Random | None = None,
@@ -99,6 +101,8 @@ class Reflector:
         self.stats = Stats()
         self._api = api
         self._sink = sink
+        self._namespace = namespace
+        self._selected = {"fieldSelector": field_selector} if field_selector else {}
         self._pace = pace or Pace()
         self._clock = clock or SystemClock()
         self._chance = chance or random.Random()  # noqa: S311 - spreads load, guards nothing
@@ -156,14 +160,14 @@ class Reflector:
 
     async def _list(self) -> None:
         objects: list[KubeObject] = []
-        params = {"limit": str(self._pace.page_size)}
+        params = {"limit": str(self._pace.page_size), **self._selected}
         while True:
             try:
-                page = await self._api.list_raw(self.resource, params=params)
+                page = await self._api.list_raw(self.resource, self._namespace, params)
             except KubeError as error:
                 if error.code != 410 or "continue" not in params:
                     raise
-                objects, params = [], {}  # the pages are too old: everything in one answer
+                objects, params = [], self._selected  # the pages are too old: everything in one answer
                 continue
             objects += [obj for raw in page.items or [] if (obj := decode_object(self.resource, raw))]
             if not page.metadata.continue_:
@@ -189,12 +193,18 @@ class Reflector:
     async def _watch(self, params: dict[str, str]) -> None:
         pace, loop = self._pace, asyncio.get_running_loop()
         seconds = self._chance.randint(pace.shortest_watch, pace.longest_watch)
-        query = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds), **params}
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(seconds),
+            **params,
+            **self._selected,
+        }
         self.stats.watches += 1
         try:
             async with (
                 asyncio.timeout(self._patience()) as watchdog,
-                self._api.stream(self.resource.path(), query) as lines,
+                self._api.stream(self.resource.path(self._namespace), query) as lines,
             ):
                 if self._initial is None:
                     self._well()

@@ -12,6 +12,7 @@ import msgspec
 from stockade.agent.drops import REASON
 from stockade.kube.client import ApiClient
 from stockade.kube.decode import decode_object
+from stockade.kube.pages import Scope
 from stockade.kube.reflector import Reflector
 from stockade.kube.resources import EVENTS, Event, KubeObject, Resource
 from stockade.model.meta import ObjectRef
@@ -100,6 +101,4 @@ async def follow_rows(
     client: ApiClient, namespace: str, tell: Callable[[DropRow], None], complain: Callable[[str], None]
 ) -> None:
     """First what is there, then what happens; never returns."""
-    await Reflector(
-        client, EVENTS, _Follower(tell, complain), namespace=namespace, field_selector=FIELDS
-    ).run()
+    await Reflector(client, EVENTS, _Follower(tell, complain), scope=Scope(namespace, FIELDS)).run()

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from stockade.agent.node import NodeAgent, NodeSettings
     from stockade.dataplane.plane import Dataplane
     from stockade.kube.config import Access
@@ -88,6 +90,7 @@ class CidrType(click.ParamType[object]):
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
 def command(
+    *,
     kubeconfig: str | None,
     context: str | None,
     node: str,
@@ -179,7 +182,7 @@ async def _until(stop: asyncio.Event, agent: NodeAgent) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _health(where: str, agent: NodeAgent):  # type: ignore[no-untyped-def]  # noqa: ANN202
+async def _health(where: str, agent: NodeAgent) -> AsyncIterator[None]:
     if not where:
         yield
         return

@@ -27,6 +27,7 @@ HEADER = ("LAST SEEN", "COUNT", "POD", "DIRECTION", "PEER", "PORT", "ISOLATED BY
 @click.option("--kubeconfig", type=click.Path(dir_okay=False), help="Default: KUBECONFIG or ~/.kube/config.")
 @click.option("--context", help="Context of the kubeconfig.")
 def command(
+    *,
     namespace: str | None,
     all_namespaces: bool,
     pod: str | None,

@@ -12,8 +12,8 @@ import msgspec
 
 from stockade.kube.client import ApiClient
 from stockade.kube.config import Access
-from stockade.kube.decode import decode_object
 from stockade.kube.errors import KubeError
+from stockade.kube.pages import Scope, list_all
 from stockade.kube.resources import (
     ENDPOINT_SLICES,
     NAMESPACES,
@@ -28,7 +28,6 @@ from stockade.model.diagnostic import Diagnostic, Severity
 
 NEEDED = (NAMESPACES, PODS, NETWORK_POLICIES)
 HELPFUL = (SERVICES, NODES, ENDPOINT_SLICES)
-PAGE_SIZE = "500"
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -46,12 +45,14 @@ def read_cluster(access: Access) -> Snapshot:
 async def _read(access: Access) -> Snapshot:
     async with ApiClient(access) as client:
         resources = (*NEEDED, *HELPFUL)
-        results = await asyncio.gather(*(_list(client, each) for each in resources), return_exceptions=True)
+        results = await asyncio.gather(
+            *(list_all(client, each, Scope()) for each in resources), return_exceptions=True
+        )
     objects: list[KubeObject] = []
     notes: list[Diagnostic] = []
     for resource, result in zip(resources, results, strict=True):
-        if isinstance(result, list):
-            objects += result
+        if not isinstance(result, BaseException):
+            objects += result[0]
         elif isinstance(result, KubeError) and resource in HELPFUL and result.code in {403, 404}:
             notes.append(_note(resource, result))
         elif isinstance(result, KubeError) and result.code == 403:
@@ -59,23 +60,6 @@ async def _read(access: Access) -> Snapshot:
         else:
             raise result
     return Snapshot(objects, notes)
-
-
-async def _list(client: ApiClient, resource: Resource) -> list[KubeObject]:
-    objects: list[KubeObject] = []
-    params = {"limit": PAGE_SIZE}
-    while True:
-        try:
-            page = await client.list_raw(resource, params=params)
-        except KubeError as error:
-            if error.code != 410 or "continue" not in params:
-                raise
-            objects, params = [], {}
-            continue
-        objects += [obj for raw in page.items or [] if (obj := decode_object(resource, raw)) is not None]
-        if not page.metadata.continue_:
-            return objects
-        params = {**params, "continue": page.metadata.continue_}
 
 
 def _forbidden(access: Access, resource: Resource, error: KubeError) -> str:

@@ -1,6 +1,6 @@
 """A dropped packet in, who was denied what by which policies out: the engine itself is asked, so the answer is its own.
 
-In: the head of the packet with the log prefix of the chain that dropped it, and the state that is programmed. Out: an Attribution, or
+In: a record of the drop log (head of the packet, direction and profile of the chain that dropped it), and what is programmed. Out: an Attribution, or
 None when no pod is concerned. Pure. Called by ``agent.drops``.
 A default deny has no guilty policy (reference dataplane 5): named are the policies that isolate, and the rule that came nearest.
 """
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import msgspec
 
 from stockade.agent.services import service_of_address, service_of_pod
+from stockade.dataplane.droplog import DropRecord
 from stockade.model.meta import ObjectRef
 from stockade.model.netpol import EGRESS, INGRESS
 from stockade.net.cidr import Address, format_address
@@ -20,22 +21,6 @@ from stockade.policy.ends import endpoint_for
 from stockade.policy.evaluate import evaluate
 from stockade.policy.verdict import AddressEndpoint, DirectionVerdict, Flow, Miss, PodEndpoint
 from stockade.store.state import ClusterState
-
-FENCE = "fence"
-REPLY_CODES = {"re", "ri"}
-DIRECTION = {"e": EGRESS, "re": EGRESS, "i": INGRESS, "ri": INGRESS}
-
-
-class Denied(msgspec.Struct, frozen=True):
-    """One logged packet, as it was on the wire. ``code``: e, i, re, ri (replies) or fence; ``profile``: its id or empty."""
-
-    code: str
-    profile: str
-    source: Address
-    destination: Address
-    protocol: str
-    source_port: int | None = None
-    destination_port: int | None = None
 
 
 class View(msgspec.Struct, frozen=True):
@@ -72,34 +57,28 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True):
         return tuple((f"stockade.dev/{key}", value) for key, value in values.items())
 
 
-def attribute(view: View, packet: Denied) -> Attribution | None:
-    if packet.code == FENCE:
-        return _fenced(view, packet)
-    forward = packet.code not in REPLY_CODES
-    source, destination = packet.source, packet.destination
-    port = packet.destination_port
-    if not forward:
-        source, destination, port = destination, source, packet.source_port
-    direction = DIRECTION.get(packet.code)
-    own = source if direction == EGRESS else destination
-    index = view.compiled.by_address.get(own)
-    if direction is None or index is None:
-        return None
+def attribute(view: View, record: DropRecord) -> Attribution | None:
+    source, destination = (record.family, record.source), (record.family, record.destination)
     flow = Flow(
         source=endpoint_for(view.compiled, source),
         destination=endpoint_for(view.compiled, destination),
-        protocol=packet.protocol,
-        port=port,
-        family=own[0],
+        protocol=record.protocol,
+        port=record.dport,
+        family=record.family,
     )
-    return _explained(view, view.compiled.pods[index], direction, flow, packet.profile)
+    if not record.direction:
+        return _fenced(view, flow, source, destination)
+    index = view.compiled.by_address.get(source if record.direction == EGRESS else destination)
+    if index is None:
+        return None
+    return _explained(view, view.compiled.pods[index], record.direction, flow, record.profile)
 
 
 def _explained(view: View, entry: PodEntry, direction: str, flow: Flow, profile_id: str) -> Attribution:
     verdicts = evaluate(view.compiled, flow)
     verdict = verdicts.egress if direction == EGRESS else verdicts.ingress
     profile = view.profiles.get(profile_id)
-    policies = verdict.isolated_by if not verdict.allowed or profile is None else profile.policies
+    policies = verdict.isolated_by if profile is None else profile.policies
     peer, name = _peer(view, flow, direction)
     nearest = verdict.misses[0] if verdict.misses else None
     return Attribution(
@@ -164,33 +143,23 @@ def _names(pod: ObjectRef, policies: tuple[ObjectRef, ...]) -> str:
     )
 
 
-def _fenced(view: View, packet: Denied) -> Attribution | None:
+def _fenced(view: View, flow: Flow, source: Address, destination: Address) -> Attribution | None:
     """The pod whose address is not programmed yet: it is in the state, if anywhere, and not in the compiled form."""
-    for direction, own, other in (
-        (EGRESS, packet.source, packet.destination),
-        (INGRESS, packet.destination, packet.source),
-    ):
-        text = format_address(*own)
+    for direction, own, other in ((EGRESS, source, destination), (INGRESS, destination, source)):
+        text, peer = format_address(*own), format_address(*other)
         pod = next(
             (pod for pod in view.state.pods.values() if text in pod.ips and not pod.on_host_network), None
         )
         if pod is None or own in view.compiled.by_address:
             continue
-        peer = format_address(*other)
-        flow = Flow(
-            source=endpoint_for(view.compiled, packet.source),
-            destination=endpoint_for(view.compiled, packet.destination),
-            protocol=packet.protocol,
-            port=packet.destination_port,
-            family=own[0],
-        )
+        what = _what(direction, peer, "", flow)
         return Attribution(
             pod=pod.ref,
             uid=pod.metadata.uid,
             direction=direction,
             peer=peer,
-            port=packet.destination_port,
-            protocol=packet.protocol,
-            message=f"{_what(direction, peer, '', flow)} denied: this pod is fenced until its policies are programmed",
+            port=flow.port,
+            protocol=flow.protocol,
+            message=f"{what} denied: this pod is fenced until its policies are programmed",
         )
     return None

@@ -22,17 +22,19 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
 from stockade.agent.attribution import View
+from stockade.agent.drops import Drops
 from stockade.agent.events import EventRecorder, Occurrence, Subject
 from stockade.agent.gate import GateServer, ProgrammedPod
 from stockade.agent.health import Health
 from stockade.agent.metrics import Counters, ReflectorCounts
 from stockade.agent.programmed import Recent, node_view, programmed_pods
 from stockade.agent.world import World
+from stockade.dataplane.droplog import DropLog
 from stockade.dataplane.ir import Ruleset
 from stockade.dataplane.lower import NodeView, Options, lower
 from stockade.dataplane.plane import Dataplane
@@ -73,6 +75,7 @@ class NodeAgent:
         dataplane: Dataplane,
         *,
         recorder: EventRecorder | None = None,
+        open_log: Callable[[], DropLog] | None = None,
         pace: Pace | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -89,6 +92,7 @@ class NodeAgent:
         ]
         self._programmed: ClusterState | None = None
         self._recent = Recent()
+        self._open_log = open_log
 
     async def run(self) -> None:
         """Raises GateError when the gate cannot be served. Leaving it leaves the rules in force."""
@@ -98,6 +102,9 @@ class NodeAgent:
             group.create_task(self.recorder.run(), name="events")
             group.create_task(self._keep_programmed(), name="programming")
             group.create_task(self._keep_verified(), name="verifying")
+            if self._open_log is not None:
+                drops = Drops(self._open_log, lambda: self.view, self.recorder, self.counters, self._clock)
+                group.create_task(drops.run(), name="drops")
 
     @contextlib.asynccontextmanager
     async def _gate(self) -> AsyncIterator[None]:
@@ -129,10 +136,11 @@ class NodeAgent:
         started = time.monotonic()
         node = node_view(state, self._settings.node, self._settings.pod_cidrs)
         compiled, wanted = await asyncio.to_thread(_build, state, node, self._settings.options)
-        applied = await self._dataplane.apply(wanted)
+        # Known before it is in force: the first packet it denies is logged before apply() returns.
+        with self._recent.upcoming(compiled):
+            applied = await self._dataplane.apply(wanted)
         took = time.monotonic() - started
         self._programmed = state
-        self._recent.remember(compiled)
         pods = programmed_pods(compiled, self._settings.node)
         if self.gate is not None:
             self.gate.publish(pods)
@@ -190,7 +198,7 @@ class NodeAgent:
 
     @property
     def view(self) -> View | None:
-        """None until the first rules are in the kernel."""
+        """None until the first rules are on their way to the kernel."""
         if self._recent.compiled is None:
             return None
         return View(self.world.current, self._recent.compiled, self._recent.profiles)

@@ -5,7 +5,9 @@ Pure values, called by ``agent.node`` before and after each transaction.
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
+from collections.abc import Iterator
 
 from stockade.agent.gate import ProgrammedPod
 from stockade.dataplane.lower import NodeView
@@ -61,8 +63,18 @@ class Recent:
         self.compiled: CompiledPolicies | None = None
         self.profiles: OrderedDict[str, Profile] = OrderedDict()
 
-    def remember(self, compiled: CompiledPolicies) -> None:
-        self.compiled = compiled
+    @contextlib.contextmanager
+    def upcoming(self, compiled: CompiledPolicies) -> Iterator[None]:
+        """While it is being programmed, and after that; taken back when programming fails."""
+        before, self.compiled = self.compiled, compiled
+        self._keep(compiled)
+        try:
+            yield
+        except BaseException:
+            self.compiled = before
+            raise
+
+    def _keep(self, compiled: CompiledPolicies) -> None:
         for entry in compiled.pods:
             for profile in (entry.egress, entry.ingress):
                 if profile is not None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from stockade.kube.resources import KubeObject
 from stockade.model.meta import ObjectMeta
 from stockade.model.netpol import NetworkPolicy
-from stockade.model.objects import Container, EndpointSlice, Namespace, Node, Pod, PodIP, PodSpec, PodStatus
+from stockade.model.objects import Container, Node, Pod, PodIP, PodSpec, PodStatus
 
 
 def relevant(obj: KubeObject) -> KubeObject:
@@ -24,7 +24,7 @@ def relevant(obj: KubeObject) -> KubeObject:
     return replace(obj, metadata=_meta(obj))
 
 
-def _meta(obj: Pod | NetworkPolicy | Namespace | EndpointSlice | KubeObject) -> ObjectMeta:
+def _meta(obj: KubeObject) -> ObjectMeta:
     meta = obj.metadata
     return ObjectMeta(
         name=meta.name,

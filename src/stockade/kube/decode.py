@@ -41,7 +41,6 @@ def decode_meta(raw: bytes | msgspec.Raw) -> ObjectMeta | None:
 
 def decode_object(resource: Resource, raw: bytes | msgspec.Raw) -> KubeObject | None:
     """None when the object cannot be read and leaving it out is the safe side."""
-    assert resource.view is not None, f"{resource} has no view"
     try:
         return msgspec.json.decode(raw, type=resource.view)
     except msgspec.DecodeError as error:

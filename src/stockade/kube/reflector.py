@@ -13,33 +13,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import msgspec
 
 from stockade.kube.backoff import Backoff, Clock, SystemClock
-from stockade.kube.client import Page
 from stockade.kube.decode import decode_meta, decode_object
 from stockade.kube.errors import ConfigError, KubeError, Status
+from stockade.kube.pages import PAGE_SIZE, Api, Scope, list_all
 from stockade.kube.resources import KubeObject, Resource
 from stockade.model.meta import ObjectRef
 
+EVERYTHING = Scope()
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 NO_STREAMING_LIST = {400, 405, 422}  # the server refuses sendInitialEvents
-
-
-class Api(Protocol):
-    """The part of ApiClient that is used here."""
-
-    async def list_raw(
-        self, resource: Resource, namespace: str = "", params: Mapping[str, str] | None = None
-    ) -> Page[msgspec.Raw]: ...
-
-    def stream(
-        self, path: str, params: Mapping[str, str]
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
 
 
 class Sink(Protocol):
@@ -59,7 +46,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """Every number that shapes the traffic. ``idle`` seconds without any event: the connection may be dead, make a new one.
     ``initial_idle``: a server that knows no streaming list may also just never end it."""
 
-    page_size: int = 500
+    page_size: int = PAGE_SIZE
     shortest_watch: int = 300
     longest_watch: int = 600
     idle: float = 120.0
@@ -90,6 +77,7 @@ class Reflector:
         resource: Resource,
         sink: Sink,
         *,
+        scope: Scope = EVERYTHING,
         pace: Pace | None = None,
         clock: Clock | None = None,
         chance: random.Random | None = None,
@@ -99,6 +87,7 @@ class Reflector:
         self.stats = Stats()
         self._api = api
         self._sink = sink
+        self._scope = scope
         self._pace = pace or Pace()
         self._clock = clock or SystemClock()
         self._chance = chance or random.Random()  # noqa: S311 - spreads load, guards nothing
@@ -117,7 +106,8 @@ class Reflector:
                 await self._pause(self._failed(error), error)
             else:
                 lived = self._clock.monotonic() - started
-                if self.stats.events == seen and lived < self._pace.too_short:
+                got_nowhere = self._version is None or self.stats.events == seen
+                if got_nowhere and lived < self._pace.too_short:
                     await self._pause(self._backoff.next())  # a server that closes at once: do not spin
 
     async def _turn(self) -> None:
@@ -155,21 +145,7 @@ class Reflector:
     # -- lists
 
     async def _list(self) -> None:
-        objects: list[KubeObject] = []
-        params = {"limit": str(self._pace.page_size)}
-        while True:
-            try:
-                page = await self._api.list_raw(self.resource, params=params)
-            except KubeError as error:
-                if error.code != 410 or "continue" not in params:
-                    raise
-                objects, params = [], {}  # the pages are too old: everything in one answer
-                continue
-            objects += [obj for raw in page.items or [] if (obj := decode_object(self.resource, raw))]
-            if not page.metadata.continue_:
-                break
-            params = {**params, "continue": page.metadata.continue_}
-        self._version = page.metadata.resource_version
+        objects, self._version = await list_all(self._api, self.resource, self._scope, self._pace.page_size)
         self._replace(objects)
 
     def _replace(self, objects: list[KubeObject]) -> None:
@@ -189,12 +165,18 @@ class Reflector:
     async def _watch(self, params: dict[str, str]) -> None:
         pace, loop = self._pace, asyncio.get_running_loop()
         seconds = self._chance.randint(pace.shortest_watch, pace.longest_watch)
-        query = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds), **params}
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(seconds),
+            **params,
+            **self._scope.params,
+        }
         self.stats.watches += 1
         try:
             async with (
                 asyncio.timeout(self._patience()) as watchdog,
-                self._api.stream(self.resource.path(), query) as lines,
+                self._api.stream(self.resource.path(self._scope.namespace), query) as lines,
             ):
                 if self._initial is None:
                     self._well()

@@ -9,20 +9,45 @@ from urllib.parse import quote
 
 import msgspec
 
+from stockade.model.meta import ObjectMeta, View
 from stockade.model.netpol import NetworkPolicy
 from stockade.model.objects import EndpointSlice, Namespace, Node, Pod, Service
 
-KubeObject = Namespace | Node | Pod | Service | NetworkPolicy | EndpointSlice
+
+class InvolvedObject(View, frozen=True, kw_only=True):
+    """Event.involvedObject: whom it is about."""
+
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    uid: str = ""
+
+
+class Event(View, frozen=True, kw_only=True):
+    """core/v1 Event; no part of the policy state, but what ``stockade drops`` reads."""
+
+    metadata: ObjectMeta
+    involved_object: InvolvedObject = InvolvedObject()
+    reason: str = ""
+    message: str = ""
+    type: str = ""
+    count: int | None = None
+    first_timestamp: str | None = None
+    last_timestamp: str | None = None
+
+
+PolicyObject = Namespace | Node | Pod | Service | NetworkPolicy | EndpointSlice
+KubeObject = PolicyObject | Event
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """One row of the API's discovery. ``view`` is None for kinds that we only write (Events)."""
+    """One row of the API's discovery."""
 
     group: str
     version: str
     plural: str
     kind: str
-    view: type[KubeObject] | None = None
+    view: type[KubeObject]
     namespaced: bool = True
 
     def __str__(self) -> str:
@@ -46,7 +71,7 @@ NAMESPACES = Resource("", "v1", "namespaces", "Namespace", Namespace, namespaced
 NODES = Resource("", "v1", "nodes", "Node", Node, namespaced=False)
 PODS = Resource("", "v1", "pods", "Pod", Pod)
 SERVICES = Resource("", "v1", "services", "Service", Service)
-EVENTS = Resource("", "v1", "events", "Event")
+EVENTS = Resource("", "v1", "events", "Event", Event)
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", NetworkPolicy)
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", EndpointSlice)
 

@@ -1,0 +1,203 @@
+"""``stockade agent``: the node agent as a process of its own; the lab and the DaemonSet start the same command.
+
+Exit status: 0 after SIGTERM or SIGINT (the rules stay in force), 1 when it cannot work here, 2 for wrong use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from stockade.agent.node import NodeAgent, NodeSettings
+    from stockade.dataplane.plane import Dataplane
+    from stockade.kube.config import Access
+    from stockade.net.cidr import Block
+
+FLUSH_SECONDS = 0.5
+
+
+class CidrType(click.ParamType[object]):
+    """``10.244.0.0/24`` or ``fd00::/64``."""
+
+    name = "cidr"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        from stockade.net.cidr import parse_block  # noqa: PLC0415 - commands load what they use
+
+        try:
+            return parse_block(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is not a CIDR block such as 10.244.0.0/24: {error}", param, ctx)
+
+
+@click.command()
+@click.option(
+    "--kubeconfig",
+    type=click.Path(dir_okay=False),
+    help="Default: KUBECONFIG, or the pod's own service account.",
+)
+@click.option("--context", help="Context of the kubeconfig.")
+@click.option(
+    "--node",
+    envvar="NODE_NAME",
+    default=socket.gethostname,
+    help="Name of this node in the API. [env: NODE_NAME; default: host name]",
+)
+@click.option(
+    "--gate",
+    "gate",
+    type=click.Path(dir_okay=False),
+    default="",
+    help="Unix socket on which a kubelet or CNI plugin asks whether a pod is programmed.",
+)
+@click.option(
+    "--pod-cidr",
+    "pod_cidrs",
+    type=CidrType(),
+    multiple=True,
+    help="Addresses of this node's pods, fenced until programmed (repeatable). Default: the Node's podCIDRs.",
+)
+@click.option(
+    "--health", default="", metavar="[HOST:]PORT|PATH", help="Serve /healthz, /readyz and /metrics here."
+)
+@click.option(
+    "--log-group",
+    default=5,
+    type=click.IntRange(0, 65535),
+    show_default=True,
+    help="NFLOG group for denied packets.",
+)
+@click.option(
+    "--verify",
+    "verify_seconds",
+    default=10.0,
+    type=click.FloatRange(min=0.1),
+    show_default=True,
+    help="Seconds between looks at the kernel's rules.",
+)
+@click.option(
+    "--cleanup", is_flag=True, help="Take the rules out of the kernel (everything is allowed then) and exit."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+def command(
+    *,
+    kubeconfig: str | None,
+    context: str | None,
+    node: str,
+    gate: str,
+    pod_cidrs: tuple[Block, ...],
+    health: str,
+    log_group: int,
+    verify_seconds: float,
+    cleanup: bool,
+    verbose: bool,
+) -> None:
+    """Enforce NetworkPolicies on this node.
+
+    \b
+    Example: stockade agent --kubeconfig /etc/kubernetes/kubelet.conf --node $(hostname) --health 9099
+    """
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    from stockade.dataplane.nft import Nft  # noqa: PLC0415 - --help must not load all this
+    from stockade.dataplane.plane import Dataplane  # noqa: PLC0415
+    from stockade.dataplane.programmer import ProgrammingError  # noqa: PLC0415
+
+    programmer = Nft()
+    dataplane = Dataplane(programmer)
+    try:
+        asyncio.run(programmer.generation())  # can we read the kernel's rules at all?
+        if cleanup:
+            asyncio.run(dataplane.cleanup())
+            click.echo("table inet stockade is gone: nothing is policed on this node", err=True)
+            return
+    except ProgrammingError as error:
+        raise click.ClickException(_first_line(error)) from error
+
+    from stockade.agent.node import NodeSettings  # noqa: PLC0415
+    from stockade.dataplane.settings import Options  # noqa: PLC0415
+    from stockade.kube.config import load  # noqa: PLC0415
+    from stockade.kube.errors import ConfigError  # noqa: PLC0415
+
+    settings = NodeSettings(
+        node=node,
+        gate=gate,
+        pod_cidrs=pod_cidrs,
+        options=Options(log_group=log_group),
+        verify_seconds=verify_seconds,
+    )
+    try:
+        asyncio.run(_serve(load(kubeconfig, context), settings, dataplane, health))
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+
+
+async def _serve(access: Access, settings: NodeSettings, dataplane: Dataplane, health: str) -> None:
+    from stockade.agent.gate import GateError  # noqa: PLC0415
+    from stockade.agent.node import NodeAgent  # noqa: PLC0415
+    from stockade.dataplane.droplog import DropLog  # noqa: PLC0415
+    from stockade.kube.client import ApiClient  # noqa: PLC0415
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with ApiClient(access) as api:
+        agent = NodeAgent(settings, api, dataplane, open_log=lambda: DropLog(settings.options.log_group))
+        async with _health(health, agent):
+            log = logging.getLogger("stockade.agent")
+            log.info("node %s, API %s (pid %d)", settings.node, access.server, os.getpid())
+            try:
+                await _until(stop, agent)
+            except* GateError as group:
+                raise click.ClickException(str(group.exceptions[0])) from None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    await agent.recorder.flush()
+            log.info("stopped; the rules stay in force")
+
+
+async def _until(stop: asyncio.Event, agent: NodeAgent) -> None:
+    work = asyncio.create_task(agent.run())
+    asked = asyncio.create_task(stop.wait())
+    await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    if not work.done():
+        work.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+        return
+    await work
+
+
+@contextlib.asynccontextmanager
+async def _health(where: str, agent: NodeAgent) -> AsyncIterator[None]:
+    if not where:
+        yield
+        return
+    from stockade.agent.health import ListenError, serve  # noqa: PLC0415
+    from stockade.agent.metrics import render  # noqa: PLC0415
+
+    try:
+        async with serve(where, agent.health, lambda: render(agent.counters, agent.reflector_counts())):
+            yield
+    except ListenError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "not permitted" in text:
+        return "reading and writing the kernel's rules needs root (or CAP_NET_ADMIN)"
+    return text

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from stockade.lab.addresses import CLUSTER_DOMAIN, OUTSIDE_NAMES
 from stockade.lab.apiserver.registry import Registry
@@ -99,8 +99,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.DatagramTransport", transport)  # not a subclass before Python 3.12
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         response = self._respond(data, False)

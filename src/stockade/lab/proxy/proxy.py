@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class ServiceProxy:
-    """One node's proxy. ``load`` raises OSError (or a subclass) when the kernel refuses the rules."""
+    """One node's proxy. ``load`` is a door to nft (``Nft().load``); it raises when the kernel refuses the rules."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class ServiceProxy:
             self._mirror.changed.clear()
             try:
                 await self._program()
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001  # whatever the door raises, the next try may succeed
                 _log.warning("Services could not be programmed, trying again: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
                 self._mirror.changed.set()

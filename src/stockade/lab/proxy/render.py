@@ -179,8 +179,11 @@ def _fixed_chains(service_cidr: str) -> Iterator[str]:
             f"ip daddr {service_cidr} reject with icmp type host-unreachable",
         ],
     )
-    for hook in ("input", "forward", "output"):
+    # before the agent's chains; in output after the translation, which is in the same hook
+    for hook, priority in (("input", -110), ("forward", -110), ("output", 0)):
+        # a local socket is locked while its first packet is refused and misses the ICMP error, but not a reset
+        local = [f"ip daddr {service_cidr} goto refuse"] if hook == "output" else []
         yield _chain(
             f"filter-{hook}",
-            [f"type filter hook {hook} priority -110; policy accept;", "goto untranslated"],
+            [f"type filter hook {hook} priority {priority}; policy accept;", *local, "goto untranslated"],
         )

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 import msgspec
 
 from stockade.analysis.path import Path
 from stockade.cli.question import arguments
+
+STYLES: dict[str, dict[str, Any]] = {
+    "green": {"fg": "green"},
+    "bold red": {"fg": "red", "bold": True},
+    "dim": {"dim": True},
+    "yellow": {"fg": "yellow"},
+}
 
 
 @click.command(
@@ -27,7 +35,6 @@ def command(path: Path, output: str) -> None:
     else:
         from stockade.report.path_text import path_lines  # noqa: PLC0415 - not for JSON
 
-        styles = {"green": {"fg": "green"}, "bold red": {"fg": "red", "bold": True}, "dim": {"dim": True}, "yellow": {"fg": "yellow"}}
         for style, text in path_lines(path):
-            click.secho(text, **styles.get(style, {}))
+            click.echo(click.style(text, **STYLES.get(style, {})))
     sys.exit(0 if path.allowed else 1)

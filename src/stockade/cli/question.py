@@ -40,7 +40,9 @@ def arguments(command: Callable[..., Any]) -> Callable[..., Any]:
         default="TCP",
         show_default=True,
     )
-    @click.option("--resolve", multiple=True, metavar="NAME=IP", help="The address of a name outside the cluster.")
+    @click.option(
+        "--resolve", multiple=True, metavar="NAME=IP", help="The address of a name outside the cluster."
+    )
     @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
     @functools.wraps(command)
     def wrapped(
@@ -67,7 +69,9 @@ def arguments(command: Callable[..., Any]) -> Callable[..., Any]:
 def ask(world: World, source: str, target: str, namespace: str, protocol: str, port: int | None) -> Path:
     """Bad references end the command with one line that says what would be right."""
     try:
-        return find_path(world, _source(world, source, namespace), parse_target(target, namespace), protocol, port)
+        return find_path(
+            world, _source(world, source, namespace), parse_target(target, namespace), protocol, port
+        )
     except (PathError, TargetError, NoSuchPortError, UnknownPodError) as error:
         raise Failure(str(error)) from error
 
@@ -77,7 +81,9 @@ def _source(world: World, text: str, namespace: str) -> Endpoint:
     if target.kind == "address":
         return endpoint_for(world.compiled, parse_address(target.host))
     if target.kind not in {"pod", "deployment"}:
-        raise TargetError(f"{text!r}: a connection starts at a pod or an IP address; write pod/NAME, deploy/NAME or an IP")
+        raise TargetError(
+            f"{text!r}: a connection starts at a pod or an IP address; write pod/NAME, deploy/NAME or an IP"
+        )
     return PodEndpoint(pods_of(world.state, target)[0])
 
 

@@ -22,9 +22,7 @@ pytestmark = pytest.mark.kernel
 CLIENT, WEB, OTHER = "10.244.0.5", "10.244.0.6", "10.244.0.7"
 CLIENT6, WEB6 = "fd44::5", "fd44::6"
 NODE_IP = "172.30.0.1"
-NODE = NodeView(
-    "node-1", (parse_block("10.244.0.0/24"), parse_block("fd44::/64")), (parse_address(NODE_IP),)
-)
+NODE = NodeView("node-1", (parse_block("10.244.0.0/24"), parse_block("fd44::/64")), (parse_address(NODE_IP),))
 
 _POD = """
 kind: Pod
@@ -266,7 +264,7 @@ async def test_drop_log_names_direction_profile_and_ends(pods) -> None:
         record = await _next(log)
         assert (record.direction, record.protocol, record.dport) == ("Ingress", "TCP", 443)
         assert record.profile == by_name["web"].ingress.id
-        with pytest.raises(DropLogError, match="another program"):
+        with pytest.raises(DropLogError, match="another program reads"):
             DropLog(5).open()
 
 

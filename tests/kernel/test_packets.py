@@ -264,7 +264,7 @@ async def test_drop_log_names_direction_profile_and_ends(pods) -> None:
         record = await _next(log)
         assert (record.direction, record.protocol, record.dport) == ("Ingress", "TCP", 443)
         assert record.profile == by_name["web"].ingress.id
-        with pytest.raises(DropLogError, match="another program"):
+        with pytest.raises(DropLogError, match="another program reads"):
             DropLog(5).open()
 
 

@@ -35,9 +35,9 @@ _DIRECTORIES: Final = {
     "tmp": 0o1777,
     "usr/local/bin": 0o755,
     "var/log": 0o755,
-    "var/tmp": 0o1777,  # noqa: S108 - inside the image
+    "var/tmp": 0o1777,
 }
-_PASSWD: Final = (
+_USERS: Final = (
     "root:x:0:0:root:/root:/bin/sh\nnginx:x:101:101:nginx:/var/cache/nginx:/sbin/nologin\n"
     "nobody:x:65534:65534:nobody:/:/sbin/nologin\n"
 )
@@ -120,7 +120,7 @@ def _build_tree(name: str, root: Path, applets: list[str], script: Path) -> None
         if not link.is_symlink():
             link.symlink_to("/bin/busybox")
     _link_libraries(work)
-    _write(work / "etc/passwd", _PASSWD)
+    _write(work / "etc/passwd", _USERS)
     _write(work / "etc/group", _GROUP)
     _write(work / "etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n")
     _write(work / "etc/shells", "/bin/sh\n/bin/ash\n")
@@ -152,7 +152,7 @@ def _link_libraries(root: Path) -> None:
     for name in _LIBRARIES:
         host = Path("/") / name
         if host.is_symlink():
-            (root / name).symlink_to(os.readlink(host))
+            (root / name).symlink_to(host.readlink())
         elif host.is_dir():
             (root / name).mkdir(exist_ok=True)
         if (Path("/usr") / name).is_dir():

@@ -1,4 +1,5 @@
-# ruff: noqa: PTH - pathlib stays out of pid 1: it is forked for each process of the lab
+# ruff: noqa: PTH
+# pathlib stays out of pid 1, which is forked for each process of the lab.
 """From fork to exec: what a new process of the lab does before it is the user's command. Never returns.
 
 Comes in: a ``wire.SpawnRequest`` and the descriptors that came with it, in a child that the zygote just forked. Goes out: the

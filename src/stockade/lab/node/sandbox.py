@@ -1,4 +1,5 @@
-# ruff: noqa: PTH - pathlib stays out of pid 1: it is forked for each process of the lab
+# ruff: noqa: PTH
+# pathlib stays out of pid 1, which is forked for each process of the lab.
 """A container's view of the file system, built by the container's first process before it becomes the user's command.
 
 Comes in: ``wire.Root`` (image directory, read-only host directories, files to write). Goes out: a process whose root is the
@@ -8,6 +9,7 @@ in new mount and PID namespaces. Masked and read-only paths are those of runc's 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from typing import Final
@@ -145,10 +147,8 @@ def _touch(path: str) -> None:
 def _write(path: str, content: str) -> None:
     """Replaces what the image has there, links included."""
     _real_directory(os.path.dirname(path))
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    except FileNotFoundError:
-        pass
     fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         os.write(fd, content.encode())

@@ -1,4 +1,3 @@
-# ruff: noqa: PTH - pathlib stays out of pid 1: it is forked for each process of the lab
 """Pid 1 of the lab: forks every process, reaps every process, and ends with the daemon so that the kernel ends the rest.
 
 Comes in: ``run(daemon_main)``, called in a fresh PID (and mount, network) namespace by a single-threaded process that has imported

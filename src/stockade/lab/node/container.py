@@ -1,0 +1,251 @@
+"""One container of a pod: its image, its runs, its restarts, its status.
+
+In: the container's spec and what the pod gives it (``Place``). Out: ``status`` (a ContainerStatus) and a call of ``changed`` each time
+it changed. Called by the pod's worker. Restart rules and back-off are the kubelet's: at once the first time, then 10 s doubling up to
+5 min, forgotten after 10 min of running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from stockade.lab.images.image import Image, ImageError
+from stockade.lab.node import command, status
+from stockade.lab.node.logs import ContainerLog
+from stockade.lab.node.parts import Builtin, BuiltinFactory, Netns, Parts
+from stockade.lab.node.process import Piped, spawn_piped
+from stockade.lab.node.spawner import Command, StartError
+from stockade.lab.node.wire import Root
+
+JsonObject = dict[str, Any]
+START_ERROR: Final = 128
+_FIRST_BACKOFF: Final = 10.0
+_LONGEST_BACKOFF: Final = 300.0
+_FORGET_AFTER: Final = 600.0
+_IMAGE_POLL: Final = 1.0
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a container runs. ``pod`` returns the newest object; ``netns`` None is the node's network."""
+
+    parts: Parts
+    pod: Callable[[], JsonObject]
+    netns: Netns | None
+    hostname: str
+    log_directory: Path
+    changed: Callable[[], None]
+
+
+class Container:
+    def __init__(self, spec: JsonObject) -> None:
+        self.spec = spec
+        self.name: str = spec["name"]
+        self.state = status.waiting("ContainerCreating")
+        self.last_state: JsonObject = {}
+        self.restarts = 0
+        self.id = ""
+        self.image_id = ""
+        self.log: ContainerLog | None = None
+        self.previous_log: ContainerLog | None = None
+        self.piped: Piped | None = None
+        self.ended: asyncio.Future[int] | None = None
+        self.command: Command | None = None
+        self.service: Builtin | None = None
+        self._stopping = asyncio.Event()
+
+    @property
+    def is_running(self) -> bool:
+        return "running" in self.state
+
+    def status(self, *, is_init: bool = False) -> JsonObject:
+        ended = self.state.get("terminated")
+        ready = bool(ended and ended["exitCode"] == 0) if is_init else self.is_running
+        entry = {
+            "name": self.name,
+            "state": self.state,
+            "lastState": self.last_state,
+            "ready": ready,
+            "restartCount": self.restarts,
+            "image": self.spec.get("image", ""),
+            "imageID": self.image_id,
+            "started": self.is_running,
+        }
+        return entry | ({"containerID": self.id} if self.id else {})
+
+    async def run(self, place: Place, restart_policy: str) -> int:
+        """Until it shall not run again; returns the last exit code."""
+        backoff = 0.0
+        while True:
+            began = time.monotonic()
+            code = await self._run_once(place)
+            if (
+                self._stopping.is_set()
+                or restart_policy == "Never"
+                or (restart_policy == "OnFailure" and code == 0)
+            ):
+                return code
+            if time.monotonic() - began > _FORGET_AFTER:
+                backoff = 0.0
+            if backoff:
+                self._wait_before_restart(place, backoff)
+                await self._pause(backoff)
+                if self._stopping.is_set():
+                    return code
+            backoff = min(max(2 * backoff, _FIRST_BACKOFF), _LONGEST_BACKOFF)
+            self.restarts += 1
+
+    def stop(self) -> None:
+        """Ask it to end, and not to start again."""
+        self._stopping.set()
+        if self.piped is not None and self.is_running:
+            self.piped.process.kill(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._stopping.set()
+        if self.piped is not None:
+            self.piped.process.kill(signal.SIGKILL)
+
+    def discard_logs(self) -> None:
+        for log in (self.log, self.previous_log):
+            if log is not None:
+                log.delete()
+
+    async def _run_once(self, place: Place) -> int:
+        self.id = f"stockade://{secrets.token_hex(32)}"
+        factory = place.parts.builtins.get(self.spec.get("image", ""))
+        if factory is not None and place.netns is not None:
+            return await self._serve(place, factory, place.netns)
+        prepared = await self._prepare(place)
+        if prepared is None:
+            return START_ERROR
+        image, self.command = prepared
+        self._next_log(place)
+        self._event(place, "Normal", "Created", f"Created container: {self.name}")
+        try:
+            self.piped = await self._start(place, image, self.command)
+        except StartError as error:
+            self._event(place, "Warning", "Failed", f"Error: {error}")
+            self._terminated(place, START_ERROR, "1970-01-01T00:00:00Z", "StartError", str(error))
+            return START_ERROR
+        started_at = status.now()
+        self.ended = asyncio.ensure_future(self.piped.wait())
+        self._event(place, "Normal", "Started", f"Started container {self.name}")
+        self._show(place, status.running(started_at))
+        if self._stopping.is_set():  # told to stop while it started
+            self.piped.process.kill(signal.SIGKILL)
+        code = await asyncio.shield(self.ended)
+        self._terminated(place, code, started_at)
+        return code
+
+    async def _start(self, place: Place, image: Image, what: Command) -> Piped:
+        facts = place.parts.facts
+        root: Root = {
+            "mountpoint": str(facts.directory / "rootfs"),
+            "lower": image.root,
+            "binds": list(image.binds),
+            "files": command.files(place.pod(), place.hostname, facts.cluster_dns, facts.resolv_conf),
+        }
+        netns = place.netns.fd if place.netns is not None else None
+        spawn = partial(
+            place.parts.spawner.spawn_container, what, root=root, hostname=place.hostname, netns=netns
+        )
+        stdin, tty = bool(self.spec.get("stdin")), bool(self.spec.get("tty"))
+        assert self.log is not None
+        return await spawn_piped(spawn, stdin=stdin, tty=tty, on_output=self.log.write)
+
+    async def _prepare(self, place: Place) -> tuple[Image, Command] | None:
+        """Image and command; waits (and says so in the status) while either is not to be had. None: told to stop meanwhile."""
+        told: tuple[str, str] | None = None
+        while not self._stopping.is_set():
+            try:
+                image = place.parts.images.resolve(self.spec.get("image", ""))
+                what = command.build(self.spec, place.pod(), image, place.hostname)
+            except (ImageError, command.ConfigError) as error:
+                reason = error.reason if isinstance(error, ImageError) else "CreateContainerConfigError"
+                if told != (reason, str(error)):
+                    told = (reason, str(error))
+                    self._tell_waiting(place, reason, str(error))
+                await self._pause(_IMAGE_POLL)
+                if reason == "ErrImagePull":
+                    self._show(place, status.waiting("ImagePullBackOff", f"Back-off pulling image: {error}"))
+                continue
+            self.image_id = image.id
+            present = f'Container image "{self.spec.get("image", "")}" already present on machine'
+            self._event(place, "Normal", "Pulled", f"{present} ({image.note})" if image.note else present)
+            return image, what
+        return None
+
+    def _tell_waiting(self, place: Place, reason: str, message: str) -> None:
+        self._event(place, "Warning", "Failed", f"Error: {reason}: {message}")
+        if reason == "ErrImagePull":
+            self._event(place, "Normal", "BackOff", f'Back-off pulling image "{self.spec.get("image", "")}"')
+        self._show(place, status.waiting(reason, message))
+
+    async def _serve(self, place: Place, factory: BuiltinFactory, netns: Netns) -> int:
+        """A service of the daemon: no process, but a container like any other in status."""
+        self._next_log(place)
+        self.image_id = f"stockade.local/builtin/{self.name}"
+        self.service = factory(netns, place.pod())
+        await self.service.start()
+        started_at = status.now()
+        self._event(
+            place, "Normal", "Started", f"Started container {self.name} (a service of the lab itself)"
+        )
+        self._show(place, status.running(started_at))
+        try:
+            await self._stopping.wait()
+        finally:
+            await self.service.stop()
+            self.service = None
+        self._terminated(place, 0, started_at)
+        return 0
+
+    def _next_log(self, place: Place) -> None:
+        if self.previous_log is not None:
+            self.previous_log.delete()
+        self.previous_log = self.log
+        self.log = ContainerLog(place.log_directory / f"{self.name}.{self.restarts}.log")
+
+    def _wait_before_restart(self, place: Place, seconds: float) -> None:
+        meta = place.pod()["metadata"]
+        pod = f"{meta['name']}_{meta['namespace']}({meta.get('uid', '')})"
+        self._event(
+            place, "Warning", "BackOff", f"Back-off restarting failed container {self.name} in pod {pod}"
+        )
+        message = f"back-off {seconds:g}s restarting failed container={self.name} pod={pod}"
+        self.last_state = self.state
+        self._show(place, status.waiting("CrashLoopBackOff", message))
+
+    def _terminated(
+        self, place: Place, code: int, started_at: str, reason: str = "", message: str = ""
+    ) -> None:
+        if self.log is not None:
+            self.log.close()
+        if "terminated" in self.state:
+            self.last_state = self.state
+        self._show(place, status.terminated(code, started_at, self.id, reason, message))
+
+    def _show(self, place: Place, state: JsonObject) -> None:
+        if "running" in state and "terminated" in self.state:
+            self.last_state = self.state
+        self.state = state
+        place.changed()
+
+    def _event(self, place: Place, kind: str, reason: str, message: str) -> None:
+        place.parts.events.event(place.pod(), kind, reason, message, f"spec.containers{{{self.name}}}")
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass

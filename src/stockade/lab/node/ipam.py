@@ -1,0 +1,37 @@
+"""Addresses for the node's pods, out of its pod CIDR.
+
+In: the node's spec.podCIDR. Out: addresses as text. Called by the kubelet part only. An address is handed out again as late as
+possible (next free one after the last, round the range), so that rules, connections and caches of a dead pod do not meet a new one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+
+class AddressesExhaustedError(Exception):
+    """Every address of the node's range is in use."""
+
+
+class AddressPool:
+    def __init__(self, pod_cidr: str) -> None:
+        self._network = ipaddress.ip_network(pod_cidr)
+        self._size = self._network.num_addresses
+        # Not the network address, nor .1 (the customary gateway), nor the broadcast address.
+        self._first, self._last = (2, self._size - 2) if self._size > 4 else (0, self._size - 1)
+        self._next = self._first
+        self._used: set[str] = set()
+
+    def allocate(self) -> str:
+        for _ in range(self._first, self._last + 1):
+            address = str(self._network[self._next])
+            self._next = self._next + 1 if self._next < self._last else self._first
+            if address not in self._used:
+                self._used.add(address)
+                return address
+        raise AddressesExhaustedError(
+            f"failed to allocate for range 0: no IP addresses available in range set: {self._network}"
+        )
+
+    def release(self, address: str) -> None:
+        self._used.discard(address)

@@ -1,0 +1,96 @@
+"""The lab's kubelet part: watches the pods bound to its node and keeps one worker for each.
+
+In: pods from the registry. Out: running containers and pod status (``pod``), and ``runtime``: what the API server's exec, attach, logs
+and port-forward ask. Made by the lab's cluster start-up; one per node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from stockade.lab.apiserver.registry import Change, Registry
+from stockade.lab.images.catalog import Catalog
+from stockade.lab.node.access import PodAccess
+from stockade.lab.node.ipam import AddressPool
+from stockade.lab.node.parts import BuiltinFactory, Events, Gate, Network, NodeFacts, Parts
+from stockade.lab.node.pod import PodWorker
+from stockade.lab.node.spawner import Spawner
+
+JsonObject = dict[str, Any]
+
+
+class Kubelet:
+    def __init__(  # noqa: PLR0913 - the node is where the lab's parts meet
+        self,
+        registry: Registry,
+        spawner: Spawner,
+        network: Network,
+        images: Catalog,
+        events: Events,
+        gate: Gate,
+        *,
+        facts: NodeFacts,
+        pod_cidr: str,
+        builtins: Mapping[str, BuiltinFactory] | None = None,
+    ) -> None:
+        self._parts = Parts(
+            facts=facts,
+            registry=registry,
+            spawner=spawner,
+            network=network,
+            gate=gate,
+            images=images,
+            events=events,
+            addresses=AddressPool(pod_cidr),
+            builtins=builtins or {},
+        )
+        self._workers: dict[str, PodWorker] = {}
+        self._watching: asyncio.Task[None] | None = None
+        self.runtime = PodAccess(self._parts, self._workers)
+
+    async def start(self) -> None:
+        for directory in ("rootfs", "logs"):
+            (self._parts.facts.directory / directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._watching = asyncio.create_task(self._watch(), name="kubelet")
+
+    async def stop(self) -> None:
+        """Every pod ends now (SIGKILL), within a second; the registry is left as it is."""
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
+        killing = [asyncio.ensure_future(worker.kill()) for worker in self._workers.values()]
+        if killing:
+            await asyncio.wait(killing, timeout=1.0)
+
+    async def _watch(self) -> None:
+        async for change in self._parts.registry.watch("pods"):
+            if change.object.get("spec", {}).get("nodeName") == self._parts.facts.name:
+                self._on_change(change)
+
+    def _on_change(self, change: Change) -> None:
+        pod = change.object
+        uid = pod["metadata"]["uid"]
+        worker = self._workers.get(uid)
+        if change.type == "DELETED":
+            if worker is not None:
+                worker.terminate(0)
+        elif worker is not None:
+            worker.update(pod)
+        elif pod.get("status", {}).get("phase") in {"Succeeded", "Failed"} and not pod["metadata"].get(
+            "deletionTimestamp"
+        ):
+            return
+        else:
+            self._adopt(pod)
+
+    def _adopt(self, pod: JsonObject) -> None:
+        worker = PodWorker(self._parts, pod, lambda gone: self._workers.pop(gone.uid, None))
+        self._workers[worker.uid] = worker
+        if pod["metadata"].get("deletionTimestamp"):
+            worker.update(pod)
+        else:
+            worker.start()

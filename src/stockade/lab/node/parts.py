@@ -1,0 +1,79 @@
+"""What the kubelet part is given by the rest of the lab: the interfaces, and the node's own facts.
+
+Implemented elsewhere: pod networks (``lab.node.network``), the agent's gate (``agent.gate``), events (``lab.events``), in-process
+services such as the cluster's DNS. Tests put fakes here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from stockade.lab.apiserver.registry import Registry
+from stockade.lab.images.catalog import Catalog
+from stockade.lab.node.ipam import AddressPool
+from stockade.lab.node.spawner import Spawner
+
+JsonObject = dict[str, Any]
+
+
+class Netns(Protocol):
+    """A pod's network namespace; it lives while ``fd`` is open."""
+
+    fd: int
+    address: str
+
+    def close(self) -> None: ...
+
+
+class Network(Protocol):
+    def create(self, name: str, address: str) -> Netns: ...
+
+
+class Gate(Protocol):
+    async def wait(self, namespace: str, name: str, uid: str, address: str, timeout: float) -> None:  # noqa: ASYNC109 - the caller's own limit
+        """Returns once the pod's rules are in the kernel; raises with a text for the user when nobody says so in time."""
+
+
+class Events(Protocol):
+    def event(self, obj: JsonObject, type: str, reason: str, message: str, field_path: str = "") -> None: ...  # noqa: A002 - the API's word
+
+
+class Builtin(Protocol):
+    """A container that is a service of the daemon itself."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+BuiltinFactory = Callable[[Netns, JsonObject], Builtin]
+
+
+class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """``directory``: logs and mount point, inside the lab's state directory. ``resolv_conf``: for pods with dnsPolicy Default."""
+
+    name: str
+    address: str
+    cluster_dns: str
+    directory: Path
+    resolv_conf: str = ""
+    gate_timeout: float = 10.0
+    retry_seconds: float = 1.0
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a pod worker works with."""
+
+    facts: NodeFacts
+    registry: Registry
+    spawner: Spawner
+    network: Network
+    gate: Gate
+    images: Catalog
+    events: Events
+    addresses: AddressPool
+    builtins: Mapping[str, BuiltinFactory]

@@ -1,0 +1,215 @@
+"""One pod of this node, from its binding to its removal: network, gate, containers, status, end.
+
+In: the pod object and its later versions. Out: its status in the registry, and at the end its removal. Called by ``kubelet``.
+
+    address + netns ─► status.podIP ─► gate: rules in the kernel ─► init containers ─► containers ─► Succeeded/Failed
+                                       (no answer: event, again)                        │
+    deletionTimestamp ─► SIGTERM ─► grace ─► SIGKILL ─► netns closed ─► removed ◄───────┘
+No process of the pod starts before the gate answered (rule 50).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from stockade.lab.apiserver.registry import ApiError
+from stockade.lab.node import command, status
+from stockade.lab.node.container import Container, Place
+from stockade.lab.node.parts import Netns, Parts
+
+JsonObject = dict[str, Any]
+log = logging.getLogger(__name__)
+
+
+class _ReplacedError(Exception):
+    """Another pod has this name now."""
+
+
+class PodWorker:
+    def __init__(self, parts: Parts, pod: JsonObject, gone: Callable[[PodWorker], None]) -> None:
+        self._parts = parts
+        self._gone = gone
+        self._pod = pod
+        meta, spec = pod["metadata"], pod["spec"]
+        self.namespace: str = meta["namespace"]
+        self.name: str = meta["name"]
+        self.uid: str = meta["uid"]
+        self.inits = [Container(entry) for entry in spec.get("initContainers") or []]
+        self.containers = [Container(entry) for entry in spec.get("containers") or []]
+        if self.inits:
+            for container in self.containers:
+                container.state = status.waiting("PodInitializing")
+        self.netns: Netns | None = None
+        self._address = ""
+        self._start_time = status.now()
+        self._policy: str = spec.get("restartPolicy") or "Always"
+        self._publishing = False
+        self._terminating: asyncio.Task[None] | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._place: Place | None = None
+
+    @property
+    def on_host_network(self) -> bool:
+        return bool(self._pod["spec"].get("hostNetwork"))
+
+    def start(self) -> None:
+        self._life = asyncio.create_task(self._live(), name=f"pod {self.namespace}/{self.name}")
+
+    def update(self, pod: JsonObject) -> None:
+        """A newer version of the object."""
+        self._pod = pod
+        if pod["metadata"].get("deletionTimestamp"):
+            self.terminate(pod["metadata"].get("deletionGracePeriodSeconds"))
+
+    def terminate(self, grace: float | None) -> None:
+        """Once; a later, shorter grace period cuts the wait short."""
+        seconds = 30.0 if grace is None else float(grace)
+        if self._terminating is None:
+            self._terminating = asyncio.create_task(self._terminate(seconds))
+        elif seconds == 0:
+            for container in self._all():
+                container.kill()
+
+    async def kill(self) -> None:
+        """The node shuts down: end every process now, tell nobody."""
+        for container in self._all():
+            container.kill()
+        if self._life is not None:
+            self._life.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await self._life
+        await asyncio.gather(*(c.ended for c in self._all() if c.ended is not None), return_exceptions=True)
+        self._close_network()
+
+    def find(self, name: str) -> Container | None:
+        return next((container for container in self._all() if container.name == name), None)
+
+    def _all(self) -> list[Container]:
+        return [*self.inits, *self.containers]
+
+    async def _live(self) -> None:
+        try:
+            place = await self._make_place()
+            if await self._initialize(place):
+                await asyncio.gather(*(container.run(place, self._policy) for container in self.containers))
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("pod %s/%s", self.namespace, self.name)
+            raise
+        self._publish_now()
+        self._close_network()
+
+    async def _initialize(self, place: Place) -> bool:
+        """Init containers, one after the other; False: the pod failed (or is being deleted)."""
+        for container in self.inits:
+            policy = "Never" if self._policy == "Never" else "OnFailure"
+            code = await container.run(place, policy)
+            if code != 0 or self._terminating is not None:
+                return False
+        return True
+
+    async def _make_place(self) -> Place:
+        """Network and rules; tries for ever, telling why it failed, until it works or the pod is deleted."""
+        facts = self._parts.facts
+        while True:
+            try:
+                if not self.on_host_network:
+                    await self._make_network(facts.gate_timeout)
+                break
+            except Exception as error:  # noqa: BLE001 - whatever it is, the pod waits and the user reads why
+                self._parts.events.event(
+                    self._pod, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}"
+                )
+                await asyncio.sleep(facts.retry_seconds)
+        hostname = command.hostname(self._pod, facts.name)
+        directory = facts.directory / "logs" / f"{self.namespace}_{self.name}_{self.uid}"
+        self._place = Place(
+            parts=self._parts,
+            pod=lambda: self._pod,
+            netns=self.netns,
+            hostname=hostname,
+            log_directory=directory,
+            changed=self._publish,
+        )
+        self._warn_of_volumes()
+        return self._place
+
+    async def _make_network(self, gate_timeout: float) -> None:
+        if not self._address:
+            self._address = self._parts.addresses.allocate()
+        if self.netns is None:
+            self.netns = self._parts.network.create(f"{self.namespace}/{self.name}", self._address)
+            self._publish_now()
+        await self._parts.gate.wait(self.namespace, self.name, self.uid, self._address, timeout=gate_timeout)
+
+    def _warn_of_volumes(self) -> None:
+        mounted = sorted({m["name"] for c in self._all() for m in c.spec.get("volumeMounts") or []})
+        if mounted:
+            text = f"volumes are not mounted in the lab: {', '.join(mounted)}"
+            self._parts.events.event(self._pod, "Warning", "FailedMount", text)
+
+    def _close_network(self) -> None:
+        if self.netns is not None:
+            self.netns.close()
+            self.netns = None
+            self._parts.addresses.release(self._address)
+
+    async def _terminate(self, grace: float) -> None:
+        for container in self._all():
+            if container.is_running:
+                text = f"Stopping container {container.name}"
+                self._parts.events.event(
+                    self._pod, "Normal", "Killing", text, f"spec.containers{{{container.name}}}"
+                )
+            container.stop()
+        life = self._life
+        if life is not None and self._place is None:
+            life.cancel()  # still waiting for network or gate: no process to be patient with
+        elif life is not None:
+            await asyncio.wait([life], timeout=grace)
+            for container in self._all():
+                container.kill()
+        if life is not None:
+            await asyncio.wait([life])
+        self._close_network()
+        for container in self._all():
+            container.discard_logs()
+        with contextlib.suppress(OSError):
+            if self._place is not None:
+                self._place.log_directory.rmdir()
+        with contextlib.suppress(ApiError):
+            self._parts.registry.remove("pods", self.namespace, self.name, self.uid)
+        self._gone(self)
+
+    def _publish(self) -> None:
+        """Several changes in one turn of the event loop become one write."""
+        if not self._publishing:
+            self._publishing = True
+            asyncio.get_running_loop().call_soon(self._publish_now)
+
+    def _publish_now(self) -> None:
+        self._publishing = False
+        apps = [container.status() for container in self.containers]
+        inits = [container.status(is_init=True) for container in self.inits]
+        facts = self._parts.facts
+
+        def change(pod: JsonObject) -> None:
+            if pod["metadata"]["uid"] != self.uid:
+                raise _ReplacedError
+            pod["status"] = status.pod_status(
+                pod,
+                apps,
+                inits,
+                pod_ip=facts.address if self.on_host_network else self._address,
+                host_ip=facts.address,
+                has_network=self.on_host_network or self.netns is not None,
+                start_time=self._start_time,
+            )
+
+        with contextlib.suppress(ApiError, _ReplacedError):
+            self._pod = self._parts.registry.mutate("pods", self.namespace, self.name, change, "status")

@@ -26,7 +26,6 @@ from stockade.dataplane.ir import PROTOCOLS
 from stockade.dataplane.nflog import (
     NETLINK_NETFILTER,
     TYPE_PACKET,
-    Head,
     Logged,
     bind_request,
     error_code,
@@ -89,14 +88,8 @@ def record_of(logged: Logged, now: float) -> DropRecord | None:
     if mark != LOG_MARK or code not in _DIRECTIONS or head is None:
         return None
     if code in {"re", "ri"}:
-        head = Head(
-            head.family,
-            head.destination,
-            head.source,
-            head.protocol,
-            head.dport,
-            head.sport,
-            head.icmp_type,
+        head = msgspec.structs.replace(
+            head, source=head.destination, destination=head.source, sport=head.dport, dport=head.sport
         )
     return DropRecord(
         chain=code,
@@ -244,10 +237,9 @@ def _check_answer(opened: socket.socket, group: int) -> None:
                 continue
             if code == 0:
                 return
-            hint = {
-                errno.EBUSY: "another program reads this group: choose another one",
-                errno.EPERM: "this needs root or CAP_NET_ADMIN",
-            }.get(code, os.strerror(code))
+            hint = os.strerror(code)
+            if code in {errno.EPERM, errno.EBUSY}:  # the kernel says EPERM for both
+                hint = "another program reads this group (choose another one), or CAP_NET_ADMIN is missing"
             raise DropLogError(f"NFLOG group {group}: {hint}")
 
 

@@ -30,15 +30,3 @@ def objects(text: str) -> list[View]:
 
 def compile_text(*texts: str) -> CompiledPolicies:
     return compile_state(ClusterState.of(view for text in texts for view in objects(text)))
-
-
-def pod(name: str, *ips: str, namespace: str = "default", node: str = "node-1", **labels: str) -> Pod:
-    """A running pod with these addresses and labels."""
-    return msgspec.convert(
-        {
-            "metadata": {"name": name, "namespace": namespace, "labels": labels},
-            "spec": {"nodeName": node},
-            "status": {"phase": "Running", "podIPs": [{"ip": ip} for ip in ips]},
-        },
-        Pod,
-    )

@@ -1,0 +1,291 @@
+"""Real packets through real rules: what the data plane promises, between pods that are network namespaces."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+
+import pytest
+
+from stockade.dataplane.droplog import DropLog, DropLogError, DropRecord
+from stockade.dataplane.ir import Ruleset
+from stockade.dataplane.lower import NodeView, lower
+from stockade.dataplane.nft import Nft
+from stockade.dataplane.plane import Dataplane
+from stockade.net.cidr import parse_address, parse_block
+from stockade.testing.cluster import compile_text
+
+pytestmark = pytest.mark.kernel
+
+CLIENT, WEB, OTHER = "10.244.0.5", "10.244.0.6", "10.244.0.7"
+CLIENT6, WEB6 = "fd44::5", "fd44::6"
+NODE_IP = "172.30.0.1"
+NODE = NodeView("node-1", (parse_block("10.244.0.0/24"), parse_block("fd44::/64")), (parse_address(NODE_IP),))
+
+_POD = """
+kind: Pod
+metadata: {{name: {name}, namespace: default, labels: {{app: {name}}}}}
+spec: {{nodeName: node-1}}
+status: {{phase: Running, podIPs: [{ips}]}}
+---
+"""
+PODS = {
+    "client": _POD.format(name="client", ips=f"{{ip: {CLIENT}}}, {{ip: '{CLIENT6}'}}"),
+    "web": _POD.format(name="web", ips=f"{{ip: {WEB}}}, {{ip: '{WEB6}'}}"),
+    "other": _POD.format(name="other", ips=f"{{ip: {OTHER}}}"),
+}
+DENY_EGRESS = """
+kind: NetworkPolicy
+metadata: {name: client-deny-egress, namespace: default}
+spec: {podSelector: {matchLabels: {app: client}}, policyTypes: [Egress]}
+---
+"""
+DENY_INGRESS = """
+kind: NetworkPolicy
+metadata: {name: web-deny-ingress, namespace: default}
+spec: {podSelector: {matchLabels: {app: web}}}
+---
+"""
+WEB_80_ONLY = """
+kind: NetworkPolicy
+metadata: {name: client-web, namespace: default}
+spec:
+  podSelector: {matchLabels: {app: client}}
+  policyTypes: [Egress]
+  egress: [{to: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: 80}, {port: 80, protocol: UDP}]}]
+---
+"""
+
+
+def ruleset(*policies: str, pods: str = "client web other") -> Ruleset:
+    return lower(compile_text("".join([*(PODS[p] for p in pods.split()), *policies])), NODE)
+
+
+@pytest.fixture
+def pods(network):
+    network.add_pod("client", CLIENT, CLIENT6)
+    network.add_pod("web", WEB, WEB6)
+    network.add_pod("other", OTHER)
+    return network
+
+
+def connects(network, source: str, address: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    made = network.open(source, socket.SOCK_STREAM, family)
+    try:
+        made.connect((address, port))
+    except TimeoutError:
+        return False
+    return True
+
+
+class Udp:
+    """A client and a server socket that know each other after the first packet that arrived."""
+
+    def __init__(self, network, source: str, target: str, address: str, port: int) -> None:
+        self.server = network.listen(target, port, socket.SOCK_DGRAM)
+        self.client = network.open(source)
+        self.client.connect((address, port))
+        self.peer: object = None
+
+    def up(self) -> bool:
+        self.client.send(b"up")
+        with contextlib.suppress(TimeoutError):
+            data, self.peer = self.server.recvfrom(64)
+            return data == b"up"
+        return False
+
+    def down(self) -> bool:
+        self.server.sendto(b"down", self.peer)
+        with contextlib.suppress(TimeoutError):
+            return self.client.recv(64) == b"down"
+        return False
+
+
+def talks(sender: socket.socket, receiver: socket.socket) -> bool:
+    """One TCP segment arrives, now."""
+    sender.send(b"x")
+    with contextlib.suppress(TimeoutError):
+        return receiver.recv(1) == b"x"
+    return False
+
+
+async def test_allowed_and_denied_in_both_families(pods) -> None:
+    plane = Dataplane(Nft())
+    for port in (80, 81):
+        pods.listen("web", port)
+    pods.listen("other", 80)
+    await plane.apply(ruleset())
+    assert connects(pods, "client", WEB, 81)
+    await plane.apply(ruleset(WEB_80_ONLY))
+    assert connects(pods, "client", WEB, 80)
+    assert connects(pods, "client", WEB6, 80)
+    assert not connects(pods, "client", WEB, 81)
+    assert not connects(pods, "client", WEB6, 81)
+    assert not connects(pods, "client", OTHER, 80)
+    assert connects(pods, "other", WEB, 81)  # not isolated
+    assert Udp(pods, "client", "web", WEB, 80).up()
+    assert not Udp(pods, "client", "web", WEB, 82).up()
+
+
+async def test_an_egress_isolated_pod_still_answers(pods) -> None:
+    pods.listen("client", 80)
+    await Dataplane(Nft()).apply(ruleset(DENY_EGRESS))
+    assert connects(pods, "other", CLIENT, 80)
+    udp = Udp(pods, "other", "client", CLIENT, 53)
+    assert udp.up()
+    assert udp.down()
+
+
+async def test_node_reaches_isolated_pods_and_pods_are_policed_towards_the_node(pods) -> None:
+    pods.listen("web", 80)
+    pods.listen("node", 10250)
+    plane = Dataplane(Nft())
+    await plane.apply(ruleset(DENY_INGRESS, DENY_EGRESS))
+    assert connects(pods, "node", WEB, 80)
+    assert not connects(pods, "other", WEB, 80)
+    assert not connects(pods, "client", NODE_IP, 10250)
+    assert connects(pods, "other", NODE_IP, 10250)
+
+
+async def test_fence_holds_whatever_is_not_programmed(pods) -> None:
+    plane = Dataplane(Nft())
+    for where in ("client", "web", "node"):
+        pods.listen(where, 80)
+    await plane.apply(ruleset(pods="web other"))
+    assert not connects(pods, "client", WEB, 80)
+    assert not connects(pods, "client", NODE_IP, 80)
+    assert not connects(pods, "other", CLIENT, 80)
+    assert not connects(pods, "node", CLIENT, 80)  # its answer does not come in
+    assert not connects(pods, "client", WEB6, 80)
+    done = await plane.apply(ruleset())
+    assert not done.bumped
+    assert connects(pods, "client", WEB, 80)
+    assert connects(pods, "client", WEB6, 80)
+    assert connects(pods, "node", CLIENT, 80)
+
+
+async def test_a_removed_pod_is_cut_off_at_once(pods) -> None:
+    plane = Dataplane(Nft())
+    await plane.apply(ruleset())
+    udp = Udp(pods, "client", "web", WEB, 53)
+    assert udp.up()
+    assert udp.down()
+    await plane.apply(ruleset(pods="web other"))
+    assert not udp.up()
+    assert not udp.down()
+
+
+async def test_stricter_policy_cuts_live_flows_and_no_other(pods) -> None:
+    plane = Dataplane(Nft())
+    listener = pods.listen("web", 80)
+    survivor = pods.listen("other", 80)
+    await plane.apply(ruleset())
+    client = pods.open("client", socket.SOCK_STREAM)
+    client.connect((WEB, 80))
+    web, _ = listener.accept()
+    kept = pods.open("web", socket.SOCK_STREAM)
+    kept.connect((OTHER, 80))
+    other, _ = survivor.accept()
+    web.settimeout(0.25)
+    other.settimeout(0.25)
+    up, down = Udp(pods, "client", "web", WEB, 53), Udp(pods, "client", "web", WEB, 54)
+    assert all((talks(client, web), talks(web, client), talks(kept, other), talks(other, kept)))
+    assert all((up.up(), down.up(), down.down()))
+    done = await plane.apply(ruleset(DENY_EGRESS))
+    assert done.bumped
+    assert not done.full
+    assert not up.up()
+    assert not down.down()
+    assert not talks(web, client)
+    assert not talks(client, web)
+    assert talks(kept, other)
+    assert talks(other, kept)
+    client.close()
+    web.close()
+    other.close()
+
+
+async def test_replacing_the_table_loses_and_leaks_nothing(pods) -> None:
+    plane = Dataplane(Nft())
+    await plane.apply(ruleset(WEB_80_ONLY))
+    allowed, denied = Udp(pods, "client", "web", WEB, 80), Udp(pods, "client", "web", WEB, 81)
+    sent = received = 0
+    allowed.server.setblocking(False)
+    denied.server.setblocking(False)
+
+    async def replace() -> None:
+        for _ in range(8):
+            await Dataplane(Nft()).apply(ruleset(WEB_80_ONLY))
+
+    task = asyncio.create_task(replace())
+    while not task.done():
+        for _ in range(20):
+            allowed.client.send(b"a")
+            denied.client.send(b"d")
+            sent += 1
+        await asyncio.sleep(0)
+        with contextlib.suppress(BlockingIOError):
+            while allowed.server.recv(8):
+                received += 1
+    await task
+    await asyncio.sleep(0.05)
+    with contextlib.suppress(BlockingIOError):
+        while allowed.server.recv(8):
+            received += 1
+    assert sent > 100
+    assert received == sent
+    with pytest.raises(BlockingIOError):
+        denied.server.recv(8)
+
+
+async def _next(log: DropLog) -> DropRecord:
+    async with asyncio.timeout(2):
+        return await anext(log)
+
+
+async def test_drop_log_names_direction_profile_and_ends(pods) -> None:
+    wanted = ruleset(DENY_EGRESS, DENY_INGRESS)
+    await Dataplane(Nft()).apply(wanted)
+    compiled = compile_text("".join(PODS.values()), DENY_EGRESS, DENY_INGRESS)
+    by_name = {entry.ref.name: entry for entry in compiled.pods}
+    async with DropLog(5) as log:
+        Udp(pods, "client", "web", WEB, 53).up()
+        record = await _next(log)
+        assert (record.direction, record.chain) == ("Egress", "e")
+        assert record.profile == by_name["client"].egress.id
+        assert (record.family, record.source) == parse_address(CLIENT)
+        assert (record.family, record.destination) == parse_address(WEB)
+        assert (record.protocol, record.dport) == ("UDP", 53)
+        assert abs(record.time - time.time()) < 5
+        connects(pods, "other", WEB, 443)
+        record = await _next(log)
+        assert (record.direction, record.protocol, record.dport) == ("Ingress", "TCP", 443)
+        assert record.profile == by_name["web"].ingress.id
+        with pytest.raises(DropLogError, match="another program reads"):
+            DropLog(5).open()
+
+
+async def test_drop_log_turns_replies_round(pods) -> None:
+    plane = Dataplane(Nft())
+    await plane.apply(ruleset())
+    udp = Udp(pods, "client", "web", WEB, 53)
+    assert udp.up()
+    await plane.apply(ruleset(DENY_EGRESS))
+    async with DropLog(5) as log:
+        udp.down()
+        record = await _next(log)
+    assert record.chain == "re"
+    assert record.is_reply
+    assert (record.family, record.source) == parse_address(CLIENT)
+    assert record.dport == 53
+
+
+async def test_drop_log_shows_the_fence(pods) -> None:
+    await Dataplane(Nft()).apply(ruleset(pods="web"))
+    async with DropLog(5) as log:
+        Udp(pods, "client", "web", WEB, 53).up()
+        record = await _next(log)
+    assert (record.chain, record.direction, record.profile) == ("fence", "", "")

@@ -119,6 +119,7 @@ class Internet:
                     links.add_route(f"{self._node_address}/32", _OUTSIDE_INDEX, via=OUTSIDE_NODE),
                     links.add_unreachable("0.0.0.0/0"),
                 )
+                links.carrier(node.fileno(), _NODE_LINK)
                 node.execute(
                     links.add_route("0.0.0.0/0", _NODE_INDEX, via=OUTSIDE_PEER, source=self._node_address)
                 )

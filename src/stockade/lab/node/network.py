@@ -134,6 +134,7 @@ class PodNetwork:
             links.set_up(index),
             links.add_route(f"{address}/32", index, source=self._node_address),
         )
+        links.carrier(inner.fileno(), POD_LINK)  # the pod's first packet must not be lost
 
 
 def _open_pod_side() -> NetlinkSocket:

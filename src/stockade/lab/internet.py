@@ -133,6 +133,7 @@ _RESPONDER = Responder(outside_zone(OUTSIDE_NAMES))
 def _open_outside() -> NetlinkSocket:
     """Runs in the new namespace. It "forwards", so that the unreachable default route is reported to the sender."""
     write_sysctl("net/ipv4/ip_forward", "1")
+    write_sysctl("net/ipv4/icmp_ratelimit", "0")
     write_sysctl("net/ipv6/conf/default/disable_ipv6", "1")
     return NetlinkSocket()
 

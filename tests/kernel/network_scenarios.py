@@ -311,8 +311,11 @@ async def names():
         world.registry.delete(SERVICES, "default", "web")
         await asyncio.sleep(0)
         await until(lambda: ask(world.a, full, "A") == ("NXDOMAIN", []))
+        _, _, idle = await asyncio.to_thread(connect, world.a, DNS_SERVICE_IP, 53)
+        await asyncio.sleep(0.1)
         await server.stop()
         await server.stop()
+        assert await asyncio.to_thread(idle.recv, 1) == b""
         refused = await asyncio.to_thread(connect, world.a, DNS_SERVICE_IP, 53)
         assert refused[0] == "ECONNREFUSED", refused
 

@@ -119,6 +119,7 @@ class Internet:
                     links.add_route(f"{self._node_address}/32", _OUTSIDE_INDEX, via=OUTSIDE_NODE),
                     links.add_unreachable("0.0.0.0/0"),
                 )
+                links.carrier(node.fileno(), _NODE_LINK)
                 node.execute(
                     links.add_route("0.0.0.0/0", _NODE_INDEX, via=OUTSIDE_PEER, source=self._node_address)
                 )
@@ -132,6 +133,7 @@ _RESPONDER = Responder(outside_zone(OUTSIDE_NAMES))
 def _open_outside() -> NetlinkSocket:
     """Runs in the new namespace. It "forwards", so that the unreachable default route is reported to the sender."""
     write_sysctl("net/ipv4/ip_forward", "1")
+    write_sysctl("net/ipv4/icmp_ratelimit", "0")
     write_sysctl("net/ipv6/conf/default/disable_ipv6", "1")
     return NetlinkSocket()
 

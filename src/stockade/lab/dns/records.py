@@ -51,16 +51,13 @@ class Zone:
 
     def __init__(self, domain: str = "") -> None:
         self.domain = domain
-        self._records: dict[str, dict[str, list[Record]]] = {}
+        self._records: dict[str, dict[str, dict[str, Record]]] = {}  # name, type, value
         self._parents: set[str] = set()
 
     def add(self, name: str, kind: str, value: str, ttl: int = _TTL) -> None:
         """The same record twice is one record. Every name above ``name`` exists from now on."""
-        record = Record(name, kind, value, ttl)
-        present = self._records.setdefault(name, {}).setdefault(kind, [])
-        if record in present:
-            return
-        present.append(record)
+        present = self._records.setdefault(name, {}).setdefault(kind, {})
+        present.setdefault(value, Record(name, kind, value, ttl))
         parent = name.partition(".")[2]
         while parent and parent not in self._parents:
             self._parents.add(parent)
@@ -76,10 +73,10 @@ class Zone:
                 return self._missing(name, tuple(chain))
             if kind in found or "CNAME" not in found or kind == "CNAME":
                 break
-            chain += found["CNAME"]
+            chain += found["CNAME"].values()
             name = chain[-1].value.rstrip(".")
         found = self._records.get(name, {})
-        records = tuple(chain) + tuple(found.get(kind, ()))
+        records = tuple(chain) + tuple(found.get(kind, {}).values())
         mine = self._is_mine(name)
         if not records:
             return Answer(NOERROR, authority=self._authority(name), authoritative=mine)
@@ -98,7 +95,7 @@ class Zone:
             record.value.rsplit(" ", 1)[1].rstrip(".") for record in records if record.kind == "SRV"
         )
         for name in names:
-            yield from self._records.get(name, {}).get("A", ())
+            yield from self._records.get(name, {}).get("A", {}).values()
 
     def _is_mine(self, name: str) -> bool:
         return bool(self.domain) and (name == self.domain or name.endswith(f".{self.domain}"))

@@ -45,6 +45,7 @@ class Listener:
         self._where = (address, PORT)
         self._transport: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
+        self._conversations: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
         """Answering when this returns. OSError when the port is taken."""
@@ -66,6 +67,8 @@ class Listener:
             self._transport.close()
         if self._server is not None:
             self._server.close()
+        for writer in self._conversations:
+            writer.close()
 
     def _bound(self, kind: int) -> socket.socket:
         opened = self._opener.socket(socket.AF_INET, kind, 0)
@@ -80,17 +83,21 @@ class Listener:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Queries of one TCP connection, each with its length before it (RFC 1035 4.2.2)."""
-        with contextlib.suppress(OSError, EOFError, TimeoutError):
-            while True:
-                async with asyncio.timeout(_IDLE_SECONDS):
-                    length = int.from_bytes(await reader.readexactly(2), "big")
-                    query = await reader.readexactly(length)
-                response = self._respond(query, True)
-                if response is None:
-                    break
-                writer.write(len(response).to_bytes(2, "big") + response)
-                await writer.drain()
-        writer.close()
+        self._conversations.add(writer)
+        try:
+            with contextlib.suppress(OSError, EOFError, TimeoutError):
+                while (response := self._respond(await _next_query(reader), True)) is not None:
+                    writer.write(len(response).to_bytes(2, "big") + response)
+                    await writer.drain()
+        finally:
+            self._conversations.discard(writer)
+            writer.close()
+
+
+async def _next_query(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(_IDLE_SECONDS):
+        length = int.from_bytes(await reader.readexactly(2), "big")
+        return await reader.readexactly(length)
 
 
 class _Datagrams(asyncio.DatagramProtocol):

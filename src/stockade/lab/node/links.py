@@ -8,6 +8,8 @@ Interface indexes are chosen by the caller, so that no look-up stands between th
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import ipaddress
 import socket
 import struct
@@ -37,6 +39,8 @@ SCOPE_GLOBAL, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
 LOOPBACK = 1  # lo is always the first interface of a namespace
 
 _CREATE = netlink.NLM_F_CREATE | netlink.NLM_F_EXCL
+_SIOCETHTOOL = 0x8946
+_ETHTOOL_GLINK = 0x0A
 _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBi")
 _RTMSG = struct.Struct("=BBBBBBBBI")
@@ -114,6 +118,18 @@ def delete_route(destination: str, index: int) -> Request:
         _RTA_OIF, index
     )  # RT_SCOPE_NOWHERE: whatever scope
     return Request(_RTM_DELROUTE, body, purpose=f"delete route to {destination}")
+
+
+def carrier(socket_fd: int, name: str) -> bool:
+    """Whether the link ``name``, in the namespace of the socket, has a carrier.
+
+    Asking has an effect we want (Linux 6.8 and newer): a veth whose peer comes up later gets its queue from a work item of the
+    kernel, and silently drops what is sent before; this question does that work first. One packet in a hundred, otherwise.
+    """
+    value = ctypes.create_string_buffer(struct.pack("=II", _ETHTOOL_GLINK, 0), 8)
+    request = struct.pack("16sP16x", name.encode(), ctypes.addressof(value))
+    fcntl.ioctl(socket_fd, _SIOCETHTOOL, request)
+    return bool(struct.unpack("=II", value.raw)[1])
 
 
 def _route_header(

@@ -38,6 +38,7 @@ _NODE_SYSCTLS = {
     "net/ipv4/conf/default/rp_filter": "1",
     "net/ipv4/conf/all/send_redirects": "0",
     "net/ipv4/conf/default/send_redirects": "0",
+    "net/ipv4/icmp_ratelimit": "0",  # "unreachable" and "refused" come at once, every time
     "net/ipv6/conf/default/disable_ipv6": "1",
 }
 _POD_SYSCTLS = {
@@ -134,6 +135,7 @@ class PodNetwork:
             links.set_up(index),
             links.add_route(f"{address}/32", index, source=self._node_address),
         )
+        links.carrier(inner.fileno(), POD_LINK)  # the pod's first packet must not be lost
 
 
 def _open_pod_side() -> NetlinkSocket:

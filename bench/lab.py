@@ -18,6 +18,7 @@ import asyncio
 import json
 import os
 import platform
+import ssl
 import statistics
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from pathlib import Path
 
 import aiohttp
 
-from stockade.kube.config import load_config
+from stockade.kube.config import load
 from stockade.lab.demo.recipe import DENY_ALL
 from stockade.lab.paths import LabPaths
 from stockade.lab.processes import of_lab
@@ -48,11 +49,11 @@ class Api:
     """The few requests that the measures need, on one connection pool."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        config = load_config(kubeconfig)
-        self.base = config.server + "/api/v1/namespaces/default/pods"
+        access = load(kubeconfig)
+        self.base = access.server + "/api/v1/namespaces/default/pods"
         self.session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {config.token}"},
-            connector=aiohttp.TCPConnector(ssl=config.ssl_context(), limit=0),
+            headers={"Authorization": f"Bearer {access.token}"},
+            connector=aiohttp.TCPConnector(ssl=ssl.create_default_context(cadata=access.ca.decode()), limit=0),
         )
 
     async def create(self, body: dict) -> None:

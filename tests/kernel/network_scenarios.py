@@ -138,9 +138,18 @@ async def pods():
     inode = os.fstat(world.b.fd).st_ino
     assert netns.inside(world.b.fd, own_namespace) == inode
     assert own_namespace() != inode
+    receiver = world.a.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.bind(("0.0.0.0", 7000))
+    receiver.settimeout(0.3)
+    lingering = world.b.socket(socket.AF_INET, socket.SOCK_DGRAM)  # keeps the namespace, as a process would
     world.b.close()
     world.b.close()
     again = world.network.create("b again", "10.244.0.3")
+    lingering.sendto(b"from the grave", ("10.244.0.2", 7000))
+    try:
+        raise AssertionError(receiver.recv(20))
+    except TimeoutError:
+        pass
     assert reach(again, "10.244.0.2", 8080, server) == "10.244.0.3"
 
 

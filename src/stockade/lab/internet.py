@@ -58,12 +58,12 @@ _SEARCH_PAGE = """<!doctype html>
 
 
 class Internet:
-    """Start once, in the node's namespace; stop takes the link away and ends the servers."""
+    """Start once, in the node's namespace; stop takes the link away and ends the servers. ``fd``: the namespace outside."""
 
     def __init__(self, node_address: str = NODE_IP, pods: str = CLUSTER_CIDR) -> None:
         self._node_address = node_address
         self._pods = pods
-        self._fd = -1
+        self.fd = -1
         self._web: asyncio.Server | None = None
         self._resolver = Listener(
             self,
@@ -75,7 +75,7 @@ class Internet:
         self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, proto: int = 0
     ) -> socket.socket:
         """A socket outside."""
-        return netns.open_socket(self._fd, family, kind, proto)
+        return netns.open_socket(self.fd, family, kind, proto)
 
     async def start(self) -> None:
         """Answering when this returns. OSError (NetlinkError) when the kernel refuses."""
@@ -91,9 +91,9 @@ class Internet:
         await self._resolver.stop()
         if self._web is not None:
             self._web.close()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
             with (
                 NetlinkSocket() as node,
                 contextlib.suppress(OSError),
@@ -103,10 +103,10 @@ class Internet:
     def _connect(self) -> None:
         outside = netns.inside_new(_open_outside)
         try:
-            self._fd = netns.namespace_of(outside.fileno())
+            self.fd = netns.namespace_of(outside.fileno())
             with NetlinkSocket() as node:
                 node.execute(
-                    links.create_veth(_NODE_LINK, _NODE_INDEX, _OUTSIDE_LINK, _OUTSIDE_INDEX, self._fd),
+                    links.create_veth(_NODE_LINK, _NODE_INDEX, _OUTSIDE_LINK, _OUTSIDE_INDEX, self.fd),
                     links.add_address(_NODE_INDEX, OUTSIDE_NODE, 30),
                     links.set_up(_NODE_INDEX),
                 )

@@ -1,6 +1,6 @@
-"""DNS over UDP and TCP on sockets that somebody opened in the right network namespace; and the cluster's kube-dns on them.
+"""DNS over UDP and TCP on sockets in a pod's network namespace; and the cluster's kube-dns on them.
 
-In: something that opens sockets inside a pod (``PodNetns``), a Registry. Out: answers on port 53. ``DnsServer`` is what runs
+In: a pod's network (``PodNetns``), a Registry. Out: answers on port 53. ``DnsServer`` is what runs
 behind the kube-dns pod in place of a process: the kubelet part starts it when the pod starts and stops it with the pod.
 ``lab.internet`` uses ``Listener`` for the resolver of the simulated Internet. Message rules: ``lab.dns.wire``.
 """
@@ -19,6 +19,7 @@ from stockade.lab.apiserver.registry import Registry
 from stockade.lab.dns.records import cluster_zone
 from stockade.lab.dns.wire import Responder
 from stockade.lab.mirror import Mirror
+from stockade.lab.node import netns
 
 PORT = 53
 _BACKLOG = 128
@@ -30,17 +31,18 @@ Respond = Callable[[bytes, bool], bytes | None]
 """(query, whether it came over TCP) → response."""
 
 
-class OpensSockets(Protocol):
-    """The part of ``PodNetns`` that a server needs."""
+class Network(Protocol):
+    """The part of a pod's network that a server needs: the descriptor of its namespace."""
 
-    def socket(self, family: int = ..., kind: int = ..., proto: int = ...) -> socket.socket: ...
+    @property
+    def fd(self) -> int: ...
 
 
 class Listener:
     """One address, port 53, UDP and TCP."""
 
-    def __init__(self, opener: OpensSockets, respond: Respond, address: str = "0.0.0.0") -> None:  # noqa: S104  # the pod's own address is the only one in there
-        self._opener = opener
+    def __init__(self, network: Network, respond: Respond, address: str = "0.0.0.0") -> None:  # noqa: S104  # the pod's own address is the only one in there
+        self._network = network
         self._respond = respond
         self._where = (address, PORT)
         self._transport: asyncio.DatagramTransport | None = None
@@ -71,7 +73,7 @@ class Listener:
             writer.close()
 
     def _bound(self, kind: int) -> socket.socket:
-        opened = self._opener.socket(socket.AF_INET, kind, 0)
+        opened = netns.open_socket(self._network.fd, socket.AF_INET, kind)
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             opened.setblocking(False)
@@ -123,12 +125,12 @@ class DnsServer:
     def __init__(
         self,
         registry: Registry,
-        opener: OpensSockets,
+        network: Network,
         domain: str = CLUSTER_DOMAIN,
         outside: Mapping[str, str] = OUTSIDE_NAMES,
     ) -> None:
         self._mirror = Mirror(registry, _RESOURCES)
-        self._listener = Listener(opener, self._answer)
+        self._listener = Listener(network, self._answer)
         self._domain = domain
         self._outside = outside
         self._responder: Responder | None = None
@@ -159,6 +161,6 @@ def _report_end(task: asyncio.Task[None]) -> None:
         _log.error("DNS no longer follows the cluster: %s", task.exception())
 
 
-def kube_dns(registry: Registry) -> Callable[[OpensSockets, Any], DnsServer]:
+def kube_dns(registry: Registry) -> Callable[[Network, Any], DnsServer]:
     """The factory the kubelet part calls for the container of the kube-dns pod: (its network, the pod) → server."""
-    return lambda opener, _pod: DnsServer(registry, opener)
+    return lambda network, _pod: DnsServer(registry, network)

@@ -26,7 +26,7 @@ from stockade.lab.internet import Internet
 from stockade.lab.node import links, netns
 from stockade.lab.node.network import PodNetwork
 from stockade.lab.proxy.proxy import SERVICES, SLICES, ServiceProxy
-from stockade.testing.registry import FakeRegistry
+from stockade.testing.registry import MemoryRegistry
 
 SOON = 1.0  # "at once", on a busy machine; a packet that is lost costs a full second or more
 WEB = "10.96.0.5"
@@ -50,7 +50,7 @@ class World:
         self.a = self.network.create("a", "10.244.0.2")
         self.b = self.network.create("b", "10.244.0.3")
         self.c = self.network.create("c", "10.244.0.4")
-        self.registry = FakeRegistry()
+        self.registry = MemoryRegistry()
 
     def service(self, name, ip, ports, endpoints, **spec):
         wanted = {"clusterIP": ip, "clusterIPs": [ip], "ports": ports, **spec}

@@ -22,6 +22,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from stockade.agent.gate import GateClient
 from stockade.dataplane.nft import Nft
 from stockade.lab import addresses, bootstrap, credentials
 from stockade.lab.agents import AgentSupervisor
@@ -36,6 +37,7 @@ from stockade.lab.images.catalog import Catalog
 from stockade.lab.internet import Internet
 from stockade.lab.node.kubelet import Kubelet
 from stockade.lab.node.network import PodNetwork
+from stockade.lab.node.parts import NodeFacts
 from stockade.lab.node.spawner import Spawner
 from stockade.lab.paths import LabPaths, write_private
 from stockade.lab.proxy.proxy import ServiceProxy
@@ -95,8 +97,9 @@ class _Cluster:
         runner = await self._serve(store, kubelet, secrets, inside)
         internet = Internet()
         await internet.start()
+        await kubelet.start()
         try:
-            await self._run_until(stopping, store, kubelet, spawner)
+            await self._run_until(stopping, store, spawner)
         finally:
             await kubelet.stop()
             await internet.stop()
@@ -117,16 +120,21 @@ class _Cluster:
         return f"https://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def _kubelet(self, store: ObjectStore, spawner: Spawner, network: PodNetwork) -> Kubelet:
+        facts = NodeFacts(
+            name=self._node,
+            address=addresses.NODE_IP,
+            cluster_dns=addresses.DNS_SERVICE_IP,
+            directory=self._paths.pods,
+        )
         return Kubelet(
             store,
             spawner,
             network,
             Catalog(self._paths.root),
             EventRecorder(store, "kubelet", self._node),
-            node_name=self._node,
-            gate_path=self._paths.gate,
-            state_dir=self._paths.pods,
-            cluster_dns=addresses.DNS_SERVICE_IP,
+            GateClient(self._paths.gate),
+            facts=facts,
+            pod_cidr=addresses.POD_CIDR,
             builtins={bootstrap.DNS_IMAGE: kube_dns(store)},
         )
 
@@ -134,7 +142,7 @@ class _Cluster:
         self, store: ObjectStore, kubelet: Kubelet, made: credentials.Credentials, inside: socket.socket
     ) -> web.AppRunner:
         tokens = {token: user for user, token in made.tokens.items()}
-        app = create_app(store, tokens=tokens, runtime=kubelet, version=bootstrap.VERSION)
+        app = create_app(store, tokens=tokens, runtime=kubelet.runtime, version=bootstrap.VERSION)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
         context = made.server_context()
@@ -142,16 +150,13 @@ class _Cluster:
             await web.SockSite(runner, listener, ssl_context=context).start()
         return runner
 
-    async def _run_until(
-        self, stopping: asyncio.Event, store: ObjectStore, kubelet: Kubelet, spawner: Spawner
-    ) -> None:
+    async def _run_until(self, stopping: asyncio.Event, store: ObjectStore, spawner: Spawner) -> None:
         """All loops in one group: the first that fails ends the lab, with the reason in the log."""
         async with asyncio.TaskGroup() as group:
             parts = [
                 AgentSupervisor(spawner, self._paths, node=self._node).run(),
                 run_controllers(store),
                 ServiceProxy(store, Nft().load, (addresses.NODE_IP,)).run(),
-                kubelet.run(),
                 self._announce(store),
             ]
             tasks = [group.create_task(part) for part in parts]

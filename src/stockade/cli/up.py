@@ -15,6 +15,7 @@ import msgspec
 from stockade.cli.failure import Failure
 from stockade.cli.options import lab_name
 from stockade.lab.paths import LabPaths, is_running
+from stockade.lab.processes import stop
 from stockade.lab.preflight import missing_requirement
 
 
@@ -65,7 +66,9 @@ def _start(paths: LabPaths, port: int, timeout: float) -> dict[str, str]:
     os.close(writer)
     os.close(log)
     data = _read_line(reader, timeout)
+    os.close(reader)
     if data is None:
+        stop(paths)
         return {"error": f"the lab was not ready after {timeout:g} s; its log: {paths.log}"}
     if not data:
         return {"error": f"the lab ended while starting; its log: {paths.log}"}

@@ -165,11 +165,13 @@ class _Cluster:
                 task.cancel()
 
     async def _announce(self, store: ObjectStore) -> None:
-        """Ready means: a lookup through the DNS Service is answered. The DNS pod starts only after the agent has its rules."""
+        """The node is Ready when its agent is; the lab is when a lookup through the DNS Service is answered."""
+        while not self._paths.gate.exists():  # noqa: ASYNC110 - a file has no event
+            await asyncio.sleep(POLL)
+        _mark_ready(store, self._node)
         name = f"kubernetes.default.svc.{addresses.CLUSTER_DOMAIN}"
         while not await answers(addresses.DNS_SERVICE_IP, name):  # noqa: ASYNC110 - the answer is on the network
             await asyncio.sleep(POLL)
-        _mark_ready(store, self._node)
         self._tell({"server": self._server, "node": self._node})
 
 

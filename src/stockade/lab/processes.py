@@ -1,19 +1,21 @@
 """Which processes of the host belong to a lab: those in the PID namespace of its first process.
 
-In: the lab's paths. Out: host pids with their command lines. Called by ``stockade status`` and the lab's tests.
+In: the lab's paths. Out: host pids with their command lines. Called by ``stockade up``, ``status``, ``down`` and the lab's tests.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from pathlib import Path
 
 import msgspec
 
-from stockade.lab.paths import LabPaths
+from stockade.lab.paths import LabPaths, is_running, wait_unlocked
 
 PROC = Path("/proc")
+GRACE = 5.0  # seconds until SIGTERM becomes SIGKILL, and until we give up
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -43,6 +45,26 @@ def of_lab(paths: LabPaths) -> list[Process]:
 
 def agents(paths: LabPaths) -> list[Process]:
     return [process for process in of_lab(paths) if "agent" in process.command[:4]]
+
+
+def stop(paths: LabPaths) -> bool:
+    """End a lab: ask, then insist. False when it still runs. A pidfd makes sure that the process signalled is the one seen."""
+    if not is_running(paths):
+        return True
+    first = first_process(paths)
+    try:
+        process = os.pidfd_open(first or 0)
+    except OSError:
+        return wait_unlocked(paths, 1.0)
+    try:
+        for number, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process, number)
+            if wait_unlocked(paths, seconds):
+                return True
+    finally:
+        os.close(process)
+    return False
 
 
 def _namespace(pid: int) -> Path | None:

@@ -23,6 +23,7 @@ from typing import Self
 CONTROL = re.compile(rb"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>()][0-9A-B]?|\x07")
 PROMPT = "/ # "
 ROWS, COLUMNS = 40, 160
+QUIET = 0.3  # seconds without output after which a shell waits for us
 
 
 class TerminalTimeoutError(Exception):
@@ -80,6 +81,9 @@ class Terminal:
         self.type("echo se''ttled")
         self.wait_for("settled", seconds)
         self.wait_for(prompt, seconds)
+        while self._fill(QUIET):
+            pass
+        self._read_to = len(self._text())
 
     def interrupt(self) -> None:
         """Ctrl-C."""

@@ -196,6 +196,13 @@ async def refusals():
         ]:
             error = refusal(lambda: node.execute(request, links.set_up(links.LOOPBACK)))  # noqa: B023
             assert error.errno == number, error
+        node.execute(
+            links.add_address(links.LOOPBACK, "fd00::1"),
+            links.add_route("fd00:1::/64", links.LOOPBACK, source="fd00::1"),
+        )
+        client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        client.connect(("fd00:1::7", 9))
+        assert client.getsockname()[0] == "fd00::1"
 
 
 def open_descriptors():

@@ -21,6 +21,7 @@ from stockade.lab.proxy.render import Door, Target, cluster_ips, lost_flows, ren
 SERVICES = "services"
 SLICES = "endpointslices.discovery.k8s.io"
 _RETRY_SECONDS = 2.0
+_PAUSE_SECONDS = 0.03  # between two loads: a hundred pods that become ready are a few loads, not a hundred
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class ServiceProxy:
             self._mirror.changed.clear()
             try:
                 await self._program()
+                await asyncio.sleep(_PAUSE_SECONDS)
             except Exception as error:  # noqa: BLE001  # whatever the door raises, the next try may succeed
                 _log.warning("Services could not be programmed, trying again: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)

@@ -196,6 +196,13 @@ async def refusals():
         ]:
             error = refusal(lambda: node.execute(request, links.set_up(links.LOOPBACK)))  # noqa: B023
             assert error.errno == number, error
+        node.execute(
+            links.add_address(links.LOOPBACK, "fd00::1"),
+            links.add_route("fd00:1::/64", links.LOOPBACK, source="fd00::1"),
+        )
+        client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        client.connect(("fd00:1::7", 9))
+        assert client.getsockname()[0] == "fd00::1"
 
 
 def open_descriptors():
@@ -276,6 +283,55 @@ async def dead_ends():
         except ConnectionRefusedError:
             return
         raise AssertionError("an answer from nobody")
+
+
+async def datagrams():
+    """A UDP client that keeps its port moves to another endpoint when its own is gone; others are not disturbed."""
+    world = World()
+    world.service("echo", WEB, [{"port": 7, "protocol": "UDP", "targetPort": 7000}], [world.a])
+    world.service("other", "10.96.0.6", [{"port": 7, "protocol": "UDP", "targetPort": 7000}], [world.a])
+    servers = [pod.socket(socket.AF_INET, socket.SOCK_DGRAM) for pod in (world.a, world.b)]
+    for server in servers:
+        server.bind(("0.0.0.0", 7000))
+        server.settimeout(2)
+    clients = [world.c.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+    clients[0].connect((WEB, 7))
+    clients[1].connect(("10.96.0.6", 7))
+
+    def received_by(client, server):
+        client.send(b"ping")
+        data, peer = server.recvfrom(10)
+        assert data == b"ping"
+        return peer
+
+    async with proxied(world):
+        first = received_by(clients[0], servers[0])
+        second = received_by(clients[1], servers[0])
+        world.registry.mutate(
+            SLICES, "default", "echo-1", lambda obj: obj["endpoints"][0].update(addresses=[world.b.address])
+        )
+        servers[1].settimeout(0.05)
+        await until(lambda: moved(clients[0], servers[1]))
+        servers[1].settimeout(2)
+        assert received_by(clients[0], servers[1]) == first
+        drain(servers[0])
+        assert received_by(clients[1], servers[0]) == second
+
+
+def moved(client, server):
+    client.send(b"ping")
+    try:
+        return server.recv(10) == b"ping"
+    except TimeoutError:
+        return False
+
+
+def drain(server):
+    server.settimeout(0.1)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            server.recv(10)
+    server.settimeout(2)
 
 
 def ask(opener, name, kind, where=DNS_SERVICE_IP, tcp=False):

@@ -167,7 +167,14 @@ def test_srv_of_a_headless_service_names_each_endpoint_and_its_target_port(zone)
     ],
 )
 def test_reverse_names(zone, name, expected):
-    assert values(zone.answer(name, "PTR"), "PTR") == [expected]
+    answer = zone.answer(name, "PTR")
+    assert values(answer, "PTR") == [expected]
+    assert answer.authoritative
+
+
+@pytest.mark.parametrize("name", ["9.9.9.9.in-addr.arpa", "0.96.10.in-addr.arpa"])
+def test_reverse_names_of_other_addresses_do_not_exist(zone, name):
+    assert zone.answer(name, "PTR") == Answer("NXDOMAIN", authoritative=False)
 
 
 def test_an_external_name_is_an_alias_and_the_target_is_resolved(zone):

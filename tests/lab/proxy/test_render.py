@@ -2,7 +2,7 @@
 
 import pytest
 
-from stockade.lab.proxy.render import Target, cluster_ips, render, targets
+from stockade.lab.proxy.render import Target, cluster_ips, lost_flows, render, targets
 
 
 def service(name="web", namespace="default", status=None, **spec):
@@ -159,3 +159,26 @@ def test_two_services_that_claim_one_address_and_port_do_not_break_the_table():
 def test_names_become_chain_names_that_nft_reads():
     odd = Target('a"; flush ruleset; "', "x y", "tcp", 80, (), ())
     assert odd.chain == "svc-a___flush_ruleset___/x_y/tcp/80"
+
+
+def udp(endpoints, door=("10.96.0.10", 53)):
+    return Target("kube-system", "kube-dns", "udp", 53, (door,), endpoints)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lost"),
+    [
+        ([], [udp((("10.244.0.2", 53),))], {}),
+        ([udp((("10.244.0.2", 53),))], [udp((("10.244.0.2", 53), ("10.244.0.3", 53)))], {}),
+        (
+            [udp((("10.244.0.2", 53), ("10.244.0.3", 53)))],
+            [udp((("10.244.0.3", 53),))],
+            {("10.96.0.10", 53): frozenset({("10.244.0.3", 53)})},
+        ),
+        ([udp((("10.244.0.2", 53),))], [udp(())], {("10.96.0.10", 53): frozenset()}),
+        ([udp((("10.244.0.2", 53),))], [], {("10.96.0.10", 53): frozenset()}),
+        ([target((("10.244.0.2", 53),))], [], {}),
+    ],
+)
+def test_flows_to_lose_are_udp_flows_whose_endpoint_went(before, after, lost):
+    assert lost_flows(before, after) == lost

@@ -98,10 +98,13 @@ class Zone:
             yield from self._records.get(name, {}).get("A", {}).values()
 
     def _is_mine(self, name: str) -> bool:
-        return bool(self.domain) and (name == self.domain or name.endswith(f".{self.domain}"))
+        """In the cluster's domain, or the reverse name of one of its addresses."""
+        if not self.domain:
+            return False
+        return name == self.domain or name.endswith(f".{self.domain}") or "PTR" in self._records.get(name, {})
 
     def _authority(self, name: str) -> Record | None:
-        return soa(self.domain) if self._is_mine(name) else None
+        return soa(self.domain) if self._is_mine(name) and name.endswith(self.domain) else None
 
 
 def soa(domain: str) -> Record:

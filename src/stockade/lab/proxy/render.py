@@ -22,6 +22,7 @@ from stockade.lab.apiserver.registry import JsonObject
 from stockade.lab.endpoints import endpoints_of, ready_endpoints
 
 TABLE = "ip stockade-proxy"
+Door = tuple[str, int]  # address and port
 _PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 _UNSAFE = re.compile(r"[^a-z0-9.-]")
 
@@ -33,8 +34,8 @@ class Target(msgspec.Struct, frozen=True):
     service: str
     protocol: str
     port: int
-    doors: tuple[tuple[str, int], ...]
-    endpoints: tuple[tuple[str, int], ...]
+    doors: tuple[Door, ...]
+    endpoints: tuple[Door, ...]
     sticky: bool = False
 
     @property
@@ -67,6 +68,22 @@ def targets(
             sticky = spec.get("sessionAffinity") == "ClientIP"
             found.append(Target(*key, protocol, number, doors, endpoints, sticky))
     return sorted(found, key=lambda target: target.chain)
+
+
+def lost_flows(before: Iterable[Target], after: Iterable[Target]) -> dict[Door, frozenset[Door]]:
+    """The UDP doors from which an endpoint was taken away, with the endpoints they have now."""
+    old, new = _udp_doors(before), _udp_doors(after)
+    now = {door: new.get(door, frozenset()) for door in old}
+    return {door: endpoints for door, endpoints in now.items() if not old[door] <= endpoints}
+
+
+def _udp_doors(found: Iterable[Target]) -> dict[Door, frozenset[Door]]:
+    return {
+        door: frozenset(target.endpoints)
+        for target in found
+        if target.protocol == "udp"
+        for door in target.doors
+    }
 
 
 def cluster_ips(services: Iterable[JsonObject]) -> list[str]:

@@ -45,7 +45,7 @@ class Kubelet:
             images=images,
             events=events,
             addresses=AddressPool(pod_cidr),
-            builtins=builtins or {},
+            builtins={} if builtins is None else builtins,
         )
         self._workers: dict[str, PodWorker] = {}
         self._watching: asyncio.Task[None] | None = None

@@ -116,6 +116,8 @@ def _build_tree(name: str, root: Path, applets: list[str], script: Path) -> None
         (work / directory).chmod(mode)
     for applet in applets:
         link = work / applet
+        if link.parent == work:  # linuxrc
+            continue
         link.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         if not link.is_symlink():
             link.symlink_to("/bin/busybox")

@@ -45,7 +45,7 @@ class Kubelet:
             images=images,
             events=events,
             addresses=AddressPool(pod_cidr),
-            builtins=builtins or {},
+            builtins={} if builtins is None else builtins,
         )
         self._workers: dict[str, PodWorker] = {}
         self._watching: asyncio.Task[None] | None = None
@@ -88,9 +88,12 @@ class Kubelet:
             self._adopt(pod)
 
     def _adopt(self, pod: JsonObject) -> None:
-        worker = PodWorker(self._parts, pod, lambda gone: self._workers.pop(gone.uid, None))
+        worker = PodWorker(self._parts, pod, self._forget)
         self._workers[worker.uid] = worker
         if pod["metadata"].get("deletionTimestamp"):
             worker.update(pod)
         else:
             worker.start()
+
+    def _forget(self, worker: PodWorker) -> None:
+        self._workers.pop(worker.uid, None)

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH
+# ruff: noqa: PTH103, PTH112, PTH113, PTH116, PTH118
 # pathlib stays out of pid 1, which is forked for each process of the lab.
 """From fork to exec: what a new process of the lab does before it is the user's command. Never returns.
 

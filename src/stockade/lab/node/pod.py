@@ -100,7 +100,6 @@ class PodWorker:
             raise
         except Exception:
             log.exception("pod %s/%s", self.namespace, self.name)
-            raise
         self._publish_now()
         self._close_network()
 

@@ -100,8 +100,7 @@ class ExecSession:
         return await asyncio.shield(self._ended)
 
     async def close(self) -> None:
-        self._piped.process.kill(signal.SIGHUP)
-        self._piped.process.kill(signal.SIGKILL)
+        self._piped.process.kill_group(signal.SIGKILL)
         for reader, output in ((self.stdout, self._piped.stdout), (self.stderr, self._piped.stderr)):
             if reader is not None and output is not None:
                 output.unsubscribe(reader)

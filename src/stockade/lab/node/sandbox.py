@@ -1,4 +1,4 @@
-# ruff: noqa: PTH
+# ruff: noqa: PTH102, PTH106, PTH108, PTH112, PTH120, PTH211
 # pathlib stays out of pid 1, which is forked for each process of the lab.
 """A container's view of the file system, built by the container's first process before it becomes the user's command.
 

@@ -72,6 +72,11 @@ class Process:
         if not self._ended.done():
             self._spawner.kill(self.pid, number)
 
+    def kill_group(self, number: int) -> None:
+        """Also what it started and left in its process group (every process starts as leader of its own)."""
+        if not self._ended.done():
+            self._spawner.kill(self.pid, number, group=True)
+
 
 class Spawner:
     def __init__(self, channel: socket.socket) -> None:
@@ -106,8 +111,8 @@ class Spawner:
         """One more process in the container whose first process is ``init``."""
         return await self._spawn("exec", command, streams, {"init": init})
 
-    def kill(self, pid: int, number: int) -> None:
-        message: wire.KillRequest = {"kill": pid, "signal": int(number)}
+    def kill(self, pid: int, number: int, *, group: bool = False) -> None:
+        message: wire.KillRequest = {"kill": pid, "signal": int(number), "group": group}
         with contextlib.suppress(BrokenPipeError, ConnectionError):
             self._channel.send(json.dumps(message).encode())
 

@@ -104,7 +104,7 @@ def _condition(kind: str, holds: bool, why: tuple[str, str], old: JsonObject | N
     return entry | ({"reason": reason} if reason else {}) | ({"message": message} if message else {})
 
 
-def pod_status(  # noqa: PLR0913 - one value for each field of the API
+def pod_status(
     pod: JsonObject,
     apps: Sequence[JsonObject],
     inits: Sequence[JsonObject],

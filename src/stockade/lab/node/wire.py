@@ -48,3 +48,4 @@ class SpawnRequest(TypedDict):
 class KillRequest(TypedDict):
     kill: int
     signal: int
+    group: bool

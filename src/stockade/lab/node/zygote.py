@@ -125,7 +125,7 @@ class _Zygote:
         """Race-free: a child that was not reaped yet keeps its pid."""
         if request["kill"] in self._children:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(request["kill"], request["signal"])
+                (os.killpg if request["group"] else os.kill)(request["kill"], request["signal"])
 
     def _spawn(self, request: wire.SpawnRequest, fds: dict[str, int]) -> None:
         try:

@@ -11,17 +11,11 @@ import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import msgspec
 from aiohttp import web
 
+from stockade.agent.metrics import Health
+
 DEFAULT_HOST = "127.0.0.1"
-
-
-class Health(msgspec.Struct, frozen=True):
-    """Each text is empty when all is well. ``alive`` false means: restart me."""
-
-    live_problem: str = ""
-    ready_problem: str = ""
 
 
 class ListenError(Exception):

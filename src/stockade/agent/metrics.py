@@ -32,6 +32,13 @@ class Counters(msgspec.Struct):
     failing: str = ""  # why the rules in the kernel are older than the state; empty when they are not
 
 
+class Health(msgspec.Struct, frozen=True):
+    """Each text is empty when all is well. A live problem means: restart me; the agent knows of none that a restart would cure."""
+
+    live_problem: str = ""
+    ready_problem: str = ""
+
+
 class ReflectorCounts(msgspec.Struct, frozen=True):
     """One reflector's own statistics."""
 

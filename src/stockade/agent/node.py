@@ -30,8 +30,7 @@ from stockade.agent.attribution import View
 from stockade.agent.drops import Drops
 from stockade.agent.events import EventRecorder, Occurrence, Subject
 from stockade.agent.gate import GateServer, ProgrammedPod
-from stockade.agent.health import Health
-from stockade.agent.metrics import Counters, ReflectorCounts
+from stockade.agent.metrics import Counters, Health, ReflectorCounts
 from stockade.agent.programmed import Recent, node_view, programmed_pods
 from stockade.agent.world import World
 from stockade.dataplane.droplog import DropLog
@@ -146,7 +145,8 @@ class NodeAgent:
             self.gate.publish(pods)
         self._count(pods, took, changed=applied.changed)
         if applied.changed:
-            log.info(
+            log.log(
+                logging.INFO if applied.full or applied.bumped else logging.DEBUG,
                 "programmed %d pods in %.1f ms%s%s",
                 len(pods),
                 took * 1000,

@@ -183,8 +183,9 @@ class ObjectsApi:
         watchers = self._watchers[request.path]
         watchers.add(queue)
         try:
-            while (each := await queue.get()) is not None:
-                await response.write(json.dumps(each).encode() + b"\n")
+            with contextlib.suppress(ConnectionResetError):  # the client is gone
+                while (each := await queue.get()) is not None:
+                    await response.write(json.dumps(each).encode() + b"\n")
         finally:
             watchers.discard(queue)
         return response

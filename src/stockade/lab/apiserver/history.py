@@ -28,7 +28,7 @@ class Record(msgspec.Struct, frozen=True):
 class History:
     """Keeps at least ``limit`` records. ``floor`` is the newest revision whose successors are all known."""
 
-    def __init__(self, floor: int, limit: int = 4096) -> None:
+    def __init__(self, floor: int, limit: int = 1024) -> None:
         self._records: list[Record] = []
         self._limit = limit
         self._floor = floor

@@ -31,6 +31,7 @@ from stockade.lab.apiserver.failures import (
 from stockade.lab.apiserver.history import History, Record
 from stockade.lab.apiserver.kinds import BY_RESOURCE, KINDS, Kind
 from stockade.lab.apiserver.registry import ApiError, Change, JsonObject
+from stockade.lab.apiserver.retention import Retention
 from stockade.lab.apiserver.storage import Storage
 from stockade.lab.apiserver.termination import Termination, is_finished, plan_deletion
 
@@ -72,9 +73,12 @@ class ObjectStore:
         self._clock = clock
         self._revision = self._storage.revision()
         self._index: dict[str, dict[tuple[str, str], Entry]] = {kind.resource: {} for kind in KINDS}
+        self._retention = Retention(clock)
         for resource, namespace, name, raw in self._storage.load():
             if resource in self._index:
                 self._index[resource][namespace, name] = Entry(_decode(raw), raw)
+            if resource == "events":
+                self._retention.wrote((namespace, name))
         self._histories = {kind.resource: History(self._revision) for kind in KINDS}
 
     @property
@@ -315,7 +319,18 @@ class ObjectStore:
             self._index[kind.resource][key] = Entry(new, raw)
         self._revision = revision
         self._histories[kind.resource].append(Record(revision, change, new, raw, old))
+        if kind.kind == "Event":
+            self._retain(change, key)
         return new
+
+    def _retain(self, change: str, key: tuple[str, str]) -> None:
+        """Old events go when new ones come."""
+        if change == "DELETED":
+            self._retention.deleted(key)
+            return
+        self._retention.wrote(key)
+        for namespace, name in self._retention.expired():
+            self.delete("events", namespace, name)
 
 
 def _key(obj: JsonObject) -> tuple[str, str]:

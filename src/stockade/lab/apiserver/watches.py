@@ -102,7 +102,7 @@ async def watch_objects(request: web.Request, target: Target) -> web.StreamRespo
     assert task is not None
     context.streams.add(task)
     try:
-        await response.write(first)
+        await _write(response, [first])
         await _follow(request, response, target, lines, start)
         await response.write_eof()
     except ConnectionResetError:

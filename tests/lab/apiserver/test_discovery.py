@@ -1,0 +1,113 @@
+"""Discovery and OpenAPI: the plain and the aggregated form agree, and every document is complete in itself."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from stockade.lab.apiserver import openapi
+from stockade.lab.apiserver.kinds import KINDS, group_versions
+from stockade.lab.apiserver.printers import PRINTERS
+from stockade.manifests import schema
+
+
+async def get(client, path, accept="application/json"):
+    async with client.get(path, headers={"Accept": accept}) as response:
+        assert response.status == 200
+        return response.headers["Content-Type"], await response.read()
+
+
+def test_every_kind_has_fields_and_a_printer():
+    assert {kind.kind for kind in KINDS} == set(PRINTERS)
+    assert all(schema.type_of(kind.api_version, kind.kind) for kind in KINDS)
+
+
+@pytest.mark.parametrize("version", ["v2", "v2beta1"])
+async def test_aggregated_and_plain_discovery_agree(client, version):
+    accept = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList,application/json"
+    aggregated = {}
+    for path in ("/api", "/apis"):
+        media, body = await get(client, path, accept)
+        assert f"g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" in media
+        for item in msgspec.json.decode(body)["items"]:
+            for served in item["versions"]:
+                for entry in served["resources"]:
+                    subresources = [sub["subresource"] for sub in entry.get("subresources", [])]
+                    aggregated[item["metadata"]["name"], served["version"], entry["resource"]] = (
+                        entry["verbs"],
+                        sorted(subresources),
+                    )
+    plain = {}
+    for group, served in group_versions():
+        _, body = await get(client, f"/apis/{group}/{served}" if group else f"/api/{served}")
+        for entry in msgspec.json.decode(body)["resources"]:
+            resource, _, sub = entry["name"].partition("/")
+            if sub:
+                plain[group, served, resource][1].append(sub)
+            else:
+                plain[group, served, resource] = (entry["verbs"], [])
+    assert plain == aggregated
+    assert len(plain) == len(KINDS)
+
+
+async def test_plain_groups(client):
+    _, body = await get(client, "/apis")
+    groups = {group["name"] for group in msgspec.json.decode(body)["groups"]}
+    assert {"apps", "networking.k8s.io", "discovery.k8s.io", "coordination.k8s.io"} == groups
+    _, body = await get(client, "/apis/apps")
+    assert msgspec.json.decode(body)["preferredVersion"] == {"groupVersion": "apps/v1", "version": "v1"}
+    _, body = await get(client, "/version/")
+    assert msgspec.json.decode(body)["gitVersion"] == "v1.34.0"
+
+
+async def test_openapi_v2_is_the_empty_document(client):
+    media, body = await get(client, "/openapi/v2")
+    assert body == b""
+    assert "@" not in media
+
+
+async def test_the_openapi_index_leads_to_documents(client):
+    _, body = await get(client, "/openapi/v3")
+    paths = msgspec.json.decode(body)["paths"]
+    assert "api/v1" in paths
+    for entry in paths.values():
+        _, document = await get(client, entry["serverRelativeURL"])
+        assert msgspec.json.decode(document)["openapi"] == "3.0.0"
+
+
+@pytest.mark.parametrize("path", ["api/v1", "apis/apps/v1", "apis/networking.k8s.io/v1"])
+def test_openapi_documents_are_closed_and_offer_field_validation(path):
+    raw = openapi.document(path)
+    assert raw is not None
+    document = msgspec.json.decode(raw)
+    schemas = document["components"]["schemas"]
+    for target in references(document):
+        assert target.removeprefix("#/components/schemas/") in schemas
+    writes = [
+        item[verb] for item in document["paths"].values() for verb in ("post", "put", "patch") if verb in item
+    ]
+    assert writes
+    for operation in writes:
+        assert operation["x-kubernetes-group-version-kind"]["kind"]
+        assert {"fieldValidation", "dryRun"} <= {parameter["name"] for parameter in operation["parameters"]}
+
+
+def references(value):
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield value["$ref"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def test_openapi_tells_merge_keys():
+    raw = openapi.document("api/v1")
+    assert raw is not None
+    spec = msgspec.json.decode(raw)["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]
+    containers = spec["properties"]["containers"]
+    assert (containers["x-kubernetes-patch-strategy"], containers["x-kubernetes-patch-merge-key"]) == (
+        "merge",
+        "name",
+    )

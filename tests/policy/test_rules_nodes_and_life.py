@@ -36,6 +36,11 @@ def test_rule_34_the_own_node_reaches_its_pods_and_not_the_other_way_round(world
     assert not allowed(denied, "a", "172.30.0.1")
 
 
+def test_rule_34_a_pod_that_claims_its_nodes_address_is_not_the_node(world):
+    liar = pod("liar", {}, "172.30.0.1", on="n1")
+    assert not allowed([*world[:-1], liar, DENY_ALL], "liar", "a")
+
+
 def test_rule_35_other_nodes_are_addresses_like_any_other(world):
     block = policy("nodes", {"ingress": [{"from": [{"ipBlock": {"cidr": "172.30.0.2/32"}}]}]})
     assert not allowed([*world, DENY_ALL], "172.30.0.2", "a")

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 """The whole way of a connection: name lookup, Service translation, connect. Which step fails first, and what that looks like.
 
 In: ClusterState with its compiled policies, a source, a Target. Out: a Path: ordered steps, each with its proof; the cause; the
@@ -5,10 +6,21 @@ symptom; warnings. Pure. Called by ``stockade check`` and ``stockade explain``.
 
     name ──lookup──► kube-dns pods, 53/UDP ──► address or Service ──translate──► backends ──connect──► verdict per backend
     pod/x, svc/x, IP: no lookup
+=======
+"""From a pod to a name, step by step: lookup, Service translation, connection; which step stops, and what it looks like.
+
+In: a ClusterState and a PathQuery. Out: a Path. Called by ``stockade explain`` and ``check``. Pure.
+
+    name --lookup--> kube-dns pods, 53/UDP --> address --translate--> backend pods --connect--> egress and ingress
+
+A policy judges packets, not names: a Service is seen as the pod behind it (rules 23, 39), and a lookup is traffic like
+any other (rule 45), so a pod that may reach nobody fails before it has an address to connect to.
+>>>>>>> policy
 """
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from collections.abc import Mapping
 
 import msgspec
@@ -309,3 +321,289 @@ def _warnings(world: World, source: Endpoint) -> tuple[str, ...]:
         if rule.peers is None
         if any(isinstance(p, PortRange) and p.lo == p.hi == DNS_PORT for p in rule.ports or ())
     )
+=======
+import msgspec
+
+from stockade.analysis import pitfalls
+from stockade.analysis.backends import Backend, backends, service_port
+from stockade.analysis.naming import resolve
+from stockade.analysis.steps import CONNECT, LOOKUP, TRANSLATE, Attempt, Path, PathQuery, Step, attempts_step
+from stockade.analysis.symptom import Request, symptom
+from stockade.analysis.target import ADDRESS, POD, SERVICE, TargetError, parse_target
+from stockade.model.meta import ObjectMeta, ObjectRef
+from stockade.model.objects import Pod, Service, ServicePort
+from stockade.net.cidr import format_address, parse_address
+from stockade.policy.compile import compile_state
+from stockade.policy.compiled import BlockPeer, PodEntry
+from stockade.policy.evaluate import UnknownPodError, endpoint_for, evaluate
+from stockade.policy.verdict import ICMP, AddressEndpoint, Endpoint, Flow, PodEndpoint
+from stockade.store.delta import Upsert, apply
+from stockade.store.state import PODS, ClusterState
+
+DNS_SERVICE = ObjectRef("kube-system", "kube-dns")
+DNS_LABELS = {"k8s-app": "kube-dns"}
+_DNS_PORT = 53
+# Stands for a host whose address nobody told us; from the block kept for documentation, so that no rule means it.
+_SOMEWHERE = "203.0.113.1"
+
+
+def trace(state: ClusterState, query: PathQuery) -> Path:
+    """Raises TargetError and UnknownPodError, both with a sentence for people."""
+    tracer = _Tracer(state, query)
+    tracer.run()
+    return tracer.result()
+
+
+class _Tracer:
+    def __init__(self, state: ClusterState, query: PathQuery) -> None:
+        self.query = query
+        self.target = parse_target(query.target, query.source.namespace)
+        self.steps: list[Step] = []
+        self.warnings: dict[str, None] = {}
+        self.address, self.port = "", self.target.port
+        self.state = self._with_dns(state)
+        self.compiled = compile_state(self.state)
+        index = self.compiled.by_ref.get(query.source)
+        if index is None:
+            raise UnknownPodError(f"pod {query.source} does not exist or has finished")
+        self.entry: PodEntry = self.compiled.pods[index]
+
+    def _with_dns(self, state: ClusterState) -> ClusterState:
+        """Files seldom hold kube-dns; the lookup is judged on the pod that every cluster has."""
+        known = DNS_SERVICE in state.services or any(_is_dns(pod) for pod in state.pods.values())
+        if known or self.target.kind in {POD, ADDRESS}:
+            return state
+        self._warn(
+            "no kube-dns in the input: assumed a pod labelled k8s-app=kube-dns in namespace kube-system"
+        )
+        meta = ObjectMeta(name=DNS_SERVICE.name, namespace=DNS_SERVICE.namespace, labels=DNS_LABELS)
+        return apply(state, [Upsert(PODS, Pod(metadata=meta))])
+
+    def run(self) -> None:
+        if self.target.kind == POD:
+            self._to_pod()
+        elif self.target.kind == ADDRESS:
+            self._to_address(self.target.name)
+        elif self.target.kind == SERVICE:
+            service = self.state.services.get(self.target.ref)
+            if service is None:
+                raise TargetError(f"service {self.target.ref} does not exist")
+            self._to_name(self._service_name())
+        else:
+            self._to_name(self.target.name)
+        for text in pitfalls.open_dns(self.entry):
+            self._warn(text)
+
+    def result(self) -> Path:
+        failed = next((at for at, step in enumerate(self.steps) if not step.ok), None)
+        stopped = None if failed is None else self.steps[failed]
+        return Path(
+            query=self.query,
+            steps=tuple(self.steps),
+            allowed=stopped is None,
+            failed=failed,
+            cause="" if stopped is None else f"{stopped.title}: {stopped.detail}",
+            symptom=symptom(self._request(), stopped),
+            warnings=tuple(self.warnings),
+        )
+
+    def _request(self) -> Request:
+        """A reference has no URL: the application is taken to write the Service's name, or the pod's address."""
+        target, host = self.target, self.target.as_written
+        if target.kind in {POD, SERVICE}:
+            host = self.address if target.kind == POD else self._service_name()
+            port = self.port if target.kind == POD else target.port
+            host = f"{host}:{port}" if port and target.protocol == "TCP" else host
+        return Request(host=host, protocol=target.protocol, address=self.address, port=self.port)
+
+    def _service_name(self) -> str:
+        near = self.target.namespace == self.query.source.namespace
+        return self.target.name if near else f"{self.target.name}.{self.target.namespace}"
+
+    # The ways to start
+
+    def _to_pod(self) -> None:
+        index = self.compiled.by_ref.get(self.target.ref)
+        if index is None:
+            raise UnknownPodError(f"pod {self.target.ref} does not exist or has finished")
+        entry = self.compiled.pods[index]
+        if self.port is None and self.target.protocol != ICMP:
+            self.port = _first_port(entry.pod, self.target.protocol)
+        self.address = entry.pod.ips[0] if entry.pod.ips else "no address yet"
+        self._connect([Backend(PodEndpoint(entry.ref), self.port or 0)])
+
+    def _to_address(self, text: str) -> None:
+        self.address = text
+        service = next((each for each in self.state.services.values() if text in each.virtual_ips), None)
+        if service is not None:
+            self._to_service(service)
+        else:
+            self._require_port()
+            self._connect([Backend(endpoint_for(self.compiled, parse_address(text)), self.port or 0)])
+
+    def _to_name(self, name: str) -> None:
+        naming = resolve(self.state, name, self.query.source.namespace)
+        self._lookup(name, naming.questions)
+        if naming.service is not None and naming.service.spec.type == "ExternalName":
+            self._to_outside(naming.service.spec.external_name)
+        elif naming.service is not None:
+            self._to_service(naming.service)
+        elif naming.exists:
+            self._to_outside(name.rstrip("."))
+        elif self.steps[-1].ok:
+            missing = f"nobody answers to {name!r}: no Service of that name (asked for {', '.join(naming.questions)})"
+            self.steps[-1] = msgspec.structs.replace(self.steps[-1], ok=False, detail=missing)
+
+    # The three steps
+
+    def _lookup(self, name: str, questions: tuple[str, ...]) -> None:
+        title = f"lookup of {name}"
+        policy = self.entry.pod.spec.dns_policy
+        inside = policy == "ClusterFirstWithHostNet" or (
+            policy == "ClusterFirst" and not self.entry.pod.on_host_network
+        )
+        if not inside:
+            detail = (
+                f"asks the resolver of its node or its own (dnsPolicy {policy}), which is not judged here"
+            )
+            self.steps.append(Step(kind=LOOKUP, title=title, ok=True, detail=detail))
+            return
+        servers = self._dns_backends("UDP")
+        step = attempts_step(LOOKUP, title, tuple(self._attempt(each, "UDP") for each in servers), questions)
+        if not servers:
+            detail = f"Service {DNS_SERVICE} has no endpoints: no policy is to blame"
+            step = msgspec.structs.replace(step, detail=detail)
+        self.steps.append(step)
+        self._warn_translation(step, self.state.services.get(DNS_SERVICE), _DNS_PORT)
+        large = [self._attempt(each, "TCP") for each in self._dns_backends("TCP")]
+        if step.ok and not all(attempt.allowed for attempt in large):
+            self._warn(
+                "lookups by TCP are denied, and answers that do not fit into a datagram need TCP port 53"
+            )
+
+    def _dns_backends(self, protocol: str) -> tuple[Backend, ...]:
+        service = self.state.services.get(DNS_SERVICE)
+        if service is None:
+            pods = (pod for pod in self.state.pods.values() if _is_dns(pod) and not pod.is_finished)
+            return tuple(Backend(PodEndpoint(pod.ref), _DNS_PORT) for pod in pods)
+        port = service_port(service, _DNS_PORT, protocol)
+        return backends(self.state, self.compiled, service, port) if port else ()
+
+    def _to_service(self, service: Service) -> None:
+        port = service_port(service, None if service.is_headless else self.port, self.target.protocol)
+        title = f"translation of Service {service.ref}"
+        self.address = next(iter(service.virtual_ips), "")
+        if port is None:
+            if self.target.protocol == ICMP:
+                detail = (
+                    f"Service {service.ref} is an address for its ports only: nobody answers to ping there"
+                )
+                self.steps.append(Step(kind=TRANSLATE, title=title, ok=False, detail=detail))
+                return
+            listed = ", ".join(f"{each.protocol} {each.port}" for each in service.spec.ports or []) or "none"
+            asked = f"{self.target.protocol} {self.port or ''}".rstrip()
+            detail = f"Service {service.ref} has no port {asked} (it has {listed}): no policy is to blame"
+            self.steps.append(Step(kind=TRANSLATE, title=title, ok=False, detail=detail))
+            return
+        self.port = self.port or port.port
+        found = self._service_backends(service, port)
+        if not found:
+            detail = f"Service {service.ref} has no ready endpoints: no policy is to blame"
+            self.steps.append(Step(kind=TRANSLATE, title=title, ok=False, detail=detail))
+            return
+        if service.is_headless:
+            self.address = self._address_of(found[0].endpoint)
+        behind = ", ".join(f"{each.endpoint} port {each.port}" for each in found)
+        address = f"{self.address}:{self.port}"
+        self.steps.append(Step(kind=TRANSLATE, title=title, ok=True, detail=f"{address} is {behind}"))
+        self._warn_translation(self._connect(list(found)), service, self.port)
+
+    def _warn_translation(self, step: Step, service: Service | None, port: int) -> None:
+        if service is None:
+            return
+        denied = [attempt for attempt in step.attempts if not attempt.allowed]
+        for text in pitfalls.service_port_in_rules(self.compiled, denied, service, port):
+            self._warn(text)
+        for text in pitfalls.service_address_in_rules(self.compiled, denied, service):
+            self._warn(text)
+
+    def _service_backends(self, service: Service, port: ServicePort) -> tuple[Backend, ...]:
+        """Nothing translates a headless Service: the pod is asked on the port that was written (rule 43)."""
+        found = backends(self.state, self.compiled, service, port)
+        if service.is_headless and self.target.port is not None:
+            return tuple(dict.fromkeys(Backend(each.endpoint, self.target.port) for each in found))
+        return found
+
+    def _to_outside(self, name: str) -> None:
+        self._require_port()
+        known = self.query.hosts.get(name)
+        self.address = known or "ADDRESS"
+        family, value = parse_address(known or _SOMEWHERE)
+        endpoint = endpoint_for(self.compiled, (family, value))
+        if isinstance(endpoint, AddressEndpoint):
+            text = f"{name} ({known})" if known else f"{name} (address not known here)"
+            endpoint = AddressEndpoint(family, value, text)
+        step = self._connect([Backend(endpoint, self.port or 0)])
+        if known is None:
+            self._warn_address_decides(name, step)
+
+    def _warn_address_decides(self, name: str, step: Step) -> None:
+        """With blocks among the rules, a verdict without the address is a guess; say so."""
+        verdict = step.attempts[0].verdict.egress
+        rules = self.entry.egress.rules if self.entry.egress else ()
+        certain = any(rule.peers is None and rule.ref in verdict.allowed_by for rule in rules)
+        blocks = [peer.text for rule in rules for peer in rule.peers or () if isinstance(peer, BlockPeer)]
+        if blocks and not certain:
+            self._warn(
+                f"the address of {name} is not known here, and it decides: rules list {', '.join(blocks)}"
+            )
+
+    def _connect(self, targets: list[Backend]) -> Step:
+        attempts = tuple(self._attempt(each, self.target.protocol) for each in targets)
+        port = "" if self.target.protocol == ICMP else f" {self.target.protocol} {self.port}"
+        step = attempts_step(CONNECT, f"connection to {self.target.name}{port}", attempts)
+        self.steps.append(step)
+        return step
+
+    def _attempt(self, backend: Backend, protocol: str) -> Attempt:
+        port = None if protocol == ICMP else backend.port
+        flow = Flow(
+            PodEndpoint(self.entry.ref), backend.endpoint, protocol, port, self._family(backend.endpoint)
+        )
+        return Attempt(flow, evaluate(self.compiled, flow))
+
+    # Small facts
+
+    def _family(self, endpoint: Endpoint) -> int:
+        if isinstance(endpoint, AddressEndpoint):
+            return endpoint.family
+        families = {family for family, _ in self.compiled.pods[self.compiled.by_ref[endpoint.ref]].addresses}
+        return 6 if families == {6} else 4
+
+    def _address_of(self, endpoint: Endpoint) -> str:
+        if isinstance(endpoint, AddressEndpoint):
+            return format_address(endpoint.family, endpoint.address)
+        ips = self.compiled.pods[self.compiled.by_ref[endpoint.ref]].pod.ips
+        return ips[0] if ips else "no address yet"
+
+    def _require_port(self) -> None:
+        if self.port is None and self.target.protocol != ICMP:
+            raise TargetError(
+                f"{self.query.target!r} names no port; write {self.query.target}:80, for example"
+            )
+
+    def _warn(self, text: str) -> None:
+        self.warnings[text] = None
+
+
+def _is_dns(pod: Pod) -> bool:
+    return pod.ref.namespace == DNS_SERVICE.namespace and DNS_LABELS.items() <= pod.labels.items()
+
+
+def _first_port(pod: Pod, protocol: str) -> int:
+    for container in pod.spec.containers or []:
+        for port in container.ports or []:
+            if port.protocol == protocol:
+                return port.container_port
+    raise TargetError(f"pod {pod.ref} declares no {protocol} port; write pod/{pod.ref.name}:PORT")
+>>>>>>> policy

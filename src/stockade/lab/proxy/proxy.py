@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from stockade.dataplane.programmer import ProgrammingError
 from stockade.lab.addresses import SERVICE_CIDR
 from stockade.lab.apiserver.registry import Registry
 from stockade.lab.mirror import Mirror
@@ -79,5 +80,5 @@ def _end_flows(lost: Mapping[Door, frozenset[Door]]) -> None:
     try:
         if lost:
             forget(lost)
-    except OSError as error:
+    except (OSError, ProgrammingError) as error:
         _log.warning("UDP flows to endpoints that are gone could not be ended: %s", error)

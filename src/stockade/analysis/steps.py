@@ -1,0 +1,73 @@
+"""The vocabulary of a path: what a pod does, step by step, to reach a name, and where it stops.
+
+Values only, ready for JSON. Made by ``analysis.path``, read by report and cli.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from stockade.model.meta import ObjectRef
+from stockade.policy.explain import explain
+from stockade.policy.verdict import Flow, Verdict
+
+LOOKUP, TRANSLATE, CONNECT = "lookup", "translate", "connect"
+
+
+class PathQuery(msgspec.Struct, frozen=True):
+    """``hosts``: addresses of names outside the cluster, where the caller knows them (the lab does)."""
+
+    source: ObjectRef
+    target: str
+    hosts: dict[str, str] = {}
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One connection to one backend."""
+
+    flow: Flow
+    verdict: Verdict
+
+    @property
+    def allowed(self) -> bool:
+        return self.verdict.allowed
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """``ok`` when every attempt is allowed (and, for a translation, when there is somebody to connect to).
+    ``questions``: the names a lookup asks for, in order."""
+
+    kind: str
+    title: str
+    ok: bool
+    detail: str
+    attempts: tuple[Attempt, ...] = ()
+    questions: tuple[str, ...] = ()
+
+
+class Path(msgspec.Struct, frozen=True, kw_only=True):
+    """``failed`` is the index of the first step that stops: the cause. Later steps are judged all the same, so that
+    whoever mends the first sees what comes next. ``symptom``: what busybox wget (or ping) would print."""
+
+    query: PathQuery
+    steps: tuple[Step, ...]
+    allowed: bool
+    failed: int | None
+    cause: str
+    symptom: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def attempts_step(
+    kind: str, title: str, attempts: tuple[Attempt, ...], questions: tuple[str, ...] = ()
+) -> Step:
+    """A lookup or a connection, judged on every backend it may land on."""
+    denied = [attempt for attempt in attempts if not attempt.allowed]
+    if not denied:
+        detail = explain(attempts[0].verdict).summary if attempts else "nothing to reach"
+    else:
+        detail = explain(denied[0].verdict).summary
+        if len(denied) < len(attempts):
+            detail = f"denied for {len(denied)} of {len(attempts)} backends, so some attempts fail: {detail}"
+    ok = bool(attempts) and not denied
+    return Step(kind=kind, title=title, ok=ok, detail=detail, attempts=attempts, questions=questions)

@@ -7,8 +7,9 @@ import sys
 import click
 import msgspec
 
-from stockade.analysis.path import Path
+from stockade.analysis.steps import Path
 from stockade.cli.question import arguments
+from stockade.report.path_text import path_data
 
 
 @click.command(
@@ -22,7 +23,7 @@ def command(path: Path, output: str) -> None:
     A name or URL includes its DNS lookup. Exit status: 0 allowed (by every backend), 1 denied, 2 error.
     """
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(path)).decode())
+        click.echo(msgspec.json.format(msgspec.json.encode(path_data(path))).decode())
     else:
         click.echo("allowed" if path.allowed else f"denied: {path.cause}")
     sys.exit(0 if path.allowed else 1)

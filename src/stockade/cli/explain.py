@@ -8,14 +8,15 @@ from typing import Any
 import click
 import msgspec
 
-from stockade.analysis.path import Path
+from stockade.analysis.steps import Path
 from stockade.cli.question import arguments
+from stockade.report.path_text import path_data, path_lines
 
 STYLES: dict[str, dict[str, Any]] = {
-    "green": {"fg": "green"},
-    "bold red": {"fg": "red", "bold": True},
+    "ok": {"fg": "green"},
+    "bad": {"fg": "red", "bold": True},
     "dim": {"dim": True},
-    "yellow": {"fg": "yellow"},
+    "warn": {"fg": "yellow"},
 }
 
 
@@ -31,10 +32,8 @@ def command(path: Path, output: str) -> None:
     Walks the whole way: name lookup, Service, each backend, both directions. Exit status: 0 allowed, 1 denied, 2 error.
     """
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(path)).decode())
+        click.echo(msgspec.json.format(msgspec.json.encode(path_data(path))).decode())
     else:
-        from stockade.report.path_text import path_lines  # noqa: PLC0415 - not for JSON
-
         for style, text in path_lines(path):
             click.echo(click.style(text, **STYLES.get(style, {})))
     sys.exit(0 if path.allowed else 1)

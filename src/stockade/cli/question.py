@@ -8,92 +8,78 @@ from typing import Any
 
 import click
 
-from stockade.analysis.path import Path, PathError, World, find_path, pods_of
-from stockade.analysis.services import NoSuchPortError
-from stockade.analysis.target import TargetError, parse_target
+from stockade.analysis.path import trace
+from stockade.analysis.steps import Path, PathQuery
+from stockade.analysis.target import TargetError, parse_pod
 from stockade.cli.failure import Failure
-from stockade.cli.world import read_world
+from stockade.cli.world import read_state
 from stockade.net.cidr import parse_address
-from stockade.policy.evaluate import UnknownPodError, endpoint_for
-from stockade.policy.verdict import Endpoint, PodEndpoint
+from stockade.policy.evaluate import UnknownPodError
+from stockade.store.state import ClusterState
 
-
-def arguments(command: Callable[..., Any]) -> Callable[..., Any]:
-    """FROM TO and the options; the decorated function gets ``path`` and ``output``."""
-
-    @click.argument("source", metavar="FROM")
-    @click.argument("target", metavar="TO")
-    @click.option(
+OPTIONS: tuple[Callable[..., Any], ...] = (
+    click.argument("source", metavar="FROM"),
+    click.argument("target", metavar="TO"),
+    click.option(
         "-f",
         "--filename",
         "files",
         multiple=True,
         help="Manifests: a file, a directory (recursive) or - for stdin. Without it the current cluster is read.",
-    )
-    @click.option("-n", "--namespace", default=None, help="Namespace of references without one.")
-    @click.option("--context", default=None, help="kubeconfig context.")
-    @click.option("--kubeconfig", default=None, type=click.Path(dir_okay=False), help="kubeconfig file.")
-    @click.option("--port", type=click.IntRange(1, 65535), help="Destination port, when TO names none.")
-    @click.option(
-        "--protocol",
-        type=click.Choice(["TCP", "UDP", "SCTP"], case_sensitive=False),
-        default="TCP",
-        show_default=True,
-    )
-    @click.option(
+    ),
+    click.option("-n", "--namespace", default=None, help="Namespace of references without one."),
+    click.option("--context", default=None, help="kubeconfig context."),
+    click.option("--kubeconfig", default=None, type=click.Path(dir_okay=False), help="kubeconfig file."),
+    click.option(
         "--resolve", multiple=True, metavar="NAME=IP", help="The address of a name outside the cluster."
-    )
-    @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+    ),
+    click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
+)
+
+
+def arguments(command: Callable[[Path, str], None]) -> Callable[..., None]:
+    """FROM TO and the options; the decorated function gets the Path and the output format."""
+
     @functools.wraps(command)
     def wrapped(
+        *,
         source: str,
         target: str,
         files: tuple[str, ...],
         namespace: str | None,
         context: str | None,
         kubeconfig: str | None,
-        port: int | None,
-        protocol: str,
         resolve: tuple[str, ...],
         output: str,
-    ) -> Any:
-        world, default_namespace = read_world(
-            files, context=context, kubeconfig=kubeconfig, namespace=namespace, names=_names(resolve)
-        )
-        path = ask(world, source, target, namespace or default_namespace, protocol.upper(), port)
-        return command(path=path, output=output)
+    ) -> None:
+        hosts = _hosts(resolve)
+        state, current = read_state(files, context=context, kubeconfig=kubeconfig, namespace=namespace)
+        command(ask(state, source, target, namespace or current, hosts), output)
 
-    return wrapped
+    decorated: Callable[..., None] = wrapped
+    for option in reversed(OPTIONS):
+        decorated = option(decorated)
+    return decorated
 
 
-def ask(world: World, source: str, target: str, namespace: str, protocol: str, port: int | None) -> Path:
+def ask(state: ClusterState, source: str, target: str, namespace: str, hosts: dict[str, str]) -> Path:
     """Bad references end the command with one line that says what would be right."""
     try:
-        return find_path(
-            world, _source(world, source, namespace), parse_target(target, namespace), protocol, port
-        )
-    except (PathError, TargetError, NoSuchPortError, UnknownPodError) as error:
+        return trace(state, PathQuery(parse_pod(source, namespace), target, hosts))
+    except (TargetError, UnknownPodError) as error:
         raise Failure(str(error)) from error
 
 
-def _source(world: World, text: str, namespace: str) -> Endpoint:
-    target = parse_target(text, namespace)
-    if target.kind == "address":
-        return endpoint_for(world.compiled, parse_address(target.host))
-    if target.kind not in {"pod", "deployment"}:
-        raise TargetError(
-            f"{text!r}: a connection starts at a pod or an IP address; write pod/NAME, deploy/NAME or an IP"
-        )
-    return PodEndpoint(pods_of(world.state, target)[0])
+def _hosts(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Names outside: those of the lab's simulated Internet, and what --resolve adds."""
+    from stockade.lab.addresses import OUTSIDE_NAMES  # noqa: PLC0415 - a module of constants
 
-
-def _names(pairs: tuple[str, ...]) -> dict[str, str]:
-    names = {}
+    hosts = dict(OUTSIDE_NAMES)
     for pair in pairs:
         name, _, address = pair.partition("=")
         try:
             parse_address(address)
         except ValueError:
             raise Failure(f"--resolve {pair}: write NAME=IP, e.g. www.example.com=93.184.216.34") from None
-        names[name.rstrip(".")] = address
-    return names
+        hosts[name.rstrip(".")] = address
+    return hosts

@@ -1,66 +1,99 @@
-"""A Path as text for people: steps in order, the cause, what the application prints, warnings.
+"""A Path as text and as JSON-ready data for people and programs.
 
-In: ``analysis.path.Path``. Out: lines without colour codes, and the style of each, so that the CLI may colour them on a terminal.
+In: ``analysis.steps.Path``. Out: lines without colour codes, each with its style so that the CLI may colour them on a terminal; or
+plain data. Called by ``stockade explain`` and ``stockade check``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from stockade.analysis.path import Path, Step
-from stockade.policy.explain import DirectionProof, Proof
+import msgspec
 
-Line = tuple[str, str]  # (style, text); the style is a rich style or ""
-OK, BAD, DIM, WARN, PLAIN = "green", "bold red", "dim", "yellow", ""
+from stockade.analysis.steps import Attempt, Path, Step
+from stockade.policy.explain import DirectionProof, Proof, explain
+
+Line = tuple[str, str]  # (style, text)
+OK, BAD, DIM, WARN, PLAIN = "ok", "bad", "dim", "warn", "plain"
 
 
 def path_lines(path: Path) -> Iterator[Line]:
     """Everything ``explain`` says."""
-    verdict = "partly allowed" if path.mixed else ("allowed" if path.allowed else "denied")
-    yield (OK if path.allowed else BAD, f"{path.source} → {path.target}: {verdict.upper()}")
+    yield (OK if path.allowed else BAD), f"{headline(path)}: {'ALLOWED' if path.allowed else 'DENIED'}"
     yield PLAIN, ""
-    failed = False
-    for number, step in enumerate(path.steps, 1):
-        yield from _step(number, step, after_failure=failed)
-        failed = failed or step.allowed is False
+    for number, step in enumerate(path.steps):
+        yield from _step(number, step, path.failed)
     yield from _ending(path)
 
 
-def _step(number: int, step: Step, *, after_failure: bool) -> Iterator[Line]:
-    result = {True: "allowed", False: "denied", None: ""}[step.allowed]
-    if after_failure and step.allowed is not None:
-        result = f"would be {result} too" if step.allowed is False else f"would be {result}"
-    style = BAD if step.allowed is False and not after_failure else PLAIN
-    yield style, f"{number}. {step.title}{f': {result}' if result else ''}"
-    if step.note:
-        yield DIM, f"   {step.note}"
-    for proof in step.proofs:
-        yield from _proof(proof, several=len(step.proofs) > 1)
+def headline(path: Path) -> str:
+    return f"pod {path.query.source} → {path.query.target}"
 
 
-def _proof(proof: Proof, *, several: bool) -> Iterator[Line]:
-    if several:
-        yield PLAIN, f"   {proof.flow}: {'allowed' if proof.allowed else 'denied'}"
+def _step(number: int, step: Step, failed: int | None) -> Iterator[Line]:
+    first = number == failed
+    later = failed is not None and number > failed
+    result = ("ok" if step.ok else "fails") if not later else ("would be ok" if step.ok else "would fail too")
+    yield (BAD if first else PLAIN), f"{number + 1}. {step.title}: {result}"
+    if not step.attempts:
+        yield PLAIN, f"   {step.detail}"
+    for attempt in step.attempts:
+        yield from _attempt(attempt)
+
+
+def _attempt(attempt: Attempt) -> Iterator[Line]:
+    proof = explain(attempt.verdict)
+    yield PLAIN, f"   {proof.flow}: {'allowed' if proof.allowed else 'denied'}"
     for direction in (proof.egress, proof.ingress):
         if direction.subject is not None:
             yield from _direction(direction)
 
 
 def _direction(direction: DirectionProof) -> Iterator[Line]:
-    mark = "✓" if direction.allowed else "✗"
-    yield (DIM if direction.allowed else PLAIN), f"   {mark} {direction.sentence}"
+    yield (
+        (DIM if direction.allowed else PLAIN),
+        f"     {'✓' if direction.allowed else '✗'} {direction.sentence}",
+    )
     for near in direction.nearest[1:]:
-        yield DIM, f"       also missed {near.rule}: {near.detail}"
+        yield DIM, f"         {near.rule} missed too: {near.detail}"
 
 
 def _ending(path: Path) -> Iterator[Line]:
-    if path.cause:
-        yield PLAIN, ""
+    yield PLAIN, ""
+    if not path.allowed:
         yield BAD, f"Cause: {path.cause}"
-    for symptom in path.symptoms:
-        yield PLAIN, f"{symptom.client} prints:"
-        for line in symptom.lines:
+    if path.symptom:
+        yield PLAIN, "The application prints:"
+        for line in path.symptom:
             yield PLAIN, f"    {line}"
     for warning in path.warnings:
-        yield PLAIN, ""
         yield WARN, f"Warning: {warning}"
+
+
+def path_data(path: Path) -> dict[str, Any]:
+    """For ``-o json``: verdicts as proofs, references as ``namespace/name``."""
+    return {
+        "source": str(path.query.source),
+        "target": path.query.target,
+        "allowed": path.allowed,
+        "cause": path.cause,
+        "symptom": list(path.symptom),
+        "warnings": list(path.warnings),
+        "steps": [
+            {
+                "kind": step.kind,
+                "title": step.title,
+                "ok": step.ok,
+                "detail": step.detail,
+                **({"questions": list(step.questions)} if step.questions else {}),
+                "attempts": [_proof_data(explain(attempt.verdict)) for attempt in step.attempts],
+            }
+            for step in path.steps
+        ],
+    }
+
+
+def _proof_data(proof: Proof) -> dict[str, Any]:
+    data: dict[str, Any] = msgspec.to_builtins(proof)
+    return data

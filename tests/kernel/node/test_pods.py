@@ -57,7 +57,9 @@ def test_scenario(name: str, tmp_path: Path) -> None:
 
 
 async def scenario_runs_to_success(lab) -> None:
-    uid = lab.pod("job", "sh", "-c", "hostname; echo $HOME; pwd; cat /etc/resolv.conf /etc/hosts", policy="Never")
+    uid = lab.pod(
+        "job", "sh", "-c", "hostname; echo $HOME; pwd; cat /etc/resolv.conf /etc/hosts", policy="Never"
+    )
     await lab.finished("job")
     status = lab.status("job")
     assert status["phase"] == "Succeeded"
@@ -246,7 +248,9 @@ async def scenario_serves_the_nginx_page(lab) -> None:
     code, out, _ = await lab.sh(uid, "web", "ping -c 1 127.0.0.1")
     assert code == 0
     assert "PING 127.0.0.1 (127.0.0.1): 56 data bytes" in out
-    assert "built-in stand-in for nginx" in next(message for _, _, reason, message in lab.events.seen if reason == "Pulled")
+    assert "built-in stand-in for nginx" in next(
+        message for _, _, reason, message in lab.events.seen if reason == "Pulled"
+    )
     began = time.monotonic()
     lab.registry.delete("default", "web")
     await lab.until(lambda: not lab.registry.pods)
@@ -274,13 +278,17 @@ async def scenario_waits_for_the_gate(lab) -> None:
 
 async def scenario_unknown_image_then_loaded(lab) -> None:
     lab.pod("app", "/bin/tool", image="registry.example/team/tool:v2")
-    await lab.until(lambda: lab.state("app").get("waiting", {}).get("reason") in {"ErrImagePull", "ImagePullBackOff"})
+    await lab.until(
+        lambda: lab.state("app").get("waiting", {}).get("reason") in {"ErrImagePull", "ImagePullBackOff"}
+    )
     message = lab.state("app")["waiting"]["message"]
     assert "alpine, busybox, nginx" in message
     assert "stockade image load registry.example/team/tool:v2 PATH" in message
     root = lab.directory / "source"
     (root / "bin").mkdir(parents=True)
-    (root / "bin" / "tool").write_bytes(Path("/bin/busybox").read_bytes())  # dynamically linked: cannot find its loader
+    (root / "bin" / "tool").write_bytes(
+        Path("/bin/busybox").read_bytes()
+    )  # dynamically linked: cannot find its loader
     (root / "bin" / "tool").chmod(0o755)
     lab.images.load("registry.example/team/tool:v2", root)
     await lab.until(lambda: "Pulled" in lab.events.reasons("app"))
@@ -295,7 +303,9 @@ async def scenario_loaded_image_is_not_changed(lab) -> None:
     (root / "dev").symlink_to(lab.directory / "outside")
     static = lab.directory / "static.c"
     static.write_text("int main(){return 9;}")
-    if subprocess.run(["gcc", "-static", "-o", str(root / "app"), str(static)], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        ["gcc", "-static", "-o", str(root / "app"), str(static)], check=False, capture_output=True
+    ).returncode:
         return  # no compiler here
     lab.images.load("own", root)
     lab.pod("own", "/app", image="own", policy="Never")
@@ -353,7 +363,9 @@ async def scenario_restarts_and_backs_off(lab) -> None:
 async def scenario_init_containers_come_first(lab) -> None:
     first = {"name": "first", "image": "alpine", "command": ["sh", "-c", "sleep 0.2; exit 0"]}
     lab.pod("app", "sleep", "100", spec={"initContainers": [first]})
-    await lab.until(lambda: (lab.status("app").get("initContainerStatuses") or [{"state": {}}])[0]["state"].get("running"))
+    await lab.until(
+        lambda: (lab.status("app").get("initContainerStatuses") or [{"state": {}}])[0]["state"].get("running")
+    )
     assert lab.state("app") == {"waiting": {"reason": "PodInitializing"}}
     assert lab.status("app")["phase"] == "Pending"
     await lab.running("app")
@@ -394,7 +406,9 @@ async def scenario_builtin_service(lab) -> None:
 
 
 async def scenario_logs_follow_and_previous(lab) -> None:
-    uid = lab.pod("talk", "sh", "-c", "echo one; sleep 0.3; echo two >&2; sleep 0.1; printf end", policy="Never")
+    uid = lab.pod(
+        "talk", "sh", "-c", "echo one; sleep 0.3; echo two >&2; sleep 0.1; printf end", policy="Never"
+    )
     await lab.running("talk")
     pieces = [piece async for piece in lab.runtime.logs(uid, "talk", LogOptions(follow=True))]
     assert b"".join(pieces) == b"one\ntwo\nend"

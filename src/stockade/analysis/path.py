@@ -180,7 +180,7 @@ class _Tracer:
     def _to_service(self, service: Service) -> None:
         port = service_port(service, None if service.is_headless else self.port, self.target.protocol)
         title = f"translation of Service {service.ref}"
-        self.address = next(iter(service.virtual_ips), "")
+        self.address = next(iter(service.virtual_ips), "<ClusterIP>")
         if port is None:
             if self.target.protocol == ICMP:
                 detail = (

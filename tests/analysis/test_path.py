@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from stockade.analysis.path import trace
+from stockade.analysis.path import DNS_SERVICE, trace
 from stockade.analysis.steps import Path, PathQuery
 from stockade.analysis.target import TargetError
 from stockade.model.meta import ObjectRef
+from stockade.model.objects import Pod
 from stockade.policy.evaluate import UnknownPodError
 from stockade.store.state import ClusterState
 from stockade.testing.build import endpoint_slice, namespace, node, pod, policy, service
@@ -142,6 +143,74 @@ def test_rule_39_a_block_with_the_services_address_misses_and_the_warning_says_s
     assert path(
         other_port(DNS_RULE, {"to": [{"ipBlock": {"cidr": "10.244.0.0/16"}}]}), "http://api:8001/"
     ).allowed
+
+
+def test_a_rule_that_misses_for_another_reason_is_not_warned_about():
+    elsewhere = {"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": [{"port": 80}]}
+    narrow = policy("rules", {**FOO, "egress": [elsewhere, {"ports": [{"port": 53, "protocol": "UDP"}]}]})
+    found = path([*recipe_objects(), narrow], "http://web/")
+    assert not found.allowed
+    assert not any("lists port" in warning for warning in found.warnings)
+
+
+def test_no_kube_dns_pod_is_no_policys_fault():
+    world = [
+        each
+        for each in recipe_objects("dns")
+        if getattr(each, "ref", None) != DNS_SERVICE or each.__class__ is not Pod
+    ]
+    found = path(world, "http://web/")
+    assert found.failed == 0
+    assert (
+        found.cause == "lookup of web: Service kube-system/kube-dns has no endpoints: no policy is to blame"
+    )
+    assert not any("lookups by TCP" in warning for warning in found.warnings)
+
+
+def test_rule_45_dns_pods_that_listen_elsewhere_need_a_rule_for_their_own_port():
+    kept = [each for each in recipe_objects("dns") if each.metadata.name != "kube-dns"]
+    dns = {"k8s-app": "kube-dns"}
+    front = [
+        {"port": 53, "protocol": protocol, "name": protocol.lower(), "targetPort": 5353}
+        for protocol in ("UDP", "TCP")
+    ]
+    world = [
+        *kept,
+        pod("kube-system/dns", dns, "10.244.0.3"),
+        service("kube-system/kube-dns", dns, "10.96.0.10", *front),
+    ]
+    found = path(world, "http://web/")
+    assert found.failed == 0
+    assert any(
+        "lists port 53, which is Service kube-system/kube-dns's" in warning for warning in found.warnings
+    )
+
+
+def test_lookups_that_fail_are_not_warned_about_twice():
+    assert path(recipe("deny-all"), "http://web/").warnings == ()
+
+
+def test_an_address_that_does_not_decide_is_not_warned_about():
+    block = {"to": [{"ipBlock": {"cidr": "198.51.100.0/24"}}]}
+    found = path(other_port(DNS_RULE, block, {"ports": [{"port": 80}]}), "http://elsewhere.example/")
+    assert found.allowed
+    assert not any("it decides" in text for text in found.warnings)
+
+
+def test_pods_with_ipv6_only_are_judged_by_it():
+    block = policy("six", {**FOO, "egress": [{"to": [{"ipBlock": {"cidr": "fd00::/16"}}]}]})
+    world = [*recipe_objects(), pod("six", {}, "fd00::6", ports=[{"containerPort": 80}]), block]
+    found = path(world, "pod/six")
+    assert found.allowed
+    assert found.symptom == ("Connecting to [fd00::6]:80 ([fd00::6]:80)",)
+
+
+def test_host_network_pods_that_ask_kube_dns_are_judged_like_their_node():
+    raw = msgspec.to_builtins(pod("host", {"app": "foo"}, "172.30.0.1", host_network=True))
+    raw["spec"]["dnsPolicy"] = "ClusterFirstWithHostNet"
+    world = [*recipe_objects("deny-all"), msgspec.convert(raw, Pod)]
+    found = path(world, "http://web/", source="host")
+    assert found.steps[0].attempts
 
 
 def test_rule_44_a_service_without_endpoints_refuses_whatever_the_policies():

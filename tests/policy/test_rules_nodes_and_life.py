@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from stockade.model.meta import ObjectRef
@@ -38,7 +39,7 @@ def test_rule_34_the_own_node_reaches_its_pods_and_not_the_other_way_round(world
 
 def test_rule_34_a_pod_that_claims_its_nodes_address_is_not_the_node(world):
     liar = pod("liar", {}, "172.30.0.1", on="n1")
-    assert not allowed([*world[:-1], liar, DENY_ALL], "liar", "a")
+    assert not allowed([*world[:-1], liar, policy("deny", {"policyTypes": ["Ingress"]})], "liar", "a")
 
 
 def test_rule_35_other_nodes_are_addresses_like_any_other(world):
@@ -71,7 +72,21 @@ def test_rule_38_a_host_network_pod_is_no_selector_peer_but_an_address(world):
 def test_rule_38_a_host_network_pod_is_its_pods_own_node(world):
     assert allowed([*world, DENY_ALL], "host", "a")
     unaddressed = pod("host", {}, on="n1", host_network=True)
-    assert allowed([*world[:-1], unaddressed, DENY_ALL], "host", "a")
+    assert allowed([*world[1:-1], unaddressed, DENY_ALL], "host", "a")
+
+
+def test_rule_34_the_nodes_address_is_also_known_from_its_pods(world):
+    subject = pod("a", {"app": "a"}, "10.244.0.1", on="n1")
+    told = msgspec.structs.replace(
+        subject, status=msgspec.structs.replace(subject.status, host_ip="172.30.0.1")
+    )
+    assert allowed([told, DENY_ALL], "172.30.0.1", "a")
+    assert not allowed([subject, DENY_ALL], "172.30.0.1", "a")
+
+
+def test_rule_21_an_ipv4_address_written_as_ipv6_is_ipv4(world):
+    rule = policy("p", {"ingress": [{"from": [{"ipBlock": {"cidr": "10.244.0.3/32"}}]}]})
+    assert allowed([*world, pod("c", {}, "::ffff:10.244.0.3"), rule], "c", "a")
 
 
 def test_rule_46_selectors_cover_both_families(world):

@@ -22,6 +22,11 @@ def test_of_sorts_objects_into_their_tables():
     assert state.policies_in("kube-system") == ()
 
 
+def test_policies_of_a_namespace_come_sorted_by_name():
+    state = ClusterState.of([policy(name, {}) for name in ("b", "c", "a", "other/a")])
+    assert [each.ref.name for each in state.policies_in("default")] == ["a", "b", "c"]
+
+
 def test_of_refuses_what_is_no_cluster_object():
     with pytest.raises(TypeError, match="NodeAddress is not part of the cluster state"):
         ClusterState.of([NodeAddress(address="x")])

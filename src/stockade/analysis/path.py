@@ -99,7 +99,8 @@ class _Tracer:
         """A reference has no URL: the application is taken to write the Service's name, or the pod's address."""
         target, host = self.target, self.target.as_written
         if target.kind in {POD, SERVICE}:
-            host = self.address if target.kind == POD else self._service_name()
+            numeric = f"[{self.address}]" if ":" in self.address else self.address
+            host = numeric if target.kind == POD else self._service_name()
             port = self.port if target.kind == POD else target.port
             host = f"{host}:{port}" if port and target.protocol == "TCP" else host
         return Request(host=host, protocol=target.protocol, address=self.address, port=self.port)

@@ -269,5 +269,7 @@ def _resolve(name: str, packet: _Packet) -> set[int]:
     return {
         port.container_port
         for port in packet.destination.pod.named_ports()
-        if port.name == name and port.protocol == packet.protocol and 1 <= port.container_port <= 65535
+        if port.name == name
+        and (port.protocol or "TCP") == packet.protocol
+        and 1 <= port.container_port <= 65535
     }

@@ -1,3 +1,5 @@
+# ruff: noqa: A002, ASYNC109, ASYNC110
+# Signatures are those of the real parts.
 """A node without the rest of the lab: a registry in a dictionary, networks with nothing but loopback, an agent that says yes."""
 
 from __future__ import annotations
@@ -146,7 +148,9 @@ class Lab:
         self.spawner.start()
         await self.kubelet.start()
 
-    def pod(self, name: str, *argv: str, image: str = "alpine", policy: str = "Always", spec=None, **container) -> str:
+    def pod(
+        self, name: str, *argv: str, image: str = "alpine", policy: str = "Always", spec=None, **container
+    ) -> str:
         self._uids += 1
         uid = f"uid-{self._uids}"
         entry = {"name": name, "image": image, **container}
@@ -157,7 +161,12 @@ class Lab:
                 "apiVersion": "v1",
                 "kind": "Pod",
                 "metadata": {"namespace": "default", "name": name, "uid": uid},
-                "spec": {"nodeName": "node-1", "restartPolicy": policy, "containers": [entry], **(spec or {})},
+                "spec": {
+                    "nodeName": "node-1",
+                    "restartPolicy": policy,
+                    "containers": [entry],
+                    **(spec or {}),
+                },
                 "status": {"phase": "Pending"},
             }
         )
@@ -180,7 +189,9 @@ class Lab:
         await self.until(lambda: self.status(name)["phase"] in {"Succeeded", "Failed"})
 
     async def logs(self, uid: str, name: str, **options) -> str:
-        return b"".join([piece async for piece in self.runtime.logs(uid, name, LogOptions(**options))]).decode()
+        return b"".join(
+            [piece async for piece in self.runtime.logs(uid, name, LogOptions(**options))]
+        ).decode()
 
     async def sh(self, uid: str, name: str, script: str) -> tuple[int, str, str]:
         session = await self.runtime.exec(uid, name, ["sh", "-c", script], StreamOptions())

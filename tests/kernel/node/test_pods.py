@@ -1,3 +1,5 @@
+# ruff: noqa: ASYNC221, ASYNC240, T201
+# Scenarios are alone on their event loop; what they print is shown when they fail.
 """Pods as real processes: started, looked into, ended. Each test runs its scenario as the daemon below a zygote of its own."""
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ def test_scenario(name: str, tmp_path: Path) -> None:
 
 
 async def scenario_runs_to_success(lab) -> None:
-    uid = lab.pod("job", "sh", "-c", "hostname; echo $HOME; pwd; cat /etc/resolv.conf /etc/hosts", policy="Never")
+    uid = lab.pod(
+        "job", "sh", "-c", "hostname; echo $HOME; pwd; cat /etc/resolv.conf /etc/hosts", policy="Never"
+    )
     await lab.finished("job")
     status = lab.status("job")
     assert status["phase"] == "Succeeded"
@@ -111,7 +115,23 @@ async def scenario_sees_nothing_of_the_host(lab) -> None:
     uid = lab.pod("box", "sleep", "100")
     await lab.running("box")
     _, names, _ = await lab.sh(uid, "box", "ls -A / /home /root /tmp /mnt /var/log; cat /etc/passwd")
-    expected = "bin dev etc home mnt opt proc root run sbin srv sys tmp usr var".split()
+    expected = [
+        "bin",
+        "dev",
+        "etc",
+        "home",
+        "mnt",
+        "opt",
+        "proc",
+        "root",
+        "run",
+        "sbin",
+        "srv",
+        "sys",
+        "tmp",
+        "usr",
+        "var",
+    ]
     libraries = [name for name in ("lib", "lib32", "lib64") if Path("/", name).exists()]
     assert sorted(names.split("\n\n")[0].split()[1:]) == sorted(expected + libraries)
     assert "/home:\n\n/mnt:\n\n/root:\n\n/tmp:\n" in names
@@ -246,7 +266,9 @@ async def scenario_serves_the_nginx_page(lab) -> None:
     code, out, _ = await lab.sh(uid, "web", "ping -c 1 127.0.0.1")
     assert code == 0
     assert "PING 127.0.0.1 (127.0.0.1): 56 data bytes" in out
-    assert "built-in stand-in for nginx" in next(message for _, _, reason, message in lab.events.seen if reason == "Pulled")
+    assert "built-in stand-in for nginx" in next(
+        message for _, _, reason, message in lab.events.seen if reason == "Pulled"
+    )
     began = time.monotonic()
     lab.registry.delete("default", "web")
     await lab.until(lambda: not lab.registry.pods)
@@ -274,13 +296,17 @@ async def scenario_waits_for_the_gate(lab) -> None:
 
 async def scenario_unknown_image_then_loaded(lab) -> None:
     lab.pod("app", "/bin/tool", image="registry.example/team/tool:v2")
-    await lab.until(lambda: lab.state("app").get("waiting", {}).get("reason") in {"ErrImagePull", "ImagePullBackOff"})
+    await lab.until(
+        lambda: lab.state("app").get("waiting", {}).get("reason") in {"ErrImagePull", "ImagePullBackOff"}
+    )
     message = lab.state("app")["waiting"]["message"]
     assert "alpine, busybox, nginx" in message
     assert "stockade image load registry.example/team/tool:v2 PATH" in message
     root = lab.directory / "source"
     (root / "bin").mkdir(parents=True)
-    (root / "bin" / "tool").write_bytes(Path("/bin/busybox").read_bytes())  # dynamically linked: cannot find its loader
+    (root / "bin" / "tool").write_bytes(
+        Path("/bin/busybox").read_bytes()
+    )  # dynamically linked: cannot find its loader
     (root / "bin" / "tool").chmod(0o755)
     lab.images.load("registry.example/team/tool:v2", root)
     await lab.until(lambda: "Pulled" in lab.events.reasons("app"))
@@ -295,7 +321,9 @@ async def scenario_loaded_image_is_not_changed(lab) -> None:
     (root / "dev").symlink_to(lab.directory / "outside")
     static = lab.directory / "static.c"
     static.write_text("int main(){return 9;}")
-    if subprocess.run(["gcc", "-static", "-o", str(root / "app"), str(static)], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        ["gcc", "-static", "-o", str(root / "app"), str(static)], check=False, capture_output=True
+    ).returncode:
         return  # no compiler here
     lab.images.load("own", root)
     lab.pod("own", "/app", image="own", policy="Never")
@@ -353,7 +381,9 @@ async def scenario_restarts_and_backs_off(lab) -> None:
 async def scenario_init_containers_come_first(lab) -> None:
     first = {"name": "first", "image": "alpine", "command": ["sh", "-c", "sleep 0.2; exit 0"]}
     lab.pod("app", "sleep", "100", spec={"initContainers": [first]})
-    await lab.until(lambda: (lab.status("app").get("initContainerStatuses") or [{"state": {}}])[0]["state"].get("running"))
+    await lab.until(
+        lambda: (lab.status("app").get("initContainerStatuses") or [{"state": {}}])[0]["state"].get("running")
+    )
     assert lab.state("app") == {"waiting": {"reason": "PodInitializing"}}
     assert lab.status("app")["phase"] == "Pending"
     await lab.running("app")
@@ -394,7 +424,9 @@ async def scenario_builtin_service(lab) -> None:
 
 
 async def scenario_logs_follow_and_previous(lab) -> None:
-    uid = lab.pod("talk", "sh", "-c", "echo one; sleep 0.3; echo two >&2; sleep 0.1; printf end", policy="Never")
+    uid = lab.pod(
+        "talk", "sh", "-c", "echo one; sleep 0.3; echo two >&2; sleep 0.1; printf end", policy="Never"
+    )
     await lab.running("talk")
     pieces = [piece async for piece in lab.runtime.logs(uid, "talk", LogOptions(follow=True))]
     assert b"".join(pieces) == b"one\ntwo\nend"
@@ -430,7 +462,7 @@ async def scenario_hundred_pods(lab) -> None:
     began = time.monotonic()
     await lab.kubelet.stop()
     assert time.monotonic() - began < 10
-    assert len([name for name in os.listdir("/proc") if name.isdecimal()]) <= 3
+    assert len([entry for entry in Path("/proc").iterdir() if entry.name.isdecimal()]) <= 3
 
 
 def test_daemon_killed_ends_everything(tmp_path: Path) -> None:
@@ -439,7 +471,7 @@ def test_daemon_killed_ends_everything(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as lab:
         zygote = int(lab.stdout.readline().split()[1])
         assert lab.stdout.readline() == "up\n"
-        inside = [pid for pid in _descendants(zygote)]
+        inside = _descendants(zygote)
         names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in inside]
         assert names.count("sleep") == 2
         daemon = min(inside)

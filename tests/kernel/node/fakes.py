@@ -1,3 +1,5 @@
+# ruff: noqa: A002, ASYNC109, ASYNC110
+# Signatures are those of the real parts.
 """A node without the rest of the lab: a registry in a dictionary, networks with nothing but loopback, an agent that says yes."""
 
 from __future__ import annotations

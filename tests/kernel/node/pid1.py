@@ -1,3 +1,5 @@
+# ruff: noqa: PLC0415, T201
+# The daemon imports after the fork, as in the lab.
 """Run one coroutine of a test file as the daemon below a zygote, in namespaces of its own: ``pid1.py FILE FUNCTION DIRECTORY``.
 
 Exit status 0: the coroutine returned. Everything it started ends with it, because the kernel ends the PID namespace.

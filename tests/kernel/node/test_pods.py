@@ -1,3 +1,5 @@
+# ruff: noqa: ASYNC221, ASYNC240, T201
+# Scenarios are alone on their event loop; what they print is shown when they fail.
 """Pods as real processes: started, looked into, ended. Each test runs its scenario as the daemon below a zygote of its own."""
 
 from __future__ import annotations
@@ -113,7 +115,23 @@ async def scenario_sees_nothing_of_the_host(lab) -> None:
     uid = lab.pod("box", "sleep", "100")
     await lab.running("box")
     _, names, _ = await lab.sh(uid, "box", "ls -A / /home /root /tmp /mnt /var/log; cat /etc/passwd")
-    expected = "bin dev etc home mnt opt proc root run sbin srv sys tmp usr var".split()
+    expected = [
+        "bin",
+        "dev",
+        "etc",
+        "home",
+        "mnt",
+        "opt",
+        "proc",
+        "root",
+        "run",
+        "sbin",
+        "srv",
+        "sys",
+        "tmp",
+        "usr",
+        "var",
+    ]
     libraries = [name for name in ("lib", "lib32", "lib64") if Path("/", name).exists()]
     assert sorted(names.split("\n\n")[0].split()[1:]) == sorted(expected + libraries)
     assert "/home:\n\n/mnt:\n\n/root:\n\n/tmp:\n" in names
@@ -444,7 +462,7 @@ async def scenario_hundred_pods(lab) -> None:
     began = time.monotonic()
     await lab.kubelet.stop()
     assert time.monotonic() - began < 10
-    assert len([name for name in os.listdir("/proc") if name.isdecimal()]) <= 3
+    assert len([entry for entry in Path("/proc").iterdir() if entry.name.isdecimal()]) <= 3
 
 
 def test_daemon_killed_ends_everything(tmp_path: Path) -> None:
@@ -453,7 +471,7 @@ def test_daemon_killed_ends_everything(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as lab:
         zygote = int(lab.stdout.readline().split()[1])
         assert lab.stdout.readline() == "up\n"
-        inside = [pid for pid in _descendants(zygote)]
+        inside = _descendants(zygote)
         names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in inside]
         assert names.count("sleep") == 2
         daemon = min(inside)

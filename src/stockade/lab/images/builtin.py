@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from stockade.lab.images.image import DEFAULT_PATH, Image, ImageError
+from stockade.lab.images.image import DEFAULT_PATH, Image, ImageError, private_directory
 
 NAMES: Final = ("alpine", "busybox", "nginx")
 _PYTHON: Final = "/opt/stockade/python"
@@ -109,7 +109,7 @@ def build(name: str, store: Path) -> Image:
 
 def _build_tree(name: str, root: Path, applets: list[str], script: Path) -> None:
     """Built beside and renamed, so that a half-built tree is never used."""
-    root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_directory(root.parent)
     work = Path(tempfile.mkdtemp(dir=root.parent, prefix=".building-"))
     for directory, mode in _DIRECTORIES.items():
         (work / directory).mkdir(parents=True)

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from stockade.lab.images import archive, builtin
-from stockade.lab.images.image import Image, ImageError, normalize, short_name
+from stockade.lab.images.image import Image, ImageError, normalize, private_directory, short_name
 
 _RECORD = "image.json"
 
@@ -61,7 +61,7 @@ class Catalog:
         """Copies; an earlier image of that name stays until ``prune`` for the containers that still use it."""
         full = normalize(reference)
         place = self._directory(full)
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(place)
         token = secrets.token_hex(8)
         partial = place / f".partial-{token}"
         try:
@@ -89,7 +89,7 @@ class Catalog:
         return builtin.NAMES
 
     def prune(self) -> None:
-        """Removes what no loaded image uses any more; only while no container runs (the daemon's start)."""
+        """Removes what no loaded image uses any more; only while no container of any lab runs."""
         for record in self.list():
             for entry in self._directory(record.reference).iterdir():
                 if entry.is_dir() and entry.name != record.directory:

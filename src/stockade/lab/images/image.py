@@ -6,6 +6,7 @@ Reference grammar as in container runtimes: ``[registry/][path/]name[:tag][@dige
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import msgspec
 
@@ -56,3 +57,9 @@ def normalize(reference: str) -> str:
 def short_name(reference: str) -> str:
     """The last path element without tag and digest: what chooses a stand-in."""
     return normalize(reference).partition("@")[0].rsplit("/", 1)[-1].partition(":")[0]
+
+
+def private_directory(path: Path) -> None:
+    """Like ``mkdir -p``, with mode 0700 also for the parents it has to make."""
+    for directory in (*reversed(path.parents), path):
+        directory.mkdir(mode=0o700, exist_ok=True)

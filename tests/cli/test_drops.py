@@ -100,4 +100,4 @@ async def test_following_tells_growth_only():
 def test_no_cluster_is_one_line_and_exit_2():
     result = CliRunner().invoke(command, ["--kubeconfig", "/nowhere/config"])
     assert result.exit_code == 2
-    assert result.stderr == "Error: no kubeconfig at /nowhere/config\n"
+    assert result.stderr == "stockade: no kubeconfig at /nowhere/config\n"

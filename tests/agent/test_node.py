@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from stockade.agent import node as node_module
 from stockade.agent.events import EventRecorder
 from stockade.agent.gate import GateClient, GateError
 from stockade.agent.node import NodeAgent, NodeSettings
@@ -243,3 +244,19 @@ async def test_a_gate_that_cannot_be_served_ends_the_agent(tmp_path):
         agent = NodeAgent(NodeSettings(node="node-1", gate=gate), client, Dataplane(FakeProgrammer()))
         with pytest.raises(GateError, match="cannot listen"):
             await agent.run()
+
+
+async def test_a_state_that_cannot_be_compiled_does_not_end_the_agent(tmp_path, monkeypatch):
+    real, broken = node_module.lower, [True]
+
+    def lower(*arguments):
+        if broken.pop() if broken else False:
+            raise ZeroDivisionError("a bug")
+        return real(*arguments)
+
+    monkeypatch.setattr(node_module, "lower", lower)
+    async with running(tmp_path) as world:
+        await world.until(lambda: "ZeroDivisionError" in world.agent.health().ready_problem)
+        world.api.put(PODS, pod("web", "10.244.0.5"))  # a change is tried at once
+        await world.gate.wait("default", "web", "uid-web", "10.244.0.5", 10)
+        assert not world.agent.health().ready_problem

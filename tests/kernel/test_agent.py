@@ -211,9 +211,9 @@ def test_without_nft_one_clear_line():
         check=False,
         env={**os.environ, "PATH": "/nowhere"},
     )
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert process.stderr.splitlines() == [
-        "Error: the program 'nft' is not installed: install the package nftables"
+        "stockade: the program 'nft' is not installed: install the package nftables"
     ]
 
 
@@ -224,5 +224,5 @@ def test_without_a_kubeconfig_one_clear_line(network):
         text=True,
         check=False,
     )
-    assert process.returncode == 1
-    assert process.stderr.splitlines() == ["Error: no kubeconfig at /nowhere/config"]
+    assert process.returncode == 2
+    assert process.stderr.splitlines() == ["stockade: no kubeconfig at /nowhere/config"]

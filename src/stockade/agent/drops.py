@@ -83,10 +83,19 @@ class Drops:
             self._known = {}
         key = (record.chain, record.profile, record.source, record.destination, record.protocol, record.dport)
         if key not in self._known:
-            self._known[key] = attribute(view, record)
-            if self._known[key] is None:
-                log.info("denied, and no pod is known for it: %s", record)
+            self._known[key] = _attribute(view, record)
         return self._known[key]
+
+
+def _attribute(view: View, record: DropRecord) -> Attribution | None:
+    try:
+        found = attribute(view, record)
+    except Exception:  # reporting must never end enforcing
+        log.exception("cannot attribute %s", record)
+        return None
+    if found is None:
+        log.info("denied, and no pod is known for it: %s", record)
+    return found
 
 
 def _same(one: View, other: View) -> bool:

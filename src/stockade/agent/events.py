@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 WARNING, NORMAL = "Warning", "Normal"
 COMPONENT = "stockade-agent"
+NAME_ROOM, MESSAGE_ROOM = 230, 1024  # of 253 characters for a name; the API takes no longer message
 TRANSIENT = {0, 401, 429, 500, 502, 503, 504}
 
 
@@ -110,7 +111,7 @@ class EventRecorder:
         series = self._series.get(key)
         if series is None:
             subject = occurrence.subject
-            series = _Series(occurrence, f"{subject.name}.{secrets.token_hex(8)}", self._now())
+            series = _Series(occurrence, f"{subject.name[:NAME_ROOM]}.{secrets.token_hex(8)}", self._now())
             self._series[key] = series
             self._fresh[id(series)] = series
             self._wake.set()
@@ -206,7 +207,7 @@ class EventRecorder:
             },
             "involvedObject": about,
             "reason": what.reason,
-            "message": what.message,
+            "message": what.message[:MESSAGE_ROOM],
             "type": what.type,
             "source": {"component": COMPONENT, "host": self._host},
             "reportingComponent": COMPONENT,

@@ -129,7 +129,11 @@ class NodeAgent:
             try:
                 await self._program(state)
             except ProgrammingError as error:
-                await self._after_failure(state, error)
+                await self._after_failure(state, str(error))
+            except Exception as error:
+                # A state that the compiler cannot take must not end the agent: the next state may be fine.
+                log.exception("rules could not be made from the cluster's state")
+                await self._after_failure(state, f"{type(error).__name__}: {error}")
 
     async def _program(self, state: ClusterState) -> None:
         started = time.monotonic()
@@ -164,16 +168,16 @@ class NodeAgent:
             log.info("programming works again")
         counters.failing = ""
 
-    async def _after_failure(self, state: ClusterState, error: ProgrammingError) -> None:
+    async def _after_failure(self, state: ClusterState, error: str) -> None:
         """The old rules are in force. Try again after a while, or as soon as the world changes."""
         self.counters.program_failures += 1
-        self.counters.failing = str(error)
+        self.counters.failing = error
         delay = self._backoff.next()
         log.error("rules not changed (the old ones stay in force), trying again in %.1fs: %s", delay, error)
         node = state.nodes.get(self._settings.node)
         uid = node.metadata.uid if node else ""
         subject = Subject("Node", "", self._settings.node, uid or self._settings.node)
-        self.recorder.record(Occurrence(subject, PROGRAMMING_FAILED, str(error)[:1000]))
+        self.recorder.record(Occurrence(subject, PROGRAMMING_FAILED, error))
         changed = asyncio.ensure_future(self.world.changed.wait())
         pause = asyncio.ensure_future(self._clock.sleep(delay))
         try:

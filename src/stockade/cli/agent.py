@@ -1,6 +1,6 @@
 """``stockade agent``: the node agent as a process of its own; the lab and the DaemonSet start the same command.
 
-Exit status: 0 after SIGTERM or SIGINT (the rules stay in force), 1 when it cannot work here, 2 for wrong use.
+Exit status: 0 after SIGTERM or SIGINT (the rules stay in force), 2 when it cannot work here and for wrong use.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from stockade.net.cidr import Block
 
 FLUSH_SECONDS = 0.5
+
+
+class Refusal(click.ClickException):
+    """One clear line on stderr."""
+
+    exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002 - click's signature
+        click.echo(f"stockade: {self.message}", err=True)
 
 
 class CidrType(click.ParamType[object]):
@@ -123,7 +132,7 @@ def command(
             click.echo("table inet stockade is gone: nothing is policed on this node", err=True)
             return
     except ProgrammingError as error:
-        raise click.ClickException(_first_line(error)) from error
+        raise Refusal(_first_line(error)) from error
 
     from stockade.agent.node import NodeSettings  # noqa: PLC0415
     from stockade.dataplane.settings import Options  # noqa: PLC0415
@@ -140,7 +149,7 @@ def command(
     try:
         asyncio.run(_serve(load(kubeconfig, context), settings, dataplane, health))
     except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+        raise Refusal(str(error)) from error
 
 
 async def _serve(access: Access, settings: NodeSettings, dataplane: Dataplane, health: str) -> None:
@@ -161,7 +170,7 @@ async def _serve(access: Access, settings: NodeSettings, dataplane: Dataplane, h
             try:
                 await _until(stop, agent)
             except* GateError as group:
-                raise click.ClickException(str(group.exceptions[0])) from None
+                raise Refusal(str(group.exceptions[0])) from None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FLUSH_SECONDS):
                     await agent.recorder.flush()
@@ -193,7 +202,7 @@ async def _health(where: str, agent: NodeAgent) -> AsyncIterator[None]:
         async with serve(where, agent.health, lambda: render(agent.counters, agent.reflector_counts())):
             yield
     except ListenError as error:
-        raise click.ClickException(str(error)) from error
+        raise Refusal(str(error)) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -51,7 +51,7 @@ def command(
         work = _watch(access, where, printer) if watch else _once(access, where, printer)
         asyncio.run(work)
     except (ConfigError, KubeError) as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"stockade: {error}", err=True)
         raise SystemExit(2) from error
     except KeyboardInterrupt:
         raise SystemExit(0) from None

@@ -205,19 +205,26 @@ def _first_wins(entries: Any) -> dict[str, Any]:
 
 
 def _parse(file: Path) -> _File:
-    import yaml  # noqa: PLC0415 - 30 ms that in-cluster agents need not spend
-
     try:
-        raw = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
-        return msgspec.convert(raw or {}, type=_File)
+        text = file.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+    try:
+        raw = msgspec.json.decode(text) if text.startswith(b"{") else _yaml(file, text)
+        return msgspec.convert(raw or {}, type=_File)
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"{file}: not a kubeconfig: {error}") from error
+
+
+def _yaml(file: Path, text: bytes) -> Any:
+    import yaml  # noqa: PLC0415 - 30 ms that JSON and in-cluster agents need not spend
+
+    try:
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise ConfigError(f"{file}{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{file}: not a kubeconfig: {error}") from error
 
 
 def _pem(file: Path, data: str, path: str) -> bytes:

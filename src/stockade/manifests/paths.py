@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 Path = tuple[str | int, ...]
 
 
@@ -16,12 +18,11 @@ def dotted(path: Path) -> str:
     return "".join(parts)
 
 
-def undotted(text: str) -> Path:
-    """The reverse for paths made of plain names: ``spec.egress[0].to``; a key with dots in it is split."""
-    path: list[str | int] = []
-    for part in text.split("."):
-        name, *indexes = part.split("[")
-        if name:
-            path.append(name)
-        path += [int(inner) if (inner := index.rstrip("]")).isdigit() else inner for index in indexes]
-    return tuple(path)
+def value_at(obj: Any, path: Path) -> Any:
+    """What stands there; None when nothing does."""
+    for step in path:
+        try:
+            obj = obj[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return obj

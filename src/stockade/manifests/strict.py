@@ -20,6 +20,7 @@ from stockade.manifests.paths import Path, dotted
 from stockade.manifests.schema import FieldSpec, TypeSpec
 
 _INTEGERS = {"int32": 2**31, "int64": 2**63, "intOrString": 2**31}
+_ZEROS: dict[str, Any] = {"int32": 0, "int64": 0, "intOrString": 0, "bool": False, "any": None}
 _LAYOUTS = {"time": "2006-01-02T15:04:05Z07:00", "microTime": "2006-01-02T15:04:05.000000Z07:00"}
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _QUANTITY = re.compile(r"([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)")
@@ -64,6 +65,33 @@ def prune_unknown(obj: dict[str, Any], api_version: str, kind: str) -> None:
         for step in problem.path[:-1]:
             parent = parent[step]
         del parent[problem.path[-1]]
+
+
+def drop_nulls(obj: dict[str, Any], api_version: str, kind: str) -> None:
+    """Decodes null the way the server does, in place: as an absent field, as the zero value within a list or map.
+
+    Call it when ``check_fields`` found no type errors."""
+    spec = schema.type_of(api_version, kind)
+    if spec is not None:
+        _drop_nulls(obj, spec)
+
+
+def _drop_nulls(obj: dict[str, Any], spec: TypeSpec) -> None:
+    for key in [key for key, value in obj.items() if value is None]:
+        del obj[key]
+    for key, value in obj.items():
+        field = spec.fields.get(key)
+        if field is None or not isinstance(value, (dict, list)):
+            continue
+        if field.type == "object":
+            _drop_nulls(value, schema.types()[field.ref])  # type: ignore[arg-type]
+            continue
+        entries = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
+        for at, item in entries:
+            if item is None:
+                value[at] = _ZEROS.get(field.item, {} if field.ref else "")
+            elif field.ref:
+                _drop_nulls(item, schema.types()[field.ref])
 
 
 def _object(value: dict[str, Any], spec: TypeSpec, place: _Place) -> Iterator[DecodeProblem]:

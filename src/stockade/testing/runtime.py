@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import signal
 import struct
 import termios
 from collections.abc import AsyncIterator
@@ -32,7 +33,9 @@ class LocalProcess:
         if not tty:
             pipe = asyncio.subprocess.PIPE
             given = pipe if stdin else asyncio.subprocess.DEVNULL
-            process = await asyncio.create_subprocess_exec(*argv, stdin=given, stdout=pipe, stderr=pipe)
+            process = await asyncio.create_subprocess_exec(
+                *argv, stdin=given, stdout=pipe, stderr=pipe, start_new_session=True
+            )
             return cls(process, None)
         terminal, other = os.openpty()
         process = await asyncio.create_subprocess_exec(
@@ -93,13 +96,16 @@ class LocalProcess:
             fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     async def wait(self) -> int:
-        code = await self.process.wait()
+        """asyncio's own wait also waits for the pipes, which a child may keep open."""
+        while self.process.returncode is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        code = self.process.returncode
         return code if code >= 0 else 128 - code
 
     async def stop(self) -> None:
         with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        await self.process.wait()
+            os.killpg(self.process.pid, signal.SIGKILL)
+        await self.wait()
         await asyncio.wait(self._copying, timeout=1) if self._copying else None
         for task in self._copying:
             task.cancel()

@@ -18,6 +18,7 @@ from stockade.lab.apiserver.registry import ApiError, Registry
 from stockade.lab.apiserver.streams.log import Log
 from stockade.lab.apiserver.streams.portforward import PortForward
 from stockade.lab.apiserver.streams.remotecommand import RemoteCommand
+from stockade.lab.apiserver.streams.status import KubeletError
 from stockade.lab.node.runtime import Runtime
 
 __all__ = ["add_stream_routes"]
@@ -48,5 +49,7 @@ def _answering(handler: Handler) -> Handler:
             return await handler(request)
         except ApiError as error:
             return web.json_response(error.status, status=error.code)
+        except KubeletError as refusal:
+            return web.Response(status=500, text=str(refusal))
 
     return handle

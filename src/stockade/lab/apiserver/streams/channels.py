@@ -20,7 +20,7 @@ from stockade.lab.apiserver.registry import JsonObject
 from stockade.lab.node.runtime import Session
 
 _READ = 1 << 15
-_IDLE = 1.0
+_IDLE = 0.5
 """Seconds without output after the process ended until we stop: a process it left behind may keep the pipe open for ever."""
 
 

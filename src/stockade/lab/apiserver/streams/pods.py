@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from stockade.lab.apiserver.registry import JsonObject, Registry
-from stockade.lab.apiserver.streams.status import bad_request, internal_error
+from stockade.lab.apiserver.streams.status import KubeletError, bad_request
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _LISTS = (
@@ -50,7 +50,7 @@ class Target(msgspec.Struct, frozen=True):
         """For exec and attach: what the kubelet answers when there is no such process (seen by kubectl as
         "unable to upgrade connection")."""
         if "running" not in self.state:
-            raise internal_error(f'container not found ("{self.container}")')
+            raise KubeletError(f'container not found ("{self.container}")')
 
 
 def flag(request: web.Request, name: str, *, default: bool = False) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 
 from aiohttp import web
 
@@ -100,7 +101,10 @@ class _Forwarder:
 
     def _explain(self, data: SpdyStream, problem: Exception) -> str:
         port = data.headers.get("port", "")
-        return f"error forwarding port {port} to pod {self._target.name}, uid {self._target.uid}: {problem}"
+        why = str(problem)
+        if isinstance(problem, OSError) and problem.errno:
+            why = f"dial tcp4 127.0.0.1:{port}: connect: {os.strerror(problem.errno).lower()}"
+        return f"error forwarding port {port} to pod {self._target.name}, uid {self._target.uid}: {why}"
 
 
 def _port(stream: SpdyStream) -> int:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from stockade.lab.apiserver.registry import ApiError, JsonObject
 
+
+class KubeletError(Exception):
+    """Answered before the upgrade as the kubelet does: 500 and plain text ("unable to upgrade connection: …")."""
+
+
 SUCCESS: JsonObject = {"metadata": {}, "status": "Success"}
 
 

@@ -1,0 +1,71 @@
+"""The shape of every controller: watches put keys into a queue, one worker reconciles them, level-triggered.
+
+        Registry.watch(resource) ──► keys of that change ──► WorkQueue ──► reconcile(key)
+                                                               ▲                │ failed: later
+                                                               └────────────────┘
+
+``reconcile`` is synchronous and reads the registry itself, so it always sees the present state and is never interrupted;
+it must do nothing when all is in order. Called by each controller's ``run``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import TypeVar
+
+from stockade.lab.apiserver.registry import ApiError, Change, JsonObject, Registry
+from stockade.lab.controllers.workqueue import WorkQueue
+
+K = TypeVar("K", bound=Hashable)
+Keys = Callable[[Change], Iterable[K]]
+
+Place = tuple[str, str]
+"""Namespace and name: the key of most controllers."""
+
+log = logging.getLogger(__name__)
+
+
+def place(obj: JsonObject) -> Place:
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def itself(change: Change) -> list[Place]:
+    """The changed object is what to look at."""
+    return [place(change.object)]
+
+
+async def run_loop(
+    registry: Registry, queue: WorkQueue[K], watches: Mapping[str, Keys[K]], reconcile: Callable[[K], None]
+) -> None:
+    """Never returns; cancel it to stop."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for resource, keys in watches.items():
+                group.create_task(_feed(registry, queue, resource, keys))
+            group.create_task(_work(queue, reconcile))
+    finally:
+        queue.close()
+
+
+async def _feed(registry: Registry, queue: WorkQueue[K], resource: str, keys: Keys[K]) -> None:
+    async for change in registry.watch(resource):
+        for key in keys(change):
+            queue.add(key)
+
+
+async def _work(queue: WorkQueue[K], reconcile: Callable[[K], None]) -> None:
+    while True:
+        key = await queue.get()
+        try:
+            reconcile(key)
+        except ApiError as error:
+            log.info("%s: %s; trying again", key, error)
+            queue.retry(key)
+        except Exception:
+            log.exception("%s could not be reconciled; trying again", key)
+            queue.retry(key)
+        else:
+            queue.forget(key)
+        await asyncio.sleep(0)  # a long queue must not keep requests waiting

@@ -1,0 +1,86 @@
+"""Where manifests come from: files, directories (recursively), standard input.
+
+In: what stands behind ``-f``. Out: texts with the name that diagnostics show, or a Diagnostic for what cannot be read. Called by
+``manifests.load``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import msgspec
+
+from stockade.model.diagnostic import Diagnostic, Position
+
+SUFFIXES = (".json", ".yaml", ".yml")  # as kubectl
+MAX_BYTES = 256 * 1024 * 1024
+STDIN = "<stdin>"
+
+
+class Source(msgspec.Struct, frozen=True):
+    """One text; ``name`` is the file as the user would write it."""
+
+    name: str
+    text: str
+
+
+def read(sources: Sequence[str], stdin: TextIO | None) -> Iterator[Source | Diagnostic]:
+    """In the order given; a directory's files are sorted."""
+    for source in sources:
+        if source == "-":
+            yield _stdin(stdin)
+        elif source.startswith(("http://", "https://")):
+            yield _problem("unreadable-file", f"{source}: URLs are not read", "download it and give the file")
+        else:
+            yield from _path(Path(source))
+
+
+def _stdin(stdin: TextIO | None) -> Source | Diagnostic:
+    if stdin is None:
+        return _problem("unreadable-file", "there is no standard input to read", "give a file or a directory")
+    try:
+        return Source(STDIN, stdin.read())
+    except (OSError, UnicodeError) as error:
+        return _problem("unreadable-file", f"standard input: {error}")
+
+
+def _path(path: Path) -> Iterator[Source | Diagnostic]:
+    if not path.is_dir():
+        yield _file(path)
+        return
+    files = sorted(_files(path))
+    if not files:
+        listed = ", ".join(SUFFIXES)
+        yield _problem("no-manifests", f"{path}: no manifests in this directory", f"files end in {listed}")
+    for file in files:
+        yield _file(file)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    for folder, _, names in os.walk(path):
+        yield from (Path(folder, name) for name in names if name.endswith(SUFFIXES))
+
+
+def _file(path: Path) -> Source | Diagnostic:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return _problem("unreadable-file", f"{path}: {reason}")
+    if len(data) > MAX_BYTES:
+        return _problem("unreadable-file", f"{path}: larger than {MAX_BYTES >> 20} MiB")
+    try:
+        return Source(str(path), data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        where = Position(str(path), line, column)
+        return _problem("unreadable-file", "not UTF-8 text", "save the file as UTF-8", where)
+
+
+def _problem(code: str, message: str, hint: str = "", position: Position | None = None) -> Diagnostic:
+    return Diagnostic(code=code, message=message, hint=hint, position=position)

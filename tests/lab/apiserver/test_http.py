@@ -144,6 +144,18 @@ async def test_the_status_subresource(client):
     assert changed["metadata"]["labels"] == {"a": "b"}
 
 
+async def test_a_strategic_patch_merges_containers_by_name(client):
+    obj = pod()
+    obj["spec"]["containers"].append({"name": "side", "image": "busybox:1"})
+    await post(client, obj)
+    patch = {"spec": {"containers": [{"name": "side", "image": "busybox:2"}]}}
+    headers = {"Content-Type": "application/strategic-merge-patch+json"}
+    async with client.patch(f"{PODS}/web", json=patch, headers=headers) as response:
+        changed = await response.json()
+    images = [container["image"] for container in changed["spec"]["containers"]]
+    assert sorted(images) == ["busybox:2", "nginx:1"]
+
+
 async def test_patches_that_cannot_be_used(client):
     await post(client, pod())
     for media, body, code in (

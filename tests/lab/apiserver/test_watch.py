@@ -125,3 +125,10 @@ async def test_a_table_watch_sends_columns_once(client, store):
     assert first["object"]["columnDefinitions"]
     assert second["object"]["columnDefinitions"] is None
     assert [event["object"]["rows"][0]["cells"][0] for event in (first, second)] == ["a", "b"]
+
+
+async def test_no_change_is_lost_between_batches(client, store):
+    async with watching(client) as response:
+        for number in range(20):
+            make(store, f"p{number}")
+            assert short(await events(response, 1)) == [("ADDED", f"p{number}")]

@@ -14,7 +14,7 @@ from stockade import __version__
 from stockade.lab.addresses import API_SERVICE_IP, DNS_SERVICE_IP
 from stockade.lab.apiserver.registry import Registry
 
-DNS_IMAGE = "stockade.dev/cluster-dns"
+DNS_IMAGE = f"stockade.dev/cluster-dns:{__version__}"
 DNS_NAME = "kube-dns"
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 SERVER_VERSION = "v1.33.0+stockade"
@@ -112,7 +112,7 @@ def _dns_deployment() -> dict[str, Any]:
     labels = {"k8s-app": DNS_NAME}
     container = {
         "name": "dns",
-        "image": f"{DNS_IMAGE}:{__version__}",
+        "image": DNS_IMAGE,
         "ports": [
             {"name": "dns", "containerPort": 53, "protocol": "UDP"},
             {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},

@@ -99,7 +99,7 @@ class _Cluster:
         await internet.start()
         await kubelet.start()
         try:
-            await self._run_until(stopping, store, spawner)
+            await self._run_until(stopping, store, spawner, secrets.ca)
         finally:
             await kubelet.stop()
             await internet.stop()
@@ -150,12 +150,12 @@ class _Cluster:
             await web.SockSite(runner, listener, ssl_context=context).start()
         return runner
 
-    async def _run_until(self, stopping: asyncio.Event, store: ObjectStore, spawner: Spawner) -> None:
+    async def _run_until(self, stopping: asyncio.Event, store: ObjectStore, spawner: Spawner, ca: str) -> None:
         """All loops in one group: the first that fails ends the lab, with the reason in the log."""
         async with asyncio.TaskGroup() as group:
             parts = [
                 AgentSupervisor(spawner, self._paths, node=self._node).run(),
-                run_controllers(store),
+                run_controllers(store, ca_certificate=ca),
                 ServiceProxy(store, Nft().load, (addresses.NODE_IP,)).run(),
                 self._announce(store),
             ]

@@ -26,6 +26,7 @@ _WORDS |= {f"-.{word}": -math.inf for word in ("inf", "Inf", "INF")}
 
 _INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_DOTTED = re.compile(r"\.[0-9]+(_[0-9]+)*([eE][-+]?[0-9]+(_[0-9]+)*)?")  # read by other rules than the rest
 _LONGEST_NUMBER = 400  # longer ones overflow; Python refuses huge conversions
 _EXACT = 1e21  # from here on Go writes floats with an exponent, and they stay floats
 
@@ -86,7 +87,7 @@ def _untagged(text: str) -> Scalar:
     if len(text) > _LONGEST_NUMBER or not first.isascii() or first not in ".+-0123456789":
         return text
     if first == ".":
-        return _float(text) if _FLOAT.fullmatch(text) else text
+        return _float(text) if _DOTTED.fullmatch(text) else text
     digits = text.replace("_", "")
     if _INTEGER.fullmatch(digits):
         number = _integer(digits)
@@ -95,7 +96,7 @@ def _untagged(text: str) -> Scalar:
             return number
     if _FLOAT.fullmatch(digits):
         value = _float(digits)
-        return text if value is None else value
+        return text if isinstance(value, str) else value
     return text
 
 

@@ -1,0 +1,122 @@
+"""Streams of documents: what is one, where things are, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from stockade.manifests.yamlstream import Document, Mark, YamlError, read
+
+
+def values(text: str) -> list:
+    return [found.value if isinstance(found, Document) else found.problem for found in read(text)]
+
+
+def error(text: str) -> tuple[str, Mark]:
+    (found,) = read(text)
+    assert isinstance(found, YamlError), found
+    return found.problem, found.mark
+
+
+def test_documents() -> None:
+    assert values("a: 1\n---\n# nothing\n---\nb: 2\n--- # note\nc: 3\n...\n") == [
+        {"a": 1},
+        {"b": 2},
+        {"c": 3},
+    ]
+    assert values("") == values("# nothing\n") == values("---\n---\n") == []
+    assert values("--- {a: 1}\n") == [{"a": 1}]
+    assert values("a: 1\r\n---\r\nb: 2\r\n") == [{"a": 1}, {"b": 2}]
+    assert values('{"a": [1, null, "x"]}\n') == [{"a": [1, None, "x"]}]
+
+
+def test_a_syntax_error_ends_its_own_document_only() -> None:
+    first, second, third = read("a: 1\n---\nb: [1\nc: 2\n---\nd: 4\n")
+    assert isinstance(second, YamlError)
+    assert second.mark == Mark(4, 2) or second.mark.line == 4
+    assert (first.value, third.value) == ({"a": 1}, {"d": 4})
+
+
+def test_positions() -> None:
+    text = (
+        "a: 1\n---\n# note\nspec:\n  egress:\n  - ports:\n    - {port: 80, endPort: 90}\n  'x y': |\n    t\n"
+    )
+    _, document = read(text)
+    marks = document.marks()
+    assert document.mark == Mark(4, 1)
+    assert marks.of(("spec", "egress", 0, "ports", 0, "endPort")) == Mark(7, 27)
+    assert marks.of(("spec", "egress", 0, "ports", 0, "endPort"), key=True) == Mark(7, 18)
+    assert marks.of(("spec", "x y"), key=True) == Mark(8, 3)
+    assert marks.of(("spec", "egress", 0, "to", 3, "ipBlock")) == Mark(6, 5), "the nearest node above"
+    assert marks.of(()) == Mark(4, 1)
+
+
+def test_positions_in_json() -> None:
+    (document,) = read('\n{\n  "a": {"b": [1,\n   2]}}\n')
+    assert document.mark == Mark(2, 1)
+    assert document.marks().of(("a", "b", 1)) == Mark(4, 4)
+
+
+def test_duplicate_keys_are_reported_and_the_last_counts() -> None:
+    for text in ("a: {b: 1, c: 2, b: 3}\n", '{"a": {"b": 1, "c": 2, "b": 3}}'):
+        (document,) = read(text)
+        assert document.value == {"a": {"b": 3, "c": 2}}
+        assert document.duplicates == (("a", "b"),)
+
+
+def test_anchors_are_copied() -> None:
+    (document,) = read("a: &x {b: [1]}\nc: *x\nd: {<<: *x, e: 1}\n")
+    assert document.value == {"a": {"b": [1]}, "c": {"b": [1]}, "d": {"b": [1], "e": 1}}
+    document.value["a"]["b"].append(2)
+    assert document.value["c"] == document.value["c"] == {"b": [1]}
+    assert document.value["d"]["b"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "mark"),
+    [
+        ("a: *x\n", "unknown anchor 'x' referenced", Mark(1, 4)),
+        ("a: &a [*a]\n", "anchor 'a' value contains itself", Mark(1, 8)),
+        ("[1]: 2\n", "a key must be a scalar", Mark(1, 1)),
+        ("a: 1\nb: {{ .Values.x }}\n", "a key must be a scalar", Mark(2, 5)),
+        ("~: 2\n", "unsupported map key: null", Mark(1, 1)),
+        ("a:\n  b: .nan\n", "json: unsupported value: NaN", Mark(2, 6)),
+        ("<<: 1\n", "map merge requires map or sequence of maps as the value", Mark(1, 1)),
+        ("a: b: c\n", "mapping values are not allowed in this context", Mark(1, 5)),
+        ("a: é\nb: \x01\n", "control characters are not allowed", Mark(2, 4)),
+        ("a: \ud800\n", "surrogates not allowed", None),
+    ],
+)
+def test_errors_have_a_place(text, problem, mark) -> None:
+    found = error(text)
+    assert found[0] == problem
+    assert mark is None or found[1] == mark
+
+
+def laughs(levels: int) -> str:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, levels)]
+    return "\n".join(lines) + "\n"
+
+
+def test_a_billion_laughs_are_refused() -> None:
+    assert error(laughs(9))[0] == "document contains excessive aliasing"
+    assert len(values(laughs(3))[0]["a2"]) == 10
+
+
+def test_nested_aliases_count_for_depth() -> None:
+    deep = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 200))
+    assert error(deep)[0] == "nested more than 100 levels deep"
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 5000, '{"a":' * 5000, "- " * 5000, json.dumps(eval("[" * 150 + "]" * 150))]
+)
+def test_deep_nesting_is_refused(text) -> None:
+    assert "nested" in error(text)[0] or "nesting" in error(text)[0]
+
+
+def test_half_a_surrogate_pair_is_not_text() -> None:
+    (found,) = read('{"a": "\\ud800"}')
+    assert isinstance(found, YamlError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from stockade.dataplane.diff import Transaction, diff
+from stockade.dataplane.diff import Transaction, adopt, diff
 from stockade.dataplane.ir import Ruleset, following
 from stockade.dataplane.lower import NodeView, Options, lower
 from stockade.dataplane.render import render
@@ -88,9 +88,28 @@ def test_newly_isolated_bumps_and_no_longer_isolated_does_not() -> None:
     assert not diff(rules(A, egress()), rules(A), 3).bump
 
 
-def test_another_profile_bumps() -> None:
+def test_another_profile_bumps_and_its_chain_is_prepared() -> None:
     done = diff(rules(A, egress()), rules(A, egress(), egress(TO_WEB, name="q")), 3)
     assert done.bump
+    assert "add chain" in done.prepare
+    assert "add chain" not in done.text
+    back = diff(rules(A, egress(), egress(TO_WEB, name="q")), rules(A, egress()), 3)
+    assert back.prepare
+
+
+def test_a_fenced_pod_that_becomes_isolated_is_prepared_and_a_free_one_need_not_be() -> None:
+    assert diff(rules(WEB, egress()), rules(WEB, A, egress()), 3).prepare
+    assert not diff(rules(A), rules(A, egress()), 3).prepare
+
+
+def test_adoption_refills_every_chain_and_raises_the_generation() -> None:
+    wanted = rules(A, egress(TO_WEB))
+    bare = {name: msgspec.structs.replace(c, rules=()) for name, c in wanted.chains.items()}
+    done = adopt(msgspec.structs.replace(wanted, chains=bare, fenced=()), wanted, 3)
+    assert (done.bump, done.generation, done.full) == (True, 4, False)
+    flushed = {line.split()[-1] for line in lines(done) if line.startswith("flush chain")}
+    assert flushed == set(wanted.chains)
+    assert "element" not in done.text
 
 
 def test_frame_changes_bump() -> None:

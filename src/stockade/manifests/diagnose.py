@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from stockade.manifests import hints, schema
-from stockade.manifests.paths import Path, dotted, value_at
+from stockade.manifests.paths import Path, dotted, go_quoted, value_at
 from stockade.manifests.sources import Source
 from stockade.manifests.strict import DecodeProblem
 from stockade.manifests.validate import ErrorType, FieldError
@@ -51,7 +51,9 @@ class Place(msgspec.Struct, frozen=True):
     def about(self, raw: dict[str, Any]) -> Place:
         meta = raw.get("metadata")
         name = meta.get("name") if isinstance(meta, dict) else None
-        return msgspec.structs.replace(self, subject=f"{raw['kind']} {name}" if name else str(raw["kind"]))
+        return msgspec.structs.replace(
+            self, subject=_shown(f"{raw['kind']} {name}" if name else str(raw["kind"]))
+        )
 
     def position(self, path: Path = (), *, key: bool = False) -> Position:
         """The document is read once more, with positions; the object's own start is known without."""
@@ -120,7 +122,7 @@ def unknown_kind(raw: dict[str, Any], place: Place) -> Diagnostic | None:
         return None
     return Diagnostic(
         code="unknown-kind",
-        message=f'no kind "{kind}" in version "{api_version}"',
+        message=f"no kind {go_quoted(kind)} in version {go_quoted(api_version)}",
         path=path,
         position=place.position((path,)),
         hint=hint,
@@ -128,7 +130,7 @@ def unknown_kind(raw: dict[str, Any], place: Place) -> Diagnostic | None:
 
 
 def decode(problem: DecodeProblem, raw: dict[str, Any], place: Place) -> Diagnostic:
-    code, message = "unknown-field", f'unknown field "{problem.path[-1]}"'
+    code, message = "unknown-field", f"unknown field {go_quoted(str(problem.path[-1]))}"
     if not problem.unknown:
         value = value_at(raw, problem.path)
         code, message = "wrong-type", hints.wrong_type(value, problem.expected)
@@ -191,6 +193,10 @@ def given_twice(earlier: Position, place: Place) -> Diagnostic:
         position=place.position(),
         hint="keep one of them, or rename it",
     )
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() else go_quoted(text)[1:-1]
 
 
 def _parsed(path: str) -> Path:

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from stockade.manifests import schema
-from stockade.manifests.paths import Path, dotted, value_at
+from stockade.manifests.paths import Path, dotted, go_quoted, value_at
 from stockade.manifests.schema import TypeSpec
 from stockade.manifests.strict import DecodeProblem
 from stockade.manifests.validate import ErrorType, FieldError
@@ -138,7 +138,9 @@ def _wrong_type(value: Any, expected: str) -> str:
     if expected in {"string", "list", "object", "map", "bool"}:
         return {
             "string": "put it in quotes" if isinstance(value, (bool, int, float)) else "",
-            "list": f"write [{value}]" if isinstance(value, str) else "begin it with a dash: one list item",
+            "list": f"write [{value}]"
+            if isinstance(value, str) and value.isprintable()
+            else "begin it with a dash: one list item",
             "bool": "true or false, without quotes" if isinstance(value, str) else "",
         }.get(expected, "")
     return ""
@@ -150,7 +152,7 @@ def _described(value: Any) -> str:
     if isinstance(value, (int, float)):
         return f"the number {value}"
     if isinstance(value, str):
-        return "a string" if len(value) > 40 else f'the string "{value}"'
+        return "a string" if len(value) > 40 else f"the string {go_quoted(value)}"
     return "a list" if isinstance(value, list) else "a mapping"
 
 

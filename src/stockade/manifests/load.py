@@ -19,7 +19,7 @@ from stockade.manifests import diagnose, schema, sources, workloads, yamlstream
 from stockade.manifests.defaults import apply_defaults
 from stockade.manifests.diagnose import Place
 from stockade.manifests.paths import Path
-from stockade.manifests.strict import DecodeProblem, check_fields, drop_nulls, prune_unknown
+from stockade.manifests.strict import MAX_PROBLEMS, DecodeProblem, check_fields, drop_nulls, prune_unknown
 from stockade.manifests.validate import FieldError, validate, warnings
 from stockade.model.diagnostic import Diagnostic, Position, Severity
 from stockade.model.meta import View
@@ -114,6 +114,9 @@ class _Reader:
         api_version, kind = str(raw["apiVersion"]), str(raw["kind"])
         place = place.about(raw)
         decode = check_fields(raw, api_version, kind)
+        if len(decode) >= MAX_PROBLEMS:  # hardly a manifest; what follows needs every mistyped value gone
+            self.diagnostics += [diagnose.decode(p, raw, place) for p in decode]
+            return
         cleaned = _cleaned(raw, decode, api_version, kind)
         self._complete(cleaned, api_version, kind)
         errors = [error for error in validate(cleaned) if not _is_consequence(error, decode)]

@@ -11,6 +11,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from stockade.manifests import schema
 from stockade.manifests.paths import Path, dotted
 from stockade.manifests.schema import FieldSpec, TypeSpec
 
+MAX_PROBLEMS = 100
 _INTEGERS = {"int32": 2**31, "int64": 2**63, "intOrString": 2**31}
 _ZEROS: dict[str, Any] = {"int32": 0, "int64": 0, "intOrString": 0, "bool": False, "any": None}
 _LAYOUTS = {"time": "2006-01-02T15:04:05Z07:00", "microTime": "2006-01-02T15:04:05.000000Z07:00"}
@@ -52,19 +54,28 @@ class _Place(msgspec.Struct, frozen=True):
 
 
 def check_fields(obj: dict[str, Any], api_version: str, kind: str) -> list[DecodeProblem]:
-    """Every unknown field and every type error; empty for a kind that the schema does not know."""
-    spec = schema.type_of(api_version, kind)
-    return list(_object(obj, spec, _Place((), spec.go_name, ()))) if spec else []
+    """Unknown fields and type errors, at most 100 (like the server); of a kind that the schema does not know, metadata alone."""
+    return list(islice(_problems(obj, api_version, kind), MAX_PROBLEMS))
 
 
 def prune_unknown(obj: dict[str, Any], api_version: str, kind: str) -> None:
     """Drops unknown fields in place, as the server does under fieldValidation Warn and Ignore."""
-    problems = [p for p in check_fields(obj, api_version, kind) if p.unknown]
-    for problem in problems:
+    for problem in [p for p in _problems(obj, api_version, kind) if p.unknown]:
         parent: Any = obj
         for step in problem.path[:-1]:
             parent = parent[step]
         del parent[problem.path[-1]]
+
+
+def _problems(obj: dict[str, Any], api_version: str, kind: str) -> Iterator[DecodeProblem]:
+    spec = schema.type_of(api_version, kind)
+    if spec is not None:
+        return _object(obj, spec, _Place((), spec.go_name, ()))
+    meta = obj.get("metadata")  # every kind has this much
+    if meta is None:
+        return iter(())
+    ref = f"{schema.META}.ObjectMeta"
+    return _nested(meta, ref, "v1.ObjectMeta", _Place(("metadata",), kind, ("metadata",)))
 
 
 def drop_nulls(obj: dict[str, Any], api_version: str, kind: str) -> None:
@@ -99,7 +110,7 @@ def _object(value: dict[str, Any], spec: TypeSpec, place: _Place) -> Iterator[De
         field = spec.fields.get(key)
         path = (*place.path, key)
         if field is None:
-            message = f'unknown field "{dotted(path)}"'
+            message = f'unknown field "{dotted(path)}"'  # dotted() escapes what is not printable
             yield DecodeProblem(path=path, message=message, unknown=True, known=tuple(spec.fields))
         elif item is not None:
             yield from _field(item, field, _Place(path, spec.go_name, (*place.keys, key)))

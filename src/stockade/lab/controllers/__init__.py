@@ -1,1 +1,40 @@
-"""The controllers of the lab."""
+"""The controllers of the lab: what a cluster's controller manager and scheduler do, against the Registry alone.
+
+        Deployment ─► ReplicaSet ─► Pod ─► scheduler ─► (kubelet) ─► Ready ─► EndpointSlice, Endpoints
+        Namespace ─► default ServiceAccount, kube-root-ca.crt         owners gone ─► garbage
+
+Called by the lab's daemon: ``run_controllers`` beside the API server and the kubelet, in one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+from stockade.lab.apiserver.registry import Registry
+from stockade.lab.controllers.deployment import DeploymentController
+from stockade.lab.controllers.endpoints import EndpointsController
+from stockade.lab.controllers.garbage import GarbageCollector
+from stockade.lab.controllers.namespace import NamespaceController
+from stockade.lab.controllers.replicaset import ReplicaSetController
+from stockade.lab.controllers.scheduler import Scheduler
+
+__all__ = ["run_controllers"]
+
+
+async def run_controllers(
+    registry: Registry, node_names: Collection[str] = (), *, ca_certificate: str = ""
+) -> None:
+    """Never returns; cancel it to stop. ``node_names`` limits scheduling to these nodes (empty: all);
+    ``ca_certificate`` (PEM) is published in each namespace."""
+    controllers = (
+        NamespaceController(registry, ca_certificate),
+        Scheduler(registry, node_names),
+        DeploymentController(registry),
+        ReplicaSetController(registry),
+        EndpointsController(registry),
+        GarbageCollector(registry),
+    )
+    async with asyncio.TaskGroup() as group:
+        for controller in controllers:
+            group.create_task(controller.run())

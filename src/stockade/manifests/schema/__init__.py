@@ -17,6 +17,6 @@ merge patch, one with ``patch_strategy`` "merge" and no key is a merged set of s
 
 from __future__ import annotations
 
-from stockade.manifests.schema.table import FieldSpec, TypeSpec, kinds, type_of, types
+from stockade.manifests.schema.table import META, FieldSpec, TypeSpec, kinds, type_of, types
 
-__all__ = ["FieldSpec", "TypeSpec", "kinds", "type_of", "types"]
+__all__ = ["META", "FieldSpec", "TypeSpec", "kinds", "type_of", "types"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from stockade.manifests.paths import Path, dotted
+from stockade.manifests.paths import Path, dotted, go_quoted
 
 
 class ErrorType(StrEnum):
@@ -69,6 +69,8 @@ class FieldError(msgspec.Struct, frozen=True):
 
 def quoted(value: Any) -> str:
     """Strings in double quotes, numbers bare, everything else as compact JSON."""
+    if isinstance(value, str):
+        return go_quoted(value)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 from stockade.lab.apiserver.app import create_app
 from stockade.lab.apiserver.storage import Storage
 from stockade.lab.apiserver.store import ObjectStore
+from stockade.testing.runtime import LocalRuntime
 
 TOKEN = "test-token"
 VERSION = {"major": "1", "minor": "34", "gitVersion": "v1.34.0", "platform": "linux/amd64"}
@@ -66,6 +67,7 @@ def certificate(tmp_path_factory) -> tuple[Path, Path]:
 @dataclass
 class Server:
     store: ObjectStore
+    runtime: LocalRuntime
     port: int
     kubeconfig: Path
     tls: ssl.SSLContext
@@ -79,14 +81,16 @@ class Server:
 async def server(store, certificate, tmp_path) -> AsyncIterator[Server]:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*certificate)
-    runner = web.AppRunner(create_app(store, tokens={TOKEN: "admin"}, version=VERSION), shutdown_timeout=1)
+    runtime = LocalRuntime()
+    app = create_app(store, tokens={TOKEN: "admin"}, runtime=runtime, version=VERSION)
+    runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
     await site.start()
     port = runner.addresses[0][1]
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(_kubeconfig(port, certificate[0]))
-    yield Server(store, port, kubeconfig, ssl.create_default_context(cafile=certificate[0]))
+    yield Server(store, runtime, port, kubeconfig, ssl.create_default_context(cafile=certificate[0]))
     await runner.cleanup()
 
 

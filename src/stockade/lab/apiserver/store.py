@@ -86,6 +86,10 @@ class ObjectStore:
         """The newest resourceVersion."""
         return self._revision
 
+    def now(self) -> str:
+        """As timestamps are written."""
+        return timestamp(self._clock())
+
     def history(self, resource: str) -> History:
         return self._histories[resource]
 
@@ -154,10 +158,21 @@ class ObjectStore:
 
     # writing
 
-    def create(self, resource: str, namespace: str, obj: JsonObject, *, dry_run: bool = False) -> JsonObject:
+    def create(
+        self,
+        resource: str,
+        namespace: str,
+        obj: JsonObject,
+        *,
+        managers: Sequence[JsonObject] = (),
+        dry_run: bool = False,
+    ) -> JsonObject:
+        """``managers`` becomes ``metadata.managedFields`` (server-side apply)."""
         kind = BY_RESOURCE[resource]
         new: JsonObject = _decode(_encode(obj))
         metadata = self._new_metadata(kind, namespace, new)
+        if managers:
+            metadata["managedFields"] = [*managers]
         self._check_namespace(kind, namespace, metadata["name"])
         new["apiVersion"], new["kind"] = kind.api_version, kind.kind
         rules.apply_defaults(new)
@@ -176,9 +191,10 @@ class ObjectStore:
         obj: JsonObject,
         *,
         subresource: str = "",
+        managers: Sequence[JsonObject] | None = None,
         dry_run: bool = False,
     ) -> JsonObject:
-        """PUT, and the last step of PATCH: as a client may do it, so with every check."""
+        """PUT, and the last step of PATCH: as a client may do it, so with every check. ``managers`` None: as before."""
         kind = BY_RESOURCE[resource]
         old = self._stored(kind, namespace, name).object
         _check_preconditions(kind, old, obj.get("metadata") or {})
@@ -188,6 +204,8 @@ class ObjectStore:
             new = {**_decode(_encode(old)), "status": new.get("status") or {}}
             return self._update(kind, old, new, dry_run=dry_run)
         _carry_over(kind, new, old)
+        if managers is not None:
+            new["metadata"]["managedFields"] = [*managers]
         rules.apply_defaults(new)
         admission.prepare_update(kind, new, old)
         _refuse(kind, new, rules.validate(new, old))
@@ -365,8 +383,7 @@ def _check_preconditions(kind: Kind, old: JsonObject, asked: JsonObject) -> None
 def _carry_over(kind: Kind, new: JsonObject, old: JsonObject) -> None:
     """What a client cannot change by writing the object itself: identity and, with a status subresource, the status."""
     metadata = new["metadata"] = new.get("metadata") or {}
-    metadata.pop("managedFields", None)
-    for field in SERVER_OWNED:
+    for field in (*SERVER_OWNED, "managedFields"):
         metadata.pop(field, None)
         if field in old["metadata"]:
             metadata[field] = old["metadata"][field]

@@ -10,12 +10,13 @@ from aiohttp import web
 
 from stockade.lab.apiserver import failures, rules
 from stockade.lab.apiserver import patch as patches
+from stockade.lab.apiserver.apply import apply
 from stockade.lab.apiserver.bodies import answer, check_kind, read_object
 from stockade.lab.apiserver.context import context_of
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.merge_keys import merge_keys_of
 from stockade.lab.apiserver.registry import JsonObject
-from stockade.lab.apiserver.requests import Target, field_validation, is_dry_run, number
+from stockade.lab.apiserver.requests import Target, field_validation, flag, is_dry_run, number
 from stockade.lab.apiserver.selectors import parse_selection
 from stockade.lab.apiserver.store import ObjectStore
 
@@ -47,9 +48,7 @@ async def patch_object(request: web.Request, target: Target) -> web.Response:
     store, kind = context_of(request).store, target.kind
     held = store.find(kind.resource, target.namespace, target.name)
     if request.content_type == APPLY_PATCH:
-        patch = _applied(target, patch)
-        if held is None:
-            return _create_applied(request, target, patch)
+        return _apply(request, target, held, patch)
     if held is None:
         raise failures.not_found(kind, target.name)
     merged = patched(kind, held, request.content_type, patch)
@@ -88,26 +87,42 @@ def _decode_patch(media: str, body: bytes) -> Any:
     raise failures.unsupported_media_type(JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
 
 
-def _applied(target: Target, patch: Any) -> JsonObject:
-    """Server-side apply, without field ownership: the given fields are merged, nobody conflicts."""
+def _apply(request: web.Request, target: Target, held: JsonObject | None, patch: Any) -> web.Response:
+    """Server-side apply creates what is absent."""
+    kind, query, store = target.kind, request.query, context_of(request).store
+    config = _apply_config(target, patch)
+    warnings = screen(request, kind, config)
+    manager = query.get("fieldManager", "")
+    if not manager:
+        raise failures.bad_request("fieldManager is required for apply patch")
+    done = apply(kind, held or {}, config, manager, force=flag(query, "force"), now=store.now())
+    if held is not None:
+        return _replace(request, target, done.object, warnings, done.managers)
+    created = store.create(
+        kind.resource, target.namespace, done.object, managers=done.managers, dry_run=is_dry_run(query)
+    )
+    return answer(created, 201, [*warnings, *rules.warnings(created)])
+
+
+def _apply_config(target: Target, patch: Any) -> JsonObject:
     if not isinstance(patch, dict):
         raise failures.bad_request("an apply patch must be an object")
     check_kind(target.kind, patch)
     metadata = {**(patch.get("metadata") or {})}
     if metadata.get("name", target.name) != target.name:
         raise failures.bad_request(name_mismatch(metadata["name"], target.name))
-    metadata.pop("managedFields", None)
+    if metadata.pop("managedFields", None):
+        raise failures.bad_request("metadata.managedFields must be nil")
     return {**patch, "metadata": {**metadata, "name": target.name}}
 
 
-def _create_applied(request: web.Request, target: Target, obj: JsonObject) -> web.Response:
-    warnings = screen(request, target.kind, obj)
-    store, dry_run = context_of(request).store, is_dry_run(request.query)
-    created = store.create(target.kind.resource, target.namespace, obj, dry_run=dry_run)
-    return answer(created, 201, [*warnings, *rules.warnings(created)])
-
-
-def _replace(request: web.Request, target: Target, obj: JsonObject, warnings: list[str]) -> web.Response:
+def _replace(
+    request: web.Request,
+    target: Target,
+    obj: JsonObject,
+    warnings: list[str],
+    managers: list[JsonObject] | None = None,
+) -> web.Response:
     metadata = obj.get("metadata") or {}
     if metadata.get("name") != target.name:
         raise failures.bad_request(name_mismatch(metadata.get("name") or "", target.name))
@@ -121,6 +136,7 @@ def _replace(request: web.Request, target: Target, obj: JsonObject, warnings: li
         target.name,
         obj,
         subresource="status" if target.subresource == "status" else "",
+        managers=managers,
         dry_run=is_dry_run(request.query),
     )
     return answer(stored, 200, [*warnings, *rules.warnings(stored)])

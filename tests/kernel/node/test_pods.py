@@ -159,13 +159,17 @@ async def scenario_cannot_change_the_host(lab) -> None:
         ("echo 1 > /proc/sys/vm/drop_caches", "Read-only file system"),
         ("hostname other", "not permitted"),
         ("umount /usr/lib", "not permitted"),
-        ("chroot / nsenter -t 1 -m true", "not permitted"),
+        ("nsenter -t 1 -m true", "not permitted"),
+        ("unshare -U true", "not permitted"),
+        ("unshare -n true", "not permitted"),
     ):
         code, _, error = await lab.sh(uid, "box", script)
         assert code != 0, script
         assert text.lower() in error.lower(), (script, error)
     _, privileges, _ = await lab.sh(uid, "box", "grep -E 'NoNewPrivs|CapBnd' /proc/self/status")
     assert "NoNewPrivs:\t1" in privileges
+    _, seccomp, _ = await lab.sh(uid, "box", "grep Seccomp: /proc/self/status")
+    assert seccomp.split() == ["Seccomp:", "2"]
     assert int(privileges.split()[1], 16) & (1 << 21 | 1 << 27 | 1 << 12) == 0  # SYS_ADMIN, MKNOD, NET_ADMIN
 
 
@@ -438,8 +442,10 @@ async def scenario_logs_follow_and_previous(lab) -> None:
 async def scenario_non_root_user(lab) -> None:
     uid = lab.pod("user", "sleep", "100", securityContext={"runAsUser": 1000, "runAsGroup": 1000})
     await lab.running("user")
-    _, out, _ = await lab.sh(uid, "user", "id -u; id -g; grep CapEff /proc/self/status")
-    assert out.split() == ["1000", "1000", "CapEff:", "0000000000000000"]
+    _, out, _ = await lab.sh(
+        uid, "user", "id -u; id -g; echo $HOME; grep CapEff /proc/self/status > /dev/stdout"
+    )
+    assert out.split() == ["1000", "1000", "/", "CapEff:", "0000000000000000"]
     code, out, _ = await lab.sh(uid, "user", "echo x > /dev/null && wget --help 2>&1 | head -1")
     assert code == 0
     assert "wget" in out

@@ -62,4 +62,5 @@ def short_name(reference: str) -> str:
 def private_directory(path: Path) -> None:
     """Like ``mkdir -p``, with mode 0700 also for the parents it has to make."""
     for directory in (*reversed(path.parents), path):
-        directory.mkdir(mode=0o700, exist_ok=True)
+        if not directory.is_dir():
+            directory.mkdir(mode=0o700, exist_ok=True)

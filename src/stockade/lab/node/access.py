@@ -41,11 +41,12 @@ class PodAccess:
         what = msgspec.structs.replace(found.command, argv=command, env=environment, tty=options.tty)
         spawn = partial(self._parts.spawner.spawn_exec, what, init=found.piped.process.pid)
         try:
-            return ExecSession(await spawn_piped(spawn, stdin=options.stdin or options.tty, tty=options.tty))
+            piped = await spawn_piped(spawn, stdin=options.stdin or options.tty, tty=options.tty)
         except StartError as error:
             raise NotRunningError(
                 f"failed to exec in container: OCI runtime exec failed: exec failed: unable to start container process: {error}"
             ) from error
+        return ExecSession(piped, options)
 
     async def attach(self, uid: str, container: str, options: StreamOptions) -> Session:
         _, found = self._running(uid, container)
@@ -54,7 +55,7 @@ class PodAccess:
                 f'container "{container}" is a service of the lab itself: it has no streams to attach to'
             )
         once = bool(found.spec.get("stdinOnce"))
-        return AttachSession(found.piped, found.ended, stdin=options.stdin, stdin_once=once)
+        return AttachSession(found.piped, found.ended, options, stdin_once=once)
 
     def logs(self, uid: str, container: str, options: LogOptions) -> AsyncIterator[bytes]:
         worker, found = self._find(uid, container)

@@ -35,7 +35,8 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
 
 
 def environment(container: JsonObject, pod: JsonObject, image: Image, hostname: str) -> dict[str, str]:
-    result = {"HOME": "/root", **image.environment, "HOSTNAME": hostname}
+    home = "/" if _user(container, pod) else "/root"
+    result = {"HOME": home, **image.environment, "HOSTNAME": hostname}
     if container.get("tty"):
         result.setdefault("TERM", "xterm")
     declared: dict[str, str] = {}
@@ -47,6 +48,16 @@ def environment(container: JsonObject, pod: JsonObject, image: Image, hostname: 
             else _from_source(source, pod, entry["name"])
         )
     return result | declared
+
+
+def _user(container: JsonObject, pod: JsonObject) -> int:
+    context = _security_context(container, pod)
+    return int(context.get("runAsUser") or 0)
+
+
+def _security_context(container: JsonObject, pod: JsonObject) -> JsonObject:
+    """The container's own fields come before the pod's."""
+    return (pod.get("spec", {}).get("securityContext") or {}) | (container.get("securityContext") or {})
 
 
 def _from_source(source: JsonObject, pod: JsonObject, name: str) -> str:
@@ -100,7 +111,7 @@ def _with_security(
     container: JsonObject, pod: JsonObject, argv: list[str], variables: dict[str, str], cwd: str
 ) -> Command:
     pod_context = pod.get("spec", {}).get("securityContext") or {}
-    context = pod_context | (container.get("securityContext") or {})
+    context = _security_context(container, pod)
     if context.get("privileged"):
         raise ConfigError("privileged containers are not given in the lab")
     uid = int(context.get("runAsUser") or 0)

@@ -16,6 +16,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import termios
 from typing import Final, NoReturn
 
@@ -114,6 +115,8 @@ def _standard_streams(request: wire.SpawnRequest, fds: dict[str, int], status: i
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD) for fd in wanted]
     for target, fd in enumerate(high):
         os.dup2(fd, target, inheritable=True)
+        if request["uid"] != 0 and stat.S_ISFIFO(os.fstat(target).st_mode):
+            os.fchown(target, request["uid"], -1)  # /dev/stdout of a user who is not root
 
 
 def _change_directory(path: str) -> None:

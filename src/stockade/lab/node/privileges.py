@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from stockade.lab.node import syscalls
+from stockade.lab.node import seccomp, syscalls
 
 NUMBERS: Final = {
     "CHOWN": 0,
@@ -68,3 +68,4 @@ def drop(capabilities: int, uid: int, gid: int, groups: Sequence[int] = ()) -> N
     os.setresuid(uid, uid, uid)
     syscalls.capset(capabilities if uid == 0 else 0)
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    seccomp.install()

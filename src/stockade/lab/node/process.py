@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 
+from stockade.lab.node.runtime import StreamOptions
 from stockade.lab.node.spawner import Process, Streams
 from stockade.lab.node.streams import Input, Output
 
@@ -73,15 +74,30 @@ async def spawn_piped(spawn: Spawn, *, stdin: bool, tty: bool, on_output: OnOutp
     )
 
 
+_Reader = asyncio.StreamReader | None
+
+
+def _subscribe(piped: Piped, options: StreamOptions) -> tuple[_Reader, _Reader]:
+    """Only what was asked for: output that nobody reads would make the process wait."""
+    wants_stdout = options.stdout or piped.stderr is None
+    stdout = piped.stdout.subscribe() if wants_stdout else None
+    stderr = piped.stderr.subscribe() if options.stderr and piped.stderr is not None else None
+    return stdout, stderr
+
+
+def _unsubscribe(piped: Piped, stdout: _Reader, stderr: _Reader) -> None:
+    if stdout is not None:
+        piped.stdout.unsubscribe(stdout)
+    if stderr is not None and piped.stderr is not None:
+        piped.stderr.unsubscribe(stderr)
+
+
 class ExecSession:
     """``runtime.Session`` of an exec: ends with its client."""
 
-    def __init__(self, piped: Piped) -> None:
+    def __init__(self, piped: Piped, options: StreamOptions) -> None:
         self._piped = piped
-        self.stdout: asyncio.StreamReader | None = piped.stdout.subscribe()
-        self.stderr: asyncio.StreamReader | None = (
-            piped.stderr.subscribe() if piped.stderr is not None else None
-        )
+        self.stdout, self.stderr = _subscribe(piped, options)
         self._ended = asyncio.ensure_future(piped.wait())
 
     async def write(self, data: bytes) -> None:
@@ -101,23 +117,20 @@ class ExecSession:
 
     async def close(self) -> None:
         self._piped.process.kill_group(signal.SIGKILL)
-        for reader, output in ((self.stdout, self._piped.stdout), (self.stderr, self._piped.stderr)):
-            if reader is not None and output is not None:
-                output.unsubscribe(reader)
+        _unsubscribe(self._piped, self.stdout, self.stderr)
 
 
 class AttachSession:
     """``runtime.Session`` of an attach: live output of a container, and its stdin; the container goes on afterwards."""
 
-    def __init__(self, piped: Piped, ended: asyncio.Future[int], *, stdin: bool, stdin_once: bool) -> None:
+    def __init__(
+        self, piped: Piped, ended: asyncio.Future[int], options: StreamOptions, *, stdin_once: bool
+    ) -> None:
         self._piped = piped
         self._ended = ended
-        self._stdin = piped.stdin if stdin else None
+        self._stdin = piped.stdin if options.stdin else None
         self._stdin_once = stdin_once
-        self.stdout: asyncio.StreamReader | None = piped.stdout.subscribe()
-        self.stderr: asyncio.StreamReader | None = (
-            piped.stderr.subscribe() if piped.stderr is not None else None
-        )
+        self.stdout, self.stderr = _subscribe(piped, options)
 
     async def write(self, data: bytes) -> None:
         if self._stdin is not None:
@@ -137,6 +150,4 @@ class AttachSession:
 
     async def close(self) -> None:
         await self.close_stdin()
-        for reader, output in ((self.stdout, self._piped.stdout), (self.stderr, self._piped.stderr)):
-            if reader is not None and output is not None:
-                output.unsubscribe(reader)
+        _unsubscribe(self._piped, self.stdout, self.stderr)

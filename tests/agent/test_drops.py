@@ -177,6 +177,10 @@ def test_fence(view):
     assert found.message == (
         "egress to 10.244.0.6:80/TCP denied: this pod is fenced until its policies are programmed"
     )
+    found = attribute(
+        View(newer, view.compiled, view.profiles), record("10.244.0.6", "10.244.0.9", "TCP", 80, "")
+    )
+    assert (found.pod, found.direction, found.peer) == (ObjectRef("default", "late"), "Ingress", "10.244.0.6")
 
 
 def test_nobody_is_told_of_an_unknown_address(view):

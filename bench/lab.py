@@ -99,7 +99,7 @@ async def in_lab(paths: LabPaths, env: dict[str, str]) -> dict[str, float]:
     return result
 
 
-STREAM = "while :; do echo x; usleep 1000; done | nc -u {address} 9000"
+RUN = ("sh", "-c", 'exec "$0" "$@"')
 
 
 async def denied_after(api: Api, env: dict[str, str]) -> float:
@@ -113,7 +113,7 @@ async def denied_after(api: Api, env: dict[str, str]) -> float:
     address = subprocess.check_output(
         [BIN / "kubectl", "get", "pod", "sink", "-o", "jsonpath={.status.podIP}"], env=env, text=True
     )
-    command = [BIN / "kubectl", "exec", "sink", "--", python, "-c", receive]
+    command = [BIN / "kubectl", "exec", "sink", "--", *RUN, python, "-c", receive]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as receiver:
         assert receiver.stdout is not None
         receiver.stdout.readline()
@@ -121,7 +121,7 @@ async def denied_after(api: Api, env: dict[str, str]) -> float:
             "import socket,time\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"
             f"s.connect(('{address}',9000))\nfor _ in range(20000):\n s.send(b'x'); time.sleep(0.001)"
         )
-        await api.running_after([pod("source", python, "-c", send, app="foo")])
+        await api.running_after([pod("source", *RUN, python, "-c", send, app="foo")])
         await asyncio.sleep(0.5)
         subprocess.run(
             [BIN / "kubectl", "apply", "-f", "-"], env=env, input=DENY_ALL, text=True, check=True, capture_output=True

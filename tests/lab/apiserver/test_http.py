@@ -105,6 +105,25 @@ async def test_field_validation_levels(client, store):
     assert len(store.list("networkpolicies.networking.k8s.io")) == 1
 
 
+async def test_duplicate_fields(client, store):
+    body = (
+        '{"metadata":{"name":"p"},"spec":{"podSelector":{},"egress":[{"to":[],"to":[]}],'
+        '"policyTypes":["Ingress"],"policyTypes":["Egress"]}}'
+    )
+    headers = {"Content-Type": "application/json"}
+    async with client.post(
+        POLICIES, data=body, headers=headers, params={"fieldValidation": "Strict"}
+    ) as response:
+        _, _, message = await status(response)
+    assert message.endswith(
+        'strict decoding error: duplicate field "spec.policyTypes", duplicate field "spec.egress[0].to"'
+    )
+    assert store.list("networkpolicies.networking.k8s.io") == []
+    async with client.post(POLICIES, data=body, headers=headers) as response:
+        assert len(response.headers.getall("Warning")) == 2
+        assert (await response.json())["spec"]["policyTypes"] == ["Egress"]
+
+
 async def test_put_without_version_wins_and_a_stale_one_conflicts(client):
     made = await post(client, {"metadata": {"name": "p"}, "spec": {"podSelector": {}}}, POLICIES)
     free = {"metadata": {"name": "p"}, "spec": {"podSelector": {"matchLabels": {"a": "b"}}}}

@@ -7,7 +7,6 @@ import contextlib
 
 import pytest
 
-from stockade.lab.apiserver.bootstrap import create_system_objects
 from stockade.lab.apiserver.registry import ApiError
 from stockade.lab.controllers import run_controllers
 
@@ -37,7 +36,6 @@ def run(pod):
 
 @pytest.fixture(autouse=True)
 async def cluster(store):
-    create_system_objects(store)
     ready = {"conditions": [{"type": "Ready", "status": "True"}]}
     store.create("nodes", "", {"metadata": {"name": "node-1"}, "status": ready})
     tasks = [asyncio.create_task(kubelet(store)), asyncio.create_task(run_controllers(store))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -11,8 +12,9 @@ from aiohttp import web
 from stockade.lab.apiserver import failures, rules
 from stockade.lab.apiserver import patch as patches
 from stockade.lab.apiserver.apply import apply
-from stockade.lab.apiserver.bodies import answer, check_kind, read_object
+from stockade.lab.apiserver.bodies import JSON, answer, check_kind, read_object
 from stockade.lab.apiserver.context import context_of
+from stockade.lab.apiserver.duplicates import duplicate_fields
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.merge_keys import merge_keys_of
 from stockade.lab.apiserver.registry import JsonObject
@@ -31,7 +33,7 @@ async def create_object(request: web.Request, target: Target) -> web.Response:
     obj = await read_object(request, target.kind)
     if target.kind.namespaced and not target.namespace:
         raise failures.method_not_allowed()
-    warnings = screen(request, target.kind, obj)
+    warnings = screen(request, target.kind, obj, await _duplicates(request))
     store, dry_run = context_of(request).store, is_dry_run(request.query)
     created = store.create(target.kind.resource, target.namespace, obj, dry_run=dry_run)
     return answer(created, 201, [*warnings, *rules.warnings(created)])
@@ -39,7 +41,14 @@ async def create_object(request: web.Request, target: Target) -> web.Response:
 
 async def replace_object(request: web.Request, target: Target) -> web.Response:
     obj = await read_object(request, target.kind)
-    return _replace(request, target, obj, screen(request, target.kind, obj))
+    warnings = screen(request, target.kind, obj, await _duplicates(request))
+    return _replace(request, target, obj, warnings)
+
+
+async def _duplicates(request: web.Request) -> list[str]:
+    """Only JSON can carry them to us, and only bodies that were decoded get here."""
+    is_json = "Content-Type" not in request.headers or request.content_type == JSON
+    return duplicate_fields(await request.read()) if is_json else []
 
 
 async def patch_object(request: web.Request, target: Target) -> web.Response:
@@ -146,16 +155,17 @@ def name_mismatch(given: str, asked: str) -> str:
     return f"the name of the object ({given}) does not match the name on the URL ({asked})"
 
 
-def screen(request: web.Request, kind: Kind, obj: JsonObject) -> list[str]:
-    """Unknown fields: refused, warned about, or ignored, as ``fieldValidation`` says; types must fit in any case.
-    Answers the warnings."""
+def screen(request: web.Request, kind: Kind, obj: JsonObject, duplicates: Iterable[str] = ()) -> list[str]:
+    """Unknown and duplicate fields: refused, warned about, or ignored, as ``fieldValidation`` says; types must fit in any
+    case. Drops the unknown fields and answers the warnings."""
     mode, found = field_validation(request.query), rules.decode(kind, obj)
     refusal = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
     if found.fatal:
         raise failures.bad_request(refusal + found.fatal)
-    if found.unknown and mode == "Strict":
-        raise failures.bad_request(f"{refusal}strict decoding error: {', '.join(found.unknown)}")
-    return found.unknown if mode == "Warn" else []
+    problems = [*duplicates, *found.unknown]
+    if problems and mode == "Strict":
+        raise failures.bad_request(f"{refusal}strict decoding error: {', '.join(problems)}")
+    return problems if mode == "Warn" else []
 
 
 async def delete_object(request: web.Request, target: Target) -> web.Response:

@@ -22,7 +22,14 @@ from stockade.manifests.schema import FieldSpec, TypeSpec
 
 MAX_PROBLEMS = 100
 _INTEGERS = {"int32": 2**31, "int64": 2**63, "intOrString": 2**31}
-_ZEROS: dict[str, Any] = {"int32": 0, "int64": 0, "intOrString": 0, "bool": False, "any": None}
+_ZEROS: dict[str, Any] = {
+    "quantity": "0",
+    "int32": 0,
+    "int64": 0,
+    "intOrString": 0,
+    "bool": False,
+    "any": None,
+}
 _LAYOUTS = {"time": "2006-01-02T15:04:05Z07:00", "microTime": "2006-01-02T15:04:05.000000Z07:00"}
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _QUANTITY = re.compile(r"([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)")

@@ -147,6 +147,19 @@ def test_defaults_and_namespaces() -> None:
     assert load_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: ns}\n").objects[0].key[2] == ""
 
 
+def test_a_list_of_nothing() -> None:
+    head = "apiVersion: v1\nkind: List\nmetadata: {x: 1}\n"
+    assert load_text(head) == load_text(f"{head}items:\n") == Loaded((), ())
+    assert lines(load_text(f"{head}items: 1\n", "f")) == [
+        "f:4:8: error: items: items must be a list of objects"
+    ]
+
+
+def test_unknown_metadata_of_a_foreign_kind() -> None:
+    found = load_text("apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: x, spec: 1}\n", "f")
+    assert lines(found) == ['f:3:21: error: Thing x: metadata.spec: unknown field "spec"']
+
+
 def test_lists() -> None:
     item = "- {apiVersion: v1, kind: Service, metadata: {name: NAME}, spec: {ports: [{port: 80}]}}\n"
     text = "apiVersion: v1\nkind: List\nitems:\n" + item.replace("NAME", "a") + item.replace("NAME", "b")

@@ -91,8 +91,10 @@ def _unknown(problem: DecodeProblem, api_version: str, kind: str) -> str:
     near = _nearest(name, problem.known)
     if near:
         return near
-    *outer, _ = chain = list(_types(api_version, kind, problem.path[:-1]))
-    for path, spec in reversed(outer):
+    chain = list(_types(api_version, kind, problem.path[:-1]))
+    if not chain:  # a foreign kind, of which only metadata is known
+        return ""
+    for path, spec in reversed(chain[:-1]):
         if name in spec.fields:
             return f"{name} belongs in {dotted(path) or 'the object itself'}"
     here = chain[-1][1]

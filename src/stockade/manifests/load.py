@@ -166,7 +166,7 @@ def _objects(value: Any) -> Iterator[tuple[Any, Path]]:
         yield value, ()
         return
     for index, item in enumerate(items or []):
-        for inner, path in _objects(_typed(item, value, kind)):
+        for inner, path in _objects(_typed(item, value, str(kind))):
             yield inner, ("items", index, *path)
 
 

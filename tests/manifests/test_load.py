@@ -328,3 +328,32 @@ def test_any_object_is_answered(kind, fields) -> None:
     for diagnostic in loaded.diagnostics:
         assert diagnostic.position is not None
         assert str(diagnostic).isprintable()
+
+
+RECIPE = """apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: foo-deny-egress
+spec:
+  podSelector:
+    matchLabels:
+      app: foo
+  policyTypes:
+  - Egress
+"""
+DNS = "  egress:\n  # allow DNS resolution\n  - ports:\n    - port: 53\n      protocol: UDP\n    - port: 53\n      protocol: TCP\n"
+
+
+@pytest.mark.parametrize(
+    ("egress", "ports"), [("", None), ("  egress: []\n", None), (DNS, [("UDP", 53), ("TCP", 53)])]
+)
+def test_the_recipe_reads_as_printed(egress, ports) -> None:
+    loaded = load_text(RECIPE + egress)
+    assert not loaded.diagnostics
+    (found,) = loaded.objects
+    assert found.view.directions == {"Egress"}
+    assert found.view.pod_selector.match_labels == {"app": "foo"}
+    rules = found.view.spec.egress or []
+    assert [[(port.protocol, port.port) for port in rule.ports] for rule in rules] == (
+        [ports] if ports else []
+    )

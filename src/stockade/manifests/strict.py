@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -63,6 +65,37 @@ class _Place(msgspec.Struct, frozen=True):
 def check_fields(obj: dict[str, Any], api_version: str, kind: str) -> list[DecodeProblem]:
     """Unknown fields and type errors, at most 100 (like the server); of a kind that the schema does not know, metadata alone."""
     return list(islice(_problems(obj, api_version, kind), MAX_PROBLEMS))
+
+
+def duplicate_fields(body: bytes | str) -> list[DecodeProblem]:
+    """Keys that a JSON object has twice: ``duplicate field "spec.ingress"``. Raises ValueError when ``body`` is not JSON."""
+    repeated: dict[
+        int, tuple[dict[str, Any], list[str]]
+    ] = {}  # by identity; holding the object keeps its id unique
+
+    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            repeated[id(found)] = found, [key for key, count in counts.items() if count > 1]
+        return found
+
+    root = json.loads(body, object_pairs_hook=note)
+    return list(_duplicates(root, (), repeated)) if repeated else []
+
+
+def _duplicates(
+    value: Any, path: Path, repeated: dict[int, tuple[dict[str, Any], list[str]]]
+) -> Iterator[DecodeProblem]:
+    if isinstance(value, dict):
+        for key in repeated.get(id(value), ({}, []))[1]:
+            at = (*path, key)
+            yield DecodeProblem(path=at, message=f'duplicate field "{dotted(at)}"', unknown=False)
+    entries = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for key, item in entries:
+        yield from _duplicates(item, (*path, key), repeated)
 
 
 def prune_unknown(obj: dict[str, Any], api_version: str, kind: str) -> None:

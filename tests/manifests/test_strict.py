@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from stockade.manifests.strict import MAX_PROBLEMS, check_fields, drop_nulls, prune_unknown
+from stockade.manifests.strict import MAX_PROBLEMS, check_fields, drop_nulls, duplicate_fields, prune_unknown
 
 POLICY = ("networking.k8s.io/v1", "NetworkPolicy")
 GO = "into Go struct field"
@@ -144,3 +144,15 @@ def test_the_number_of_problems_is_bounded() -> None:
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
     assert texts(policy(**{"\x1b[31mred": 1})) == ['unknown field "spec.\\x1b[31mred"']
+
+
+def test_duplicate_keys_of_a_json_body() -> None:
+    body = b'{"kind": "x", "spec": {"a": [{"b": 1, "b": 2}], "c": 1, "a": [{"b": 1, "b": 3, "b": 4}]}, "kind": "y"}'
+    assert [p.message for p in duplicate_fields(body)] == [
+        'duplicate field "kind"',
+        'duplicate field "spec.a"',
+        'duplicate field "spec.a[0].b"',
+    ]
+    assert duplicate_fields('{"a": {"b": 1}, "c": {"b": 1}}') == []
+    with pytest.raises(ValueError, match="Expecting"):
+        duplicate_fields("{")

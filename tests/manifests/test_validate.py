@@ -129,7 +129,7 @@ def test_service_names_and_the_fixed_address() -> None:
         service(ports=[{"port": 1}], clusterIP="10.96.0.3"),
     )
     assert [error.message for error in validate_update(new, old)] == [
-        'spec.clusterIPs[0]: Invalid value: "10.96.0.3": may not change once set'
+        'spec.clusterIPs[0]: Invalid value: ["10.96.0.3"]: may not change once set'
     ]
 
 

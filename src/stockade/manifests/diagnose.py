@@ -104,6 +104,9 @@ def not_an_object(raw: Any, place: Place) -> Diagnostic | None:
                 position=place.position((key,)),
                 hint=f"for example {key}: {example}",
             )
+    if raw["kind"] == "List":  # one with items was taken apart already
+        message, where = "items must be a list of objects", place.position(("items",))
+        return Diagnostic(code="not-an-object", message=message, path="items", position=where)
     return None
 
 

@@ -85,22 +85,24 @@ def kind_hint(kind: str, known: Iterable[str]) -> str:
 
 
 def _unknown(problem: DecodeProblem, api_version: str, kind: str) -> str:
-    name = str(problem.path[-1])
+    name, known = str(problem.path[-1]), problem.known
     if not name.isascii():
         return ""
-    near = _nearest(name, problem.known)
-    if near:
-        return near
-    *outer, _ = chain = list(_types(api_version, kind, problem.path[:-1]))
-    for path, spec in reversed(outer):
+    hint = _nearest(name, known) or _misplaced(name, list(_types(api_version, kind, problem.path[:-1])))
+    return hint or (f"known here: {', '.join(known)}" if len(known) <= 8 else "")
+
+
+def _misplaced(name: str, chain: list[tuple[Path, TypeSpec]]) -> str:
+    """The field exists further up, or one level further down."""
+    if not chain:  # a foreign kind, of which only metadata is known
+        return ""
+    for path, spec in reversed(chain[:-1]):
         if name in spec.fields:
             return f"{name} belongs in {dotted(path) or 'the object itself'}"
-    here = chain[-1][1]
+    path, here = chain[-1]
     for field in here.fields.values():
-        if field.ref and field.type == "object" and name in schema.types()[field.ref].fields:
-            return f"{name} belongs in {dotted((*problem.path[:-1], field.name))}"
-    if len(here.fields) <= 8:
-        return f"known here: {', '.join(here.fields)}"
+        if field.type == "object" and name in schema.types()[field.ref].fields:
+            return f"{name} belongs in {dotted((*path, field.name))}"
     return ""
 
 

@@ -161,11 +161,12 @@ def _objects(value: Any) -> Iterator[tuple[Any, Path]]:
     """The document itself, or the items of a List, also of lists in lists."""
     kind = value.get("kind") if isinstance(value, dict) else None
     items = value.get("items") if isinstance(value, dict) else None
-    if not (isinstance(kind, str) and kind.endswith("List") and isinstance(items, list)):
+    is_list = kind == "List" or (isinstance(kind, str) and kind.endswith("List") and "items" in value)
+    if not is_list or not isinstance(items, list | None):
         yield value, ()
         return
-    for index, item in enumerate(items):
-        for inner, path in _objects(_typed(item, value, kind)):
+    for index, item in enumerate(items or []):
+        for inner, path in _objects(_typed(item, value, str(kind))):
             yield inner, ("items", index, *path)
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -22,7 +24,14 @@ from stockade.manifests.schema import FieldSpec, TypeSpec
 
 MAX_PROBLEMS = 100
 _INTEGERS = {"int32": 2**31, "int64": 2**63, "intOrString": 2**31}
-_ZEROS: dict[str, Any] = {"int32": 0, "int64": 0, "intOrString": 0, "bool": False, "any": None}
+_ZEROS: dict[str, Any] = {
+    "quantity": "0",
+    "int32": 0,
+    "int64": 0,
+    "intOrString": 0,
+    "bool": False,
+    "any": None,
+}
 _LAYOUTS = {"time": "2006-01-02T15:04:05Z07:00", "microTime": "2006-01-02T15:04:05.000000Z07:00"}
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _QUANTITY = re.compile(r"([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)")
@@ -56,6 +65,37 @@ class _Place(msgspec.Struct, frozen=True):
 def check_fields(obj: dict[str, Any], api_version: str, kind: str) -> list[DecodeProblem]:
     """Unknown fields and type errors, at most 100 (like the server); of a kind that the schema does not know, metadata alone."""
     return list(islice(_problems(obj, api_version, kind), MAX_PROBLEMS))
+
+
+def duplicate_fields(body: bytes | str) -> list[DecodeProblem]:
+    """Keys that a JSON object has twice: ``duplicate field "spec.ingress"``. Raises ValueError when ``body`` is not JSON."""
+    repeated: dict[
+        int, tuple[dict[str, Any], list[str]]
+    ] = {}  # by identity; holding the object keeps its id unique
+
+    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            repeated[id(found)] = found, [key for key, count in counts.items() if count > 1]
+        return found
+
+    root = json.loads(body, object_pairs_hook=note)
+    return list(_duplicates(root, (), repeated)) if repeated else []
+
+
+def _duplicates(
+    value: Any, path: Path, repeated: dict[int, tuple[dict[str, Any], list[str]]]
+) -> Iterator[DecodeProblem]:
+    if isinstance(value, dict):
+        for key in repeated.get(id(value), ({}, []))[1]:
+            at = (*path, key)
+            yield DecodeProblem(path=at, message=f'duplicate field "{dotted(at)}"', unknown=False)
+    entries = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for key, item in entries:
+        yield from _duplicates(item, (*path, key), repeated)
 
 
 def prune_unknown(obj: dict[str, Any], api_version: str, kind: str) -> None:

@@ -115,11 +115,10 @@ def _cluster_ip(spec: JsonObject, kind: str) -> list[FieldError]:
 
 
 def validate_update(new: JsonObject, old: JsonObject) -> list[FieldError]:
-    """A cluster IP, once there, stays (unless the service becomes an ExternalName)."""
+    """A cluster IP, once there, stays (unless the service becomes an ExternalName); the server fills in one left out."""
     errors = meta.metadata_update(new, old)
     before, after = text(child(old, "spec"), "clusterIP"), text(child(new, "spec"), "clusterIP")
     leaves = text(child(new, "spec"), "type") == "ExternalName"
-    if before and before != after and not leaves:
-        detail = "may not change once set" if after else "primary clusterIP can not be unset"
-        errors.append(invalid((*_SPEC, "clusterIPs", 0), after, detail))
+    if before and after and before != after and not leaves:
+        errors.append(invalid((*_SPEC, "clusterIPs", 0), [after], "may not change once set"))
     return errors

@@ -117,6 +117,23 @@ def test_rule_25_named_ingress_port_resolves_on_the_subject() -> None:
     assert ruleset.sets[member.set].elements == {(number("10.244.0.6"), 6, 8080)}
 
 
+def test_named_port_within_a_block_is_only_the_pods_in_it() -> None:
+    near, out = local("web", "10.244.0.6", ports=[HTTP]), local("out", "10.244.0.200", ports=[HTTP])
+    rule = {"to": [{"ipBlock": {"cidr": "10.244.0.0/25"}}], "ports": [{"port": "http"}]}
+    ruleset = rules(local("a", "10.244.0.5"), near, out, egress(rule))
+    ((member,),) = allow_rules(ruleset, "e")
+    assert ruleset.sets[member.set].elements == {(number("10.244.0.6"), 6, 8080)}
+
+
+def test_named_ingress_port_is_mirrored_onto_the_reply_of_the_subject() -> None:
+    spec = {"podSelector": {}, "ingress": [{"from": [{"podSelector": {}}], "ports": [{"port": "http"}]}]}
+    ruleset = rules(local("web", "10.244.0.6", ports=[HTTP]), policy("p", spec))
+    ((peer, own),) = allow_rules(ruleset, "i")
+    assert (peer.fields, own.fields) == ((Field.SADDR4,), (Field.DADDR4, Field.PROTOCOL, Field.DPORT))
+    ((peer, own),) = allow_rules(ruleset, "ri")
+    assert (peer.fields, own.fields) == ((Field.DADDR4,), (Field.SADDR4, Field.PROTOCOL, Field.SPORT))
+
+
 def test_rule_12_all_is_one_rule_and_nothing_is_none() -> None:
     assert allow_rules(rules(local("a", "10.244.0.5"), egress({})), "e") == [()]
     assert allow_rules(rules(local("a", "10.244.0.5"), egress()), "e") == []

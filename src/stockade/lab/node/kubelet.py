@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from stockade.lab.node.pod import PodWorker
 from stockade.lab.node.spawner import Spawner
 
 JsonObject = dict[str, Any]
+log = logging.getLogger(__name__)
 
 
 class Kubelet:
@@ -68,8 +70,12 @@ class Kubelet:
 
     async def _watch(self) -> None:
         async for change in self._parts.registry.watch("pods"):
-            if change.object.get("spec", {}).get("nodeName") == self._parts.facts.name:
+            if change.object.get("spec", {}).get("nodeName") != self._parts.facts.name:
+                continue
+            try:
                 self._on_change(change)
+            except Exception:  # one pod's defect must not stop the node
+                log.exception("pod %s", change.object.get("metadata", {}).get("name"))
 
     def _on_change(self, change: Change) -> None:
         pod = change.object

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +55,9 @@ class Kubelet:
         self.runtime = PodAccess(self._parts, self._workers)
 
     async def start(self) -> None:
+        # Four descriptors a pod: the usual soft limit of 1024 would end at 250 pods, a full node.
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         for directory in ("rootfs", "logs"):
             (self._parts.facts.directory / directory).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._watching = asyncio.create_task(self._watch(), name="kubelet")

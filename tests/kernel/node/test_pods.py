@@ -51,6 +51,9 @@ def run_scenario(name: str, directory: Path) -> None:
         "logs_follow_and_previous",
         "non_root_user",
         "address_is_not_reused_at_once",
+        "says_what_it_leaves_out",
+        "works_without_overlay",
+        "host_network",
         "hundred_pods",
     ],
 )
@@ -457,6 +460,36 @@ async def scenario_address_is_not_reused_at_once(lab) -> None:
     lab.pod("b", "true", policy="Never")
     await lab.finished("b")
     assert [lab.status(name)["podIP"] for name in "ab"] == ["10.244.0.2", "10.244.0.3"]
+
+
+async def scenario_says_what_it_leaves_out(lab) -> None:
+    probe = {"httpGet": {"port": 80}}
+    lab.pod("box", "sleep", "9", readinessProbe=probe, volumeMounts=[{"name": "data", "mountPath": "/data"}])
+    await lab.running("box")
+    said = {reason: message for _, _, reason, message in lab.events.seen}
+    assert said["FailedMount"] == "volumes are not mounted in the lab: data"
+    assert "readinessProbe" in said["Unsupported"]
+
+
+async def scenario_works_without_overlay(lab) -> None:
+    # A comma in the image's path ends overlay's option: the kernel refuses, the tree is copied.
+    lab.images._builtin = lab.directory / "a,b"
+    uid = lab.pod("box", "sleep", "100")
+    await lab.running("box")
+    code, out, _ = await lab.sh(
+        uid, "box", "grep -c overlay /proc/mounts; touch /bin/x; cat /etc/hostname; mknod /x c 1 3"
+    )
+    assert out == "0\nbox\n"
+    assert code != 0
+    assert not list((lab.directory / "a,b").rglob("bin/x"))
+
+
+async def scenario_host_network(lab) -> None:
+    lab.pod("node", "sh", "-c", "hostname; cat /etc/resolv.conf", policy="Never", spec={"hostNetwork": True})
+    await lab.finished("node")
+    assert lab.status("node")["podIP"] == "172.30.0.1"
+    assert lab.gate.asked == []
+    assert await lab.logs("uid-1", "node") == "node-1\n"
 
 
 async def scenario_hundred_pods(lab) -> None:

@@ -67,6 +67,7 @@ def test_environment() -> None:
             {"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.x"}}}]},
             "unsupported fieldPath: spec.x",
         ),
+        ({"envFrom": [{"configMapRef": {"name": "c"}}]}, "envFrom"),
         ({"securityContext": {"privileged": True}}, "privileged"),
         ({"securityContext": {"runAsNonRoot": True}}, "runAsNonRoot"),
         ({"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}, "capability SYS_ADMIN is not given"),

@@ -171,5 +171,5 @@ def _python_binds() -> list[tuple[str, str]]:
     binary: its library is in /usr/lib already."""
     binary = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     if sys.base_prefix == "/usr":
-        return [(binary, f"{_PYTHON}/bin/python")]
+        return [(binary, f"{_PYTHON}/bin/{name}") for name in ("python", "python3")]
     return [(sys.base_prefix, _PYTHON)]

@@ -39,6 +39,8 @@ def environment(container: JsonObject, pod: JsonObject, image: Image, hostname: 
     result = {"HOME": home, **image.environment, "HOSTNAME": hostname}
     if container.get("tty"):
         result.setdefault("TERM", "xterm")
+    if container.get("envFrom"):
+        raise ConfigError("envFrom is not supported in the lab")
     declared: dict[str, str] = {}
     for entry in container.get("env") or []:
         source = entry.get("valueFrom")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import resource
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +22,7 @@ from stockade.lab.node.pod import PodWorker
 from stockade.lab.node.spawner import Spawner
 
 JsonObject = dict[str, Any]
+log = logging.getLogger(__name__)
 
 
 class Kubelet:
@@ -52,6 +55,9 @@ class Kubelet:
         self.runtime = PodAccess(self._parts, self._workers)
 
     async def start(self) -> None:
+        # Four descriptors a pod: the usual soft limit of 1024 would end at 250 pods, a full node.
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         for directory in ("rootfs", "logs"):
             (self._parts.facts.directory / directory).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._watching = asyncio.create_task(self._watch(), name="kubelet")
@@ -68,8 +74,12 @@ class Kubelet:
 
     async def _watch(self) -> None:
         async for change in self._parts.registry.watch("pods"):
-            if change.object.get("spec", {}).get("nodeName") == self._parts.facts.name:
+            if change.object.get("spec", {}).get("nodeName") != self._parts.facts.name:
+                continue
+            try:
                 self._on_change(change)
+            except Exception:  # one pod's defect must not stop the node
+                log.exception("pod %s", change.object.get("metadata", {}).get("name"))
 
     def _on_change(self, change: Change) -> None:
         pod = change.object

@@ -23,6 +23,7 @@ from stockade.lab.node.parts import Netns, Parts
 
 JsonObject = dict[str, Any]
 log = logging.getLogger(__name__)
+_IGNORED = ("readinessProbe", "livenessProbe", "startupProbe", "lifecycle", "volumeDevices")
 
 
 class _ReplacedError(Exception):
@@ -98,8 +99,11 @@ class PodWorker:
                 await asyncio.gather(*(container.run(place, self._policy) for container in self.containers))
         except asyncio.CancelledError:
             raise
-        except Exception:
+        except Exception as error:
             log.exception("pod %s/%s", self.namespace, self.name)
+            self._parts.events.event(self._pod, "Warning", "FailedSync", f"error: {error}")
+            for container in self._all():
+                container.kill()
         self._publish_now()
         self._close_network()
 
@@ -135,7 +139,7 @@ class PodWorker:
             log_directory=directory,
             changed=self._publish,
         )
-        self._warn_of_volumes()
+        self._warn_of_what_is_left_out()
         return self._place
 
     async def _make_network(self, gate_timeout: float) -> None:
@@ -146,11 +150,17 @@ class PodWorker:
             self._publish_now()
         await self._parts.gate.wait(self.namespace, self.name, self.uid, self._address, timeout=gate_timeout)
 
-    def _warn_of_volumes(self) -> None:
-        mounted = sorted({m["name"] for c in self._all() for m in c.spec.get("volumeMounts") or []})
-        if mounted:
-            text = f"volumes are not mounted in the lab: {', '.join(mounted)}"
+    def _warn_of_what_is_left_out(self) -> None:
+        """Fields that the lab stores but does not act on are said once, where the user looks first."""
+        specs = [container.spec for container in self._all()]
+        volumes = sorted({mount["name"] for spec in specs for mount in spec.get("volumeMounts") or []})
+        ignored = sorted({field for spec in specs for field in _IGNORED if spec.get(field)})
+        if volumes:
+            text = f"volumes are not mounted in the lab: {', '.join(volumes)}"
             self._parts.events.event(self._pod, "Warning", "FailedMount", text)
+        if ignored:
+            text = f"not acted upon in the lab: {', '.join(ignored)}; a container is ready as soon as it runs"
+            self._parts.events.event(self._pod, "Warning", "Unsupported", text)
 
     def _close_network(self) -> None:
         if self.netns is not None:

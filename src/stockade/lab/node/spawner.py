@@ -167,7 +167,8 @@ class Spawner:
                 data = self._channel.recv(wire.MAX_MESSAGE)
             except BlockingIOError:
                 return
-            if not data:
+            if not data:  # pid 1 is gone, and so are we in a moment
+                asyncio.get_running_loop().remove_reader(self._channel.fileno())
                 return
             self._on_message(json.loads(data))
 

@@ -134,7 +134,10 @@ class _Zygote:
             self._send({"id": request["id"], "error": str(error)})
             return
         if pid == 0:
-            launch.run(request, fds)
+            try:
+                launch.run(request, fds)
+            finally:  # whatever happens, the child must not become a second zygote
+                os._exit(launch.START_ERROR)
         self._children.add(pid)
         self._send({"id": request["id"], "pid": pid})
 

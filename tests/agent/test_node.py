@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
+from aiohttp import web
 
 from stockade.agent import node as node_module
 from stockade.agent.events import EventRecorder
 from stockade.agent.gate import GateClient, GateError
 from stockade.agent.node import NodeAgent, NodeSettings
+from stockade.agent.programmed import node_view
+from stockade.dataplane.lower import Options, lower
 from stockade.dataplane.plane import Dataplane
+from stockade.model.netpol import NetworkPolicy
+from stockade.model.objects import Namespace, Node, Pod
+from stockade.policy.compile import compile_state
+from stockade.store.state import ClusterState
 from stockade.testing.kube_api import ObjectsApi, serving
 from stockade.testing.programmer import FakeProgrammer
 
 PODS, NODES, NAMESPACES = "/api/v1/pods", "/api/v1/nodes", "/api/v1/namespaces"
+SERVICES = "/api/v1/services"
 POLICIES, EVENTS = "/apis/networking.k8s.io/v1/networkpolicies", "/api/v1/events"
 
 NODE = {
@@ -40,8 +50,8 @@ DENY_EGRESS = {
 
 
 class World:
-    def __init__(self, api, agent, programmer, gate, task):
-        self.api, self.agent, self.programmer, self.gate, self.task = api, agent, programmer, gate, task
+    def __init__(self, api, agent, programmer, plane, gate):
+        self.api, self.agent, self.programmer, self.plane, self.gate = api, agent, programmer, plane, gate
 
     async def until(self, condition):
         async with asyncio.timeout(10):
@@ -73,7 +83,7 @@ async def running(tmp_path, api=None, programmer=None, **settings):
         )
         task = asyncio.create_task(agent.run())
         try:
-            yield World(api, agent, programmer, GateClient(gate), task)
+            yield World(api, agent, programmer, plane, GateClient(gate))
         finally:
             task.cancel()
             done, _ = await asyncio.wait({task}, timeout=5)
@@ -109,6 +119,21 @@ async def test_nothing_is_programmed_until_everything_is_synced(tmp_path):
         await asyncio.sleep(0.1)
         assert world.programmer.loads == []
         assert "networkpolicies" in world.agent.health().ready_problem
+
+
+async def test_services_only_give_names_so_rules_do_not_wait_for_them(tmp_path):
+    api = basic_api()
+    handle = api.handle
+
+    async def without_services(request):
+        if request.path == SERVICES:
+            return web.json_response({"code": 403, "reason": "Forbidden", "message": "no"}, status=403)
+        return await handle(request)
+
+    api.handle = without_services
+    async with running(tmp_path, api) as world:
+        await world.until_programmed(1)
+        await world.until(lambda: not world.agent.health().ready_problem)
 
 
 async def test_the_gate_waits_for_the_address_of_a_new_pod(tmp_path):
@@ -157,8 +182,11 @@ async def test_a_relevant_change_is_programmed_and_an_irrelevant_one_is_not(tmp_
         world.api.put(NODES, {**NODE, "status": {**NODE["status"], "conditions": [{"type": "Ready"}]}})
         await world.until(lambda: not world.agent.world._pending)
         await asyncio.sleep(0.1)
-        assert world.agent.view.compiled is compiled
         assert world.agent.world.current is seen
+        world.api.put(SERVICES, {"metadata": {"name": "web", "namespace": "default"}})
+        await world.until(lambda: world.agent.view.state.services)
+        await asyncio.sleep(0.1)
+        assert world.agent.view.compiled is compiled
         assert world.agent.counters.programmed == counted
         world.api.put(POLICIES, DENY_EGRESS)
         await world.until_programmed(2)
@@ -244,6 +272,63 @@ async def test_a_gate_that_cannot_be_served_ends_the_agent(tmp_path):
         agent = NodeAgent(NodeSettings(node="node-1", gate=gate), client, Dataplane(FakeProgrammer()))
         with pytest.raises(GateError, match="cannot listen"):
             await agent.run()
+
+
+def fresh_start(api):
+    """The ruleset that an agent makes that starts now."""
+    kinds = {PODS: Pod, NODES: Node, NAMESPACES: Namespace, POLICIES: NetworkPolicy}
+    views = [
+        msgspec.convert(each, kind) for path, kind in kinds.items() for each in api.objects[path].values()
+    ]
+    state = ClusterState.of(views)
+    return lower(compile_state(state), node_view(state, "node-1"), Options())
+
+
+def change_something(api, chance):
+    """One write, or one interruption."""
+    number = chance.randrange(2, 12)
+    name, path = f"p{number}", chance.choice([PODS, PODS, PODS, POLICIES, NAMESPACES, "hang up", "forget"])
+    if path == "hang up":
+        api.hang_up()
+    elif path == "forget":
+        api.forget_history()
+    elif f"default/{name}" in api.objects[path] and chance.random() < 0.4:
+        api.drop(path, name, "default")
+    elif path == PODS:
+        phase = chance.choice(["Pending", "Running", "Succeeded"])
+        node = chance.choice(["node-1", "node-2"])
+        api.put(PODS, pod(name, f"10.244.0.{number}", app=chance.choice("ab"), phase=phase, node=node))
+    elif path == POLICIES:
+        direction = chance.choice(["Ingress", "Egress"])
+        peers = {"Ingress": "from", "Egress": "to"}[direction]
+        rules = [{peers: [{"podSelector": {"matchLabels": {"app": chance.choice("ab")}}}]}]
+        api.put(
+            POLICIES,
+            {
+                "metadata": {"name": name, "namespace": "default"},
+                "spec": {
+                    "podSelector": {"matchLabels": {"app": chance.choice("ab")}},
+                    "policyTypes": [direction],
+                    direction.lower(): rules if chance.random() < 0.7 else [],
+                },
+            },
+        )
+    else:
+        api.put(NAMESPACES, {"metadata": {"name": "default", "labels": {"team": chance.choice("ab")}}})
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_any_history_ends_in_the_rules_of_a_fresh_start(tmp_path, seed):
+    chance = random.Random(seed)
+    async with running(tmp_path) as world:
+        await world.until_programmed(1)
+        for _ in range(60):
+            change_something(world.api, chance)
+            if chance.random() < 0.5:
+                await asyncio.sleep(chance.choice([0, 0.001, 0.01]))
+        wanted = fresh_start(world.api)
+        await world.until(lambda: world.plane.applied == wanted)
+        assert world.agent.counters.program_failures == 0
 
 
 async def test_a_state_that_cannot_be_compiled_does_not_end_the_agent(tmp_path, monkeypatch):

@@ -301,7 +301,8 @@ def change_something(api, chance):
     elif path == POLICIES:
         direction = chance.choice(["Ingress", "Egress"])
         peers = {"Ingress": "from", "Egress": "to"}[direction]
-        rules = [{peers: [{"podSelector": {"matchLabels": {"app": chance.choice("ab")}}}]}]
+        kind, label = chance.choice([("podSelector", "app"), ("namespaceSelector", "team")])
+        rules = [{peers: [{kind: {"matchLabels": {label: chance.choice("ab")}}}]}]
         api.put(
             POLICIES,
             {
@@ -345,3 +346,16 @@ async def test_a_state_that_cannot_be_compiled_does_not_end_the_agent(tmp_path, 
         world.api.put(PODS, pod("web", "10.244.0.5"))  # a change is tried at once
         await world.gate.wait("default", "web", "uid-web", "10.244.0.5", 10)
         assert not world.agent.health().ready_problem
+
+
+async def test_a_namespace_that_gets_a_label_changes_who_is_allowed(tmp_path):
+    """Rule 52."""
+    api = basic_api()
+    api.put(PODS, pod("web", "10.244.0.5"))
+    to_team = [{"to": [{"namespaceSelector": {"matchLabels": {"team": "a"}}}]}]
+    api.put(POLICIES, {**DENY_EGRESS, "spec": {**DENY_EGRESS["spec"], "egress": to_team}})
+    async with running(tmp_path, api) as world:
+        await world.until_programmed(1)
+        world.api.put(NAMESPACES, {"metadata": {"name": "default", "labels": {"team": "a"}}})
+        await world.until_programmed(2)
+        assert "add element inet stockade p4_" in world.programmer.loads[1]

@@ -17,6 +17,7 @@ from stockade.agent.node import NodeAgent, NodeSettings
 from stockade.agent.programmed import node_view
 from stockade.dataplane.lower import Options, lower
 from stockade.dataplane.plane import Dataplane
+from stockade.kube.backoff import SystemClock
 from stockade.model.netpol import NetworkPolicy
 from stockade.model.objects import Namespace, Node, Pod
 from stockade.policy.compile import compile_state
@@ -47,6 +48,16 @@ DENY_EGRESS = {
     "metadata": {"name": "foo-deny-egress", "namespace": "default"},
     "spec": {"podSelector": {"matchLabels": {"app": "foo"}}, "policyTypes": ["Egress"], "egress": []},
 }
+
+
+class FastClock(SystemClock):
+    """Twenty times as fast: pauses between attempts are not what is tested here."""
+
+    def monotonic(self):
+        return super().monotonic() * 20
+
+    async def sleep(self, seconds):
+        await asyncio.sleep(seconds / 20)
 
 
 class World:
@@ -80,6 +91,7 @@ async def running(tmp_path, api=None, programmer=None, **settings):
             client,
             plane,
             recorder=EventRecorder(client, "node-1", interval=0.05),
+            clock=FastClock(),
         )
         task = asyncio.create_task(agent.run())
         try:
@@ -239,7 +251,7 @@ async def test_pods_of_other_nodes_are_no_business_of_the_gate(tmp_path):
 
 
 async def test_tampering_is_repaired_and_counted(tmp_path):
-    async with running(tmp_path, verify_seconds=0.02) as world:
+    async with running(tmp_path, verify_seconds=0.2) as world:
         await world.until_programmed(1)
         world.programmer.intact = False
         await world.until_programmed(2)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
+from aiohttp import web
 
 from stockade.agent import node as node_module
 from stockade.agent.events import EventRecorder
 from stockade.agent.gate import GateClient, GateError
 from stockade.agent.node import NodeAgent, NodeSettings
+from stockade.agent.programmed import node_view
+from stockade.dataplane.lower import Options, lower
 from stockade.dataplane.plane import Dataplane
+from stockade.kube.backoff import SystemClock
+from stockade.model.netpol import NetworkPolicy
+from stockade.model.objects import Namespace, Node, Pod
+from stockade.policy.compile import compile_state
+from stockade.store.state import ClusterState
 from stockade.testing.kube_api import ObjectsApi, serving
 from stockade.testing.programmer import FakeProgrammer
 
 PODS, NODES, NAMESPACES = "/api/v1/pods", "/api/v1/nodes", "/api/v1/namespaces"
+SERVICES = "/api/v1/services"
 POLICIES, EVENTS = "/apis/networking.k8s.io/v1/networkpolicies", "/api/v1/events"
 
 NODE = {
@@ -39,9 +50,19 @@ DENY_EGRESS = {
 }
 
 
+class FastClock(SystemClock):
+    """Twenty times as fast: pauses between attempts are not what is tested here."""
+
+    def monotonic(self):
+        return super().monotonic() * 20
+
+    async def sleep(self, seconds):
+        await asyncio.sleep(seconds / 20)
+
+
 class World:
-    def __init__(self, api, agent, programmer, gate, task):
-        self.api, self.agent, self.programmer, self.gate, self.task = api, agent, programmer, gate, task
+    def __init__(self, api, agent, programmer, plane, gate):
+        self.api, self.agent, self.programmer, self.plane, self.gate = api, agent, programmer, plane, gate
 
     async def until(self, condition):
         async with asyncio.timeout(10):
@@ -70,10 +91,11 @@ async def running(tmp_path, api=None, programmer=None, **settings):
             client,
             plane,
             recorder=EventRecorder(client, "node-1", interval=0.05),
+            clock=FastClock(),
         )
         task = asyncio.create_task(agent.run())
         try:
-            yield World(api, agent, programmer, GateClient(gate), task)
+            yield World(api, agent, programmer, plane, GateClient(gate))
         finally:
             task.cancel()
             done, _ = await asyncio.wait({task}, timeout=5)
@@ -111,6 +133,21 @@ async def test_nothing_is_programmed_until_everything_is_synced(tmp_path):
         assert "networkpolicies" in world.agent.health().ready_problem
 
 
+async def test_services_only_give_names_so_rules_do_not_wait_for_them(tmp_path):
+    api = basic_api()
+    handle = api.handle
+
+    async def without_services(request):
+        if request.path == SERVICES:
+            return web.json_response({"code": 403, "reason": "Forbidden", "message": "no"}, status=403)
+        return await handle(request)
+
+    api.handle = without_services
+    async with running(tmp_path, api) as world:
+        await world.until_programmed(1)
+        await world.until(lambda: not world.agent.health().ready_problem)
+
+
 async def test_the_gate_waits_for_the_address_of_a_new_pod(tmp_path):
     async with running(tmp_path) as world:
         await world.until_programmed(1)
@@ -126,9 +163,7 @@ async def test_the_gate_waits_for_the_address_of_a_new_pod(tmp_path):
 async def test_the_gate_stays_shut_while_programming_fails_and_the_node_says_why(tmp_path):
     async with running(tmp_path) as world:
         await world.until_programmed(1)
-        world.programmer.fail(
-            *["Error: No buffer space available"] * 2
-        )  # the difference, then the whole table
+        world.programmer.fail(*["Error: No buffer space available"] * 100)
         world.api.put(PODS, pod("web", "10.244.0.5"))
         with pytest.raises(GateError, match="timed out"):
             await world.gate.wait("default", "web", "uid-web", "10.244.0.5", 0.1)
@@ -138,8 +173,9 @@ async def test_the_gate_stays_shut_while_programming_fails_and_the_node_says_why
         assert told["involvedObject"]["kind"] == "Node"
         assert told["involvedObject"]["uid"] == "node-uid"
         assert "No buffer space" in told["message"]
+        world.programmer._failures.clear()
         await world.gate.wait("default", "web", "uid-web", "10.244.0.5", 10)  # tried again
-        assert world.agent.counters.program_failures == 1
+        assert world.agent.counters.program_failures
         assert not world.agent.counters.failing
 
 
@@ -157,8 +193,11 @@ async def test_a_relevant_change_is_programmed_and_an_irrelevant_one_is_not(tmp_
         world.api.put(NODES, {**NODE, "status": {**NODE["status"], "conditions": [{"type": "Ready"}]}})
         await world.until(lambda: not world.agent.world._pending)
         await asyncio.sleep(0.1)
-        assert world.agent.view.compiled is compiled
         assert world.agent.world.current is seen
+        world.api.put(SERVICES, {"metadata": {"name": "web", "namespace": "default"}})
+        await world.until(lambda: world.agent.view.state.services)
+        await asyncio.sleep(0.1)
+        assert world.agent.view.compiled is compiled
         assert world.agent.counters.programmed == counted
         world.api.put(POLICIES, DENY_EGRESS)
         await world.until_programmed(2)
@@ -212,7 +251,7 @@ async def test_pods_of_other_nodes_are_no_business_of_the_gate(tmp_path):
 
 
 async def test_tampering_is_repaired_and_counted(tmp_path):
-    async with running(tmp_path, verify_seconds=0.02) as world:
+    async with running(tmp_path, verify_seconds=0.2) as world:
         await world.until_programmed(1)
         world.programmer.intact = False
         await world.until_programmed(2)
@@ -246,6 +285,64 @@ async def test_a_gate_that_cannot_be_served_ends_the_agent(tmp_path):
             await agent.run()
 
 
+def fresh_start(api):
+    """The ruleset that an agent makes that starts now."""
+    kinds = {PODS: Pod, NODES: Node, NAMESPACES: Namespace, POLICIES: NetworkPolicy}
+    views = [
+        msgspec.convert(each, kind) for path, kind in kinds.items() for each in api.objects[path].values()
+    ]
+    state = ClusterState.of(views)
+    return lower(compile_state(state), node_view(state, "node-1"), Options())
+
+
+def change_something(api, chance):
+    """One write, or one interruption."""
+    number = chance.randrange(2, 12)
+    name, path = f"p{number}", chance.choice([PODS, PODS, PODS, POLICIES, NAMESPACES, "hang up", "forget"])
+    if path == "hang up":
+        api.hang_up()
+    elif path == "forget":
+        api.forget_history()
+    elif f"default/{name}" in api.objects[path] and chance.random() < 0.4:
+        api.drop(path, name, "default")
+    elif path == PODS:
+        phase = chance.choice(["Pending", "Running", "Succeeded"])
+        node = chance.choice(["node-1", "node-2"])
+        api.put(PODS, pod(name, f"10.244.0.{number}", app=chance.choice("ab"), phase=phase, node=node))
+    elif path == POLICIES:
+        direction = chance.choice(["Ingress", "Egress"])
+        peers = {"Ingress": "from", "Egress": "to"}[direction]
+        kind, label = chance.choice([("podSelector", "app"), ("namespaceSelector", "team")])
+        rules = [{peers: [{kind: {"matchLabels": {label: chance.choice("ab")}}}]}]
+        api.put(
+            POLICIES,
+            {
+                "metadata": {"name": name, "namespace": "default"},
+                "spec": {
+                    "podSelector": {"matchLabels": {"app": chance.choice("ab")}},
+                    "policyTypes": [direction],
+                    direction.lower(): rules if chance.random() < 0.7 else [],
+                },
+            },
+        )
+    else:
+        api.put(NAMESPACES, {"metadata": {"name": "default", "labels": {"team": chance.choice("ab")}}})
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_any_history_ends_in_the_rules_of_a_fresh_start(tmp_path, seed):
+    chance = random.Random(seed)
+    async with running(tmp_path) as world:
+        await world.until_programmed(1)
+        for _ in range(60):
+            change_something(world.api, chance)
+            if chance.random() < 0.5:
+                await asyncio.sleep(chance.choice([0, 0.001, 0.01]))
+        wanted = fresh_start(world.api)
+        await world.until(lambda: world.plane.applied == wanted)
+        assert world.agent.counters.program_failures == 0
+
+
 async def test_a_state_that_cannot_be_compiled_does_not_end_the_agent(tmp_path, monkeypatch):
     real, broken = node_module.lower, [True]
 
@@ -260,3 +357,16 @@ async def test_a_state_that_cannot_be_compiled_does_not_end_the_agent(tmp_path, 
         world.api.put(PODS, pod("web", "10.244.0.5"))  # a change is tried at once
         await world.gate.wait("default", "web", "uid-web", "10.244.0.5", 10)
         assert not world.agent.health().ready_problem
+
+
+async def test_a_namespace_that_gets_a_label_changes_who_is_allowed(tmp_path):
+    """Rule 52."""
+    api = basic_api()
+    api.put(PODS, pod("web", "10.244.0.5"))
+    to_team = [{"to": [{"namespaceSelector": {"matchLabels": {"team": "a"}}}]}]
+    api.put(POLICIES, {**DENY_EGRESS, "spec": {**DENY_EGRESS["spec"], "egress": to_team}})
+    async with running(tmp_path, api) as world:
+        await world.until_programmed(1)
+        world.api.put(NAMESPACES, {"metadata": {"name": "default", "labels": {"team": "a"}}})
+        await world.until_programmed(2)
+        assert "add element inet stockade p4_" in world.programmer.loads[1]

@@ -12,7 +12,7 @@
                         └── programming failed          verify, repair ◄── timer ──────────────────────┘
 
 In: NodeSettings, an ApiClient, a Dataplane. Called by ``cli.agent``. Rules 47-58 of the reference.
-Order: nothing is programmed before every reflector has synced (a half-known world would deny or allow at random); the rules that a
+Order: nothing is programmed before every reflector that rules depend on has synced (a half-known world would deny or allow at random); the rules that a
 predecessor left stay in force until then, and the fence holds back new pods. A failed change leaves the old rules in force.
 """
 
@@ -50,7 +50,8 @@ from stockade.store.state import ClusterState
 
 log = logging.getLogger(__name__)
 
-FOLLOWED = (NAMESPACES, NODES, PODS, SERVICES, NETWORK_POLICIES)
+RULES_NEED = (NAMESPACES, NODES, PODS, NETWORK_POLICIES)
+FOLLOWED = (*RULES_NEED, SERVICES)  # Services only name a denied peer: without them we enforce all the same
 PROGRAMMING_FAILED = "NetworkPolicyProgrammingFailed"
 
 
@@ -89,6 +90,7 @@ class NodeAgent:
         self._reflectors = [
             Reflector(api, kind, self.world, pace=pace, clock=self._clock) for kind in FOLLOWED
         ]
+        self._needed = [each for each in self._reflectors if each.resource in RULES_NEED]
         self._programmed: ClusterState | None = None
         self._recent = Recent()
         self._open_log = open_log
@@ -119,11 +121,11 @@ class NodeAgent:
     # -- programming
 
     async def _keep_programmed(self) -> None:
-        await asyncio.gather(*(reflector.synced.wait() for reflector in self._reflectors))
+        await asyncio.gather(*(reflector.synced.wait() for reflector in self._needed))
         self.counters.synced = True
         while True:
             state = self.world.take()
-            if state is self._programmed:
+            if self._programmed is not None and _same_rules(state, self._programmed):
                 await self.world.changed.wait()
                 continue
             try:
@@ -209,7 +211,7 @@ class NodeAgent:
 
     def health(self) -> Health:
         if not self.counters.synced:
-            waiting = [str(r.resource) for r in self._reflectors if not r.synced.is_set()]
+            waiting = [str(r.resource) for r in self._needed if not r.synced.is_set()]
             why = "; ".join(sorted(set(self.world.troubles.values())))
             return Health(
                 ready_problem=f"waiting for the first list of {', '.join(waiting)}{why and ': '}{why}"
@@ -225,6 +227,16 @@ class NodeAgent:
             )
             for r in self._reflectors
         ]
+
+
+def _same_rules(one: ClusterState, other: ClusterState) -> bool:
+    """Tables that did not change are shared between states (``store.delta``), so this looks at no object."""
+    return (
+        one.pods is other.pods
+        and one.policies is other.policies
+        and one.namespaces is other.namespaces
+        and one.nodes is other.nodes
+    )
 
 
 def _build(state: ClusterState, node: NodeView, options: Options) -> tuple[CompiledPolicies, Ruleset]:

@@ -129,7 +129,8 @@ class ObjectsApi:
         self.objects: defaultdict[str, dict[str, JsonObject]] = defaultdict(dict)
         self.changed = asyncio.Event()
         self.down = False
-        self._version = 100
+        self._version = self._oldest = 100
+        self._history: list[tuple[int, str, JsonObject]] = []
         self._watchers: defaultdict[str, set[asyncio.Queue[JsonObject | None]]] = defaultdict(set)
 
     def put(self, path: str, item: JsonObject) -> None:
@@ -146,6 +147,11 @@ class ObjectsApi:
         for queues in self._watchers.values():
             for queue in queues:
                 queue.put_nowait(None)
+
+    def forget_history(self) -> None:
+        """End every watch; who asks to go on from before now is told 410 Gone."""
+        self._oldest = self._version
+        self.hang_up()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if self.down:
@@ -174,16 +180,23 @@ class ObjectsApi:
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
-        await response.prepare(request)
         queue: asyncio.Queue[JsonObject | None] = asyncio.Queue()
         if "sendInitialEvents" in request.query:
             for item in self.objects[request.path].values():
                 queue.put_nowait({"type": "ADDED", "object": item})
             queue.put_nowait(bookmark(self._version, end=True))
+        else:
+            since = int(request.query.get("resourceVersion", 0))
+            if since < self._oldest:
+                queue.put_nowait(error(410, "Expired", "too old resource version"))
+            for version, path, change in self._history:
+                if path == request.path and version > since >= self._oldest:
+                    queue.put_nowait(change)
         watchers = self._watchers[request.path]
-        watchers.add(queue)
+        watchers.add(queue)  # no await since the history was read: nothing is missed or told twice
         try:
             with contextlib.suppress(ConnectionResetError):  # the client is gone
+                await response.prepare(request)
                 while (each := await queue.get()) is not None:
                     await response.write(json.dumps(each).encode() + b"\n")
         finally:
@@ -193,8 +206,10 @@ class ObjectsApi:
     def _tell(self, path: str, kind: str, item: JsonObject) -> None:
         self._version += 1
         item["metadata"]["resourceVersion"] = str(self._version)
+        change = {"type": kind, "object": json.loads(json.dumps(item))}
+        self._history.append((self._version, path, change))
         for queue in self._watchers[path]:
-            queue.put_nowait({"type": kind, "object": item})
+            queue.put_nowait(change)
 
 
 def _key(item: JsonObject) -> str:

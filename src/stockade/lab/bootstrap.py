@@ -17,14 +17,14 @@ from stockade.lab.apiserver.registry import Registry
 DNS_IMAGE = f"stockade.dev/cluster-dns:{__version__}"
 DNS_NAME = "kube-dns"
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
-SERVER_VERSION = "v1.33.0+stockade"
+SERVER_VERSION = "v1.36.0+stockade"
 VERSION = {  # what /version answers
     "major": "1",
-    "minor": "33",
+    "minor": "36",
     "gitVersion": SERVER_VERSION,
     "gitCommit": "",
     "gitTreeState": "clean",
-    "buildDate": "2025-04-23T00:00:00Z",
+    "buildDate": "2026-04-22T00:00:00Z",
     "goVersion": "",
     "compiler": "",
     "platform": "linux/amd64",

@@ -156,8 +156,7 @@ def test_a_pod_sends_nothing_that_its_policies_deny_from_its_first_moment(lab) -
         "-l",
         "app=free",
         "--",
-        PYTHON,
-        "-c",
+        *RUN,
         SEND,
         "udp",
         address,
@@ -182,6 +181,6 @@ def test_each_denied_packet_is_named(lab) -> None:
     seen = {(d["pod"], d["direction"], d["peer"].split()[0], d["port"], d["protocol"]) for d in drops}
     assert ("foo", "egress", address, "8080", "TCP") in seen
     assert ("foo", "egress", "93.184.216.34", "80", "TCP") in seen
-    assert {tuple(d["policies"]) for d in drops} == {("foo-deny-egress",)}
+    assert {tuple(d["policies"]) for d in drops} == {("default/foo-deny-egress",)}
     events = lab.kubectl("get", "events", "--field-selector", "reason=NetworkPolicyDenied")
     assert "foo-deny-egress" in events

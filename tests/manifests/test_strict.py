@@ -156,3 +156,5 @@ def test_duplicate_keys_of_a_json_body() -> None:
     assert duplicate_fields('{"a": {"b": 1}, "c": {"b": 1}}') == []
     with pytest.raises(ValueError, match="Expecting"):
         duplicate_fields("{")
+    with pytest.raises(ValueError, match="nested too deeply"):
+        duplicate_fields('{"a": 1, "a": ' * 5000 + "1" + "}" * 5000)

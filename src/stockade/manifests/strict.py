@@ -12,7 +12,7 @@ import binascii
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -80,8 +80,11 @@ def duplicate_fields(body: bytes | str) -> list[DecodeProblem]:
             repeated[id(found)] = found, [key for key, count in counts.items() if count > 1]
         return found
 
-    root = json.loads(body, object_pairs_hook=note)
-    return list(_duplicates(root, (), repeated)) if repeated else []
+    try:
+        root = json.loads(body, object_pairs_hook=note)
+        return list(_duplicates(root, (), repeated)) if repeated else []
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def _duplicates(
@@ -91,11 +94,11 @@ def _duplicates(
         for key in repeated.get(id(value), ({}, []))[1]:
             at = (*path, key)
             yield DecodeProblem(path=at, message=f'duplicate field "{dotted(at)}"', unknown=False)
-    entries = (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    )
-    for key, item in entries:
-        yield from _duplicates(item, (*path, key), repeated)
+    steps: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, (dict, list)):
+        steps = value.items() if isinstance(value, dict) else enumerate(value)
+    for step, item in steps:
+        yield from _duplicates(item, (*path, step), repeated)
 
 
 def prune_unknown(obj: dict[str, Any], api_version: str, kind: str) -> None:

@@ -76,6 +76,9 @@ class MemoryRegistry:
             new = {**copy.deepcopy(old), "status": new.get("status", {})}
         if new == old:
             return old
+        released = old["metadata"].get("finalizers") and not new["metadata"].get("finalizers")
+        if released and "deletionTimestamp" in new["metadata"]:
+            return self._drop((resource, namespace, name))
         if new.get("spec") != old.get("spec"):
             new["metadata"]["generation"] = old["metadata"]["generation"] + 1
         return self._store("MODIFIED", (resource, namespace, name), new)

@@ -45,6 +45,10 @@ def pod(name, labels=None, *, ip="", ready=True, ports=(), **spec):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status}
 
 
+def _is_new(obj):
+    return obj.get("status", {}).get("phase", "Pending") == "Pending"
+
+
 class World:
     def __init__(self):
         self.registry = MemoryRegistry()
@@ -55,7 +59,12 @@ class World:
             self.add("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, "")
 
     def add(self, resource, obj, namespace="default"):
-        return self.registry.create(resource, namespace, obj)
+        created = self.registry.create(resource, namespace, obj)
+        if "status" not in obj:
+            return created
+        return self.registry.mutate(
+            resource, namespace, created["metadata"]["name"], lambda o: o.update(status=obj["status"])
+        )
 
     def all(self, resource, namespace="default"):
         return self.registry.list(resource, namespace)
@@ -76,12 +85,13 @@ class World:
         async for change in self.registry.watch("pods"):
             meta = change.object["metadata"]
             place = ("pods", meta["namespace"], meta["name"])
-            if change.type == "DELETED" or self.registry.find(*place) is None:
+            now = self.registry.find(*place)
+            if now is None:
                 continue
-            if "deletionTimestamp" in meta:
+            if "deletionTimestamp" in now["metadata"]:
                 if self.kubelet_removes:
                     self.registry.remove(*place)
-            elif change.object["spec"].get("nodeName") and "phase" not in change.object.get("status", {}):
+            elif now["spec"].get("nodeName") and _is_new(now):
                 self.registry.mutate(*place, self._start, "status")
 
     def _start(self, obj):

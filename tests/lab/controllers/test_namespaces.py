@@ -52,7 +52,7 @@ async def test_finalizers_hold_a_namespace_back(world):
     world.add("configmaps", configmap("held", finalizers=["example.com/hold"]), "other")
     world.registry.delete("namespaces", "", "other")
     await world.until(lambda: names(world, "configmaps", "other") == ["held"])
-    world.registry.remove("configmaps", "other", "held")
+    world.edit("configmaps", "held", lambda obj: obj["metadata"].update(finalizers=[]), "other")
     await world.until(lambda: world.registry.find("namespaces", "", "other") is None)
 
 

@@ -44,7 +44,7 @@ class Cluster:
         app = web.Application()
         add_stream_routes(app, self.registry, self.runtime)
         app.router.add_get("/{path:.*}", self._get)
-        self._runner = web.AppRunner(app)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.5)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         host, port = self._runner.addresses[0][:2]
@@ -58,9 +58,12 @@ class Cluster:
             )
         return created
 
+    async def shut_down(self):
+        await self._runner.cleanup()
+
     async def stop(self):
         await self.runtime.stop()
-        await self._runner.cleanup()
+        await self.shut_down()
 
     async def _get(self, request):
         """As much of an API server as ``kubectl exec`` asks for."""

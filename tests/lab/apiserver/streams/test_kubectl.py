@@ -89,6 +89,15 @@ async def test_a_client_that_goes_takes_its_process_along(cluster, kubectl, web)
         await until(lambda: cluster.runtime.sessions[0].closed)
 
 
+async def test_the_end_of_the_server_ends_its_sessions(cluster, kubectl, web):
+    client = await kubectl.start("exec", "web", "--", "sleep", "600")
+    async with asyncio.timeout(20):
+        await until(lambda: cluster.runtime.sessions)
+        await cluster.shut_down()
+        assert cluster.runtime.sessions[0].closed
+        await client.wait()
+
+
 async def test_a_terminal_has_the_size_of_the_clients(kubectl, web):
     terminal, other = os.openpty()
     fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 111, 0, 0))

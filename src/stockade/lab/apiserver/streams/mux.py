@@ -159,4 +159,9 @@ class SpdyConnection:
             stream.end()
         await self._link.write(spdy.go_away(self._last))
         await asyncio.wait({serving}, timeout=_LINGER)
+
+    async def close(self, serving: asyncio.Task[None]) -> None:
+        """However it ended: nothing of it is left."""
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
         await self._link.close()

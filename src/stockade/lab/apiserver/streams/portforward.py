@@ -79,9 +79,8 @@ class _Forwarder:
         finally:
             for task in tasks:
                 task.cancel()
-            serving.cancel()
-            await asyncio.gather(serving, *tasks, return_exceptions=True)
-            await link.close()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await connection.close(serving)
 
     async def _forward(self, connection: SpdyConnection, data: SpdyStream, error: SpdyStream) -> None:
         """One TCP connection into the pod."""

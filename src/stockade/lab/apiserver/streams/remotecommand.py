@@ -104,10 +104,11 @@ async def _over_spdy(request: web.Request, command: _Command) -> web.StreamRespo
         return web.json_response(failure(403, "Forbidden", text), status=403, headers=accepted)
     link = upgrade(request, {"X-Stream-Protocol-Version": protocol})
     client = remotespdy.SpdyClient(link, protocol)
-    if await client.open(remotespdy.expected_streams(command.options, protocol)):
-        await _run(client, command)
-    else:
-        await client.abandon()
+    try:
+        if await client.open(remotespdy.expected_streams(command.options, protocol)):
+            await _run(client, command)
+    finally:
+        await client.close()
     return Upgraded(status=101)
 
 

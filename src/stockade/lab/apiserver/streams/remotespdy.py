@@ -50,10 +50,9 @@ class SpdyClient:
             return False
         return True
 
-    async def abandon(self) -> None:
-        """Close without a word."""
-        await self._connection.finish(self._serving)
-        self._serving.cancel()
+    async def close(self) -> None:
+        """Whatever happened, the connection goes."""
+        await self._connection.close(self._serving)
 
     async def feed(self, session: Session) -> None:
         async with asyncio.TaskGroup() as group:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 import time
+from typing import Self
 
 import pytest
 
@@ -208,37 +210,68 @@ async def test_stricter_policy_cuts_live_flows_and_no_other(pods) -> None:
     other.close()
 
 
-async def test_replacing_the_table_loses_and_leaks_nothing(pods) -> None:
+class Flood:
+    """Packets of an allowed and of a denied flow as fast as they go, from threads, while the rules change."""
+
+    def __init__(self, network) -> None:
+        self._flows = [Udp(network, "client", "web", WEB, port) for port in (80, 81)]
+        self._over = threading.Event()
+        self.sent = 0
+        self.received = [0, 0]
+
+    def __enter__(self) -> Self:
+        for flow in self._flows:
+            flow.server.settimeout(0.05)
+            flow.server.setsockopt(socket.SOL_SOCKET, 33, 1 << 24)  # SO_RCVBUFFORCE
+        self._threads = [threading.Thread(target=self._send)]
+        self._threads += [threading.Thread(target=self._receive, args=(at,)) for at in (0, 1)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _send(self) -> None:
+        allowed, denied = (flow.client for flow in self._flows)
+        while not self._over.is_set():
+            for _ in range(10):
+                denied.send(b"d")
+            allowed.send(b"a")
+            self.sent += 1
+
+    def _receive(self, at: int) -> None:
+        server = self._flows[at].server
+        while True:
+            try:
+                server.recv(8)
+            except TimeoutError:
+                if self._over.is_set():
+                    return
+            else:
+                self.received[at] += 1
+
+
+async def test_new_agents_adopt_without_loss_or_leak(pods) -> None:
+    await Dataplane(Nft()).apply(ruleset(WEB_80_ONLY))
+    with Flood(pods) as flood:
+        for _ in range(30):
+            assert not (await Dataplane(Nft()).apply(ruleset(WEB_80_ONLY))).full
+    assert flood.sent > 100
+    assert flood.received == [flood.sent, 0]
+
+
+async def test_another_profile_takes_over_without_loss_or_leak(pods) -> None:
+    other = WEB_80_ONLY.replace("client-web", "client-more").replace("port: 80}", "port: 82}")
     plane = Dataplane(Nft())
     await plane.apply(ruleset(WEB_80_ONLY))
-    allowed, denied = Udp(pods, "client", "web", WEB, 80), Udp(pods, "client", "web", WEB, 81)
-    sent = received = 0
-    allowed.server.setblocking(False)
-    denied.server.setblocking(False)
-
-    async def replace() -> None:
-        for _ in range(8):
-            await Dataplane(Nft()).apply(ruleset(WEB_80_ONLY))
-
-    task = asyncio.create_task(replace())
-    while not task.done():
-        for _ in range(20):
-            allowed.client.send(b"a")
-            denied.client.send(b"d")
-            sent += 1
-        await asyncio.sleep(0)
-        with contextlib.suppress(BlockingIOError):
-            while allowed.server.recv(8):
-                received += 1
-    await task
-    await asyncio.sleep(0.05)
-    with contextlib.suppress(BlockingIOError):
-        while allowed.server.recv(8):
-            received += 1
-    assert sent > 100
-    assert received == sent
-    with pytest.raises(BlockingIOError):
-        denied.server.recv(8)
+    with Flood(pods) as flood:
+        for number in range(40):
+            await plane.apply(ruleset(WEB_80_ONLY, *([other] if number % 2 == 0 else [])))
+    assert flood.sent > 100
+    assert flood.received == [flood.sent, 0]
 
 
 async def _next(log: DropLog) -> DropRecord:

@@ -48,11 +48,16 @@ def namespace():
 def test_differences_end_in_the_wanted_table(namespace, states: list[ClusterState]) -> None:
     async def run() -> None:
         plane = Dataplane(Nft())
+        await plane.cleanup()
         for number, state in enumerate(states):
             wanted = lower(compile_state(state), NODE)
             done = await plane.apply(wanted)
-            assert done.full == (number == 0), "an incremental transaction was refused"
+            assert done.full == (number == 0), "a transaction was refused"
             assert await Nft().holds(wanted)
-            assert await Nft().generation() == plane.generation
+            held = await Nft().read()
+            assert held is not None
+            assert held.generation == plane.generation
+            if number == 1:  # a new agent finds what the old one left
+                plane = Dataplane(Nft())
 
     asyncio.run(run())

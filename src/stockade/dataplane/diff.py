@@ -3,6 +3,13 @@
 Order inside the text: new sets and chains, then rules (whatever a goto or a lookup names exists by then), then set and
 map elements, then what nobody refers to any more. The kernel applies all of it or nothing. When the change is stricter the
 same transaction raises the generation: that is one rule in ``gate`` and one in ``pass``.
+
+All or nothing is not enough for a packet that is on its way through the rules at that moment: it keeps the old rules of every
+chain but looks into sets and maps as they are after the change. If a map then sends it to a chain that did not exist before, that
+chain is empty for it and it passes. So where an address that was denied anything changes to a new chain, ``prepare`` is
+loaded first: it makes the chain, to which nobody goes yet. For the same reason a table in force is never replaced if it can be
+changed in place: between the hooks of the old table and those of the new one a packet may find neither filled.
+(Measured with a flood of denied packets: about 1 leaked in 15 such changes without this, none with it.)
 """
 
 from __future__ import annotations
@@ -27,12 +34,14 @@ _WHERE = f"{FAMILY} {TABLE}"
 
 
 class Transaction(msgspec.Struct, frozen=True):
-    """``text`` for one ``nft -f``. ``generation`` is the one in force afterwards; ``bump`` says that it is a new one."""
+    """``prepare`` (may be empty), then ``text``, each for one ``nft -f``. ``generation`` is the one in force afterwards; ``bump``
+    says that it is a new one, ``full`` that the table is made anew."""
 
     text: str
     generation: int
     bump: bool = False
     full: bool = False
+    prepare: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -40,26 +49,50 @@ class Transaction(msgspec.Struct, frozen=True):
 
 
 def replace(wanted: Ruleset, generation: int) -> Transaction:
-    """The whole table in one step, under the generation after ``generation`` (0: there was none)."""
+    """The whole table in one step, under the generation after ``generation``. For when there is none, or a strange one."""
     fresh = following(generation, wanted.generations)
     return Transaction(render(wanted, fresh), fresh, bump=True, full=True)
 
 
-def diff(applied: Ruleset | None, wanted: Ruleset, generation: int) -> Transaction:
-    """``generation`` is the one in force in the kernel."""
+def adopt(held: Ruleset, wanted: Ruleset, generation: int) -> Transaction:
+    """From a table as read back, whose rules are not known: elements by difference, every chain filled anew, and a new generation."""
+    known = msgspec.structs.replace(held, fenced=wanted.fenced)
+    return diff(known, wanted, generation, bump=True)
+
+
+def diff(applied: Ruleset | None, wanted: Ruleset, generation: int, *, bump: bool = False) -> Transaction:
+    """``generation`` is the one in force in the kernel. ``bump``: a new one even if nothing is stricter."""
     if applied is None or _is_restructured(applied, wanted):
         return replace(wanted, generation)
-    bump = is_stricter(applied, wanted)
+    bump = bump or is_stricter(applied, wanted)
     current = following(generation, wanted.generations) if bump else generation
     marker = Marker(wanted.mark_mask, current)
-    lines = [
-        *_new_objects(applied, wanted),
-        *_rules(applied, wanted, marker, bump=bump),
+    additions = [*_new_objects(applied, wanted), *_new_rules(applied, wanted, marker)]
+    changes = [
+        *_changed_rules(applied, wanted, marker, bump=bump),
         *_set_elements(applied, wanted),
         *_map_elements(applied, wanted),
         *_gone_objects(applied, wanted),
     ]
-    return Transaction("\n".join([*lines, ""]) if lines else "", current, bump=bump)
+    if additions and _must_prepare(applied, wanted):
+        return Transaction(_text(changes), current, bump=bump, prepare=_text(additions))
+    return Transaction(_text([*additions, *changes]), current, bump=bump)
+
+
+def _text(lines: list[str]) -> str:
+    return "\n".join([*lines, ""]) if lines else ""
+
+
+def _must_prepare(old: Ruleset, new: Ruleset) -> bool:
+    """Does an address change to a new chain that was not simply free before?"""
+    for name, mapping in new.maps.items():
+        programmed = old.sets.get(f"local{mapping.key.family}")
+        known = programmed.elements if programmed else frozenset()
+        before = old.maps[name].elements
+        for address, chain in mapping.elements.items():
+            if chain not in old.chains and (address in before or (address,) not in known):
+                return True
+    return False
 
 
 def _is_restructured(old: Ruleset, new: Ruleset) -> bool:
@@ -84,17 +117,25 @@ def _new_objects(old: Ruleset, new: Ruleset) -> Iterator[str]:
             yield f"add chain {_WHERE} {name}"
 
 
-def _rules(old: Ruleset, new: Ruleset, marker: Marker, *, bump: bool) -> Iterator[str]:
+def _new_rules(old: Ruleset, new: Ruleset, marker: Marker) -> Iterator[str]:
+    for name, chain in new.chains.items():
+        if name not in old.chains:
+            yield from _add_rules(chain, marker)
+
+
+def _changed_rules(old: Ruleset, new: Ruleset, marker: Marker, *, bump: bool) -> Iterator[str]:
     """Flush and fill what changed, and with a new generation the chains that carry it."""
     for name, chain in new.chains.items():
-        before = old.chains.get(name)
-        if before is not None:
-            same = [r.meaning for r in before.rules] == [r.meaning for r in chain.rules]
-            if same and not (bump and _carries_generation(chain)):
-                continue
+        if name not in old.chains:
+            continue
+        same = [r.meaning for r in old.chains[name].rules] == [r.meaning for r in chain.rules]
+        if not same or (bump and _carries_generation(chain)):
             yield f"flush chain {_WHERE} {name}"
-        for rule in chain.rules:
-            yield f"add rule {_WHERE} {name} {rule_text(rule, marker)}"
+            yield from _add_rules(chain, marker)
+
+
+def _add_rules(chain: Chain, marker: Marker) -> Iterator[str]:
+    yield from (f"add rule {_WHERE} {chain.name} {rule_text(rule, marker)}" for rule in chain.rules)
 
 
 def _carries_generation(chain: Chain) -> bool:

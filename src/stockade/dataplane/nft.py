@@ -15,7 +15,7 @@ import msgspec
 
 from stockade.dataplane import readback
 from stockade.dataplane.ir import FAMILY, TABLE, Ruleset
-from stockade.dataplane.programmer import ProgrammingError
+from stockade.dataplane.programmer import Held, ProgrammingError
 
 _ERROR_LIMIT = 2000  # characters of nft's message that help; a large transaction repeats itself
 
@@ -32,12 +32,19 @@ class Nft:
         self._digest = None
         await self._run(["-f", "-"], text)
 
-    async def generation(self) -> int | None:
-        listing = await self._list(["chain", FAMILY, TABLE, "gate"])
-        return None if listing is None else readback.generation(listing)
+    async def read(self) -> Held | None:
+        listing = await self._list()
+        if listing is None:
+            return None
+        try:
+            gate = readback.gate(listing)
+            ruleset = readback.table(listing, gate[0]) if gate else None
+        except (KeyError, TypeError, ValueError):
+            return Held(None, None)
+        return Held(gate[1] if gate else None, ruleset)
 
     async def holds(self, ruleset: Ruleset) -> bool:
-        listing = await self._list(["table", FAMILY, TABLE])
+        listing = await self._list()
         if listing is None:
             return False
         digest = readback.digest(listing)
@@ -56,10 +63,10 @@ class Nft:
         where = f"table {FAMILY} {TABLE}"
         await self._run(["-f", "-"], f"add {where}\ndelete {where}\n")
 
-    async def _list(self, what: list[str]) -> dict[str, Any] | None:
-        """None when it does not exist."""
+    async def _list(self) -> dict[str, Any] | None:
+        """None when there is no table."""
         try:
-            output = await self._run(["-j", "list", *what])
+            output = await self._run(["-j", "list", "table", FAMILY, TABLE])
         except ProgrammingError as error:
             if "No such file or directory" in str(error):
                 return None

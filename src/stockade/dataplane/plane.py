@@ -1,8 +1,8 @@
 """Dataplane: brings the kernel's table to the wanted ruleset and keeps it there. Called by the agent.
 
-    apply(wanted) ── first time ──► adopt: read the generation, replace the table in one transaction, next generation
+    apply(wanted) ── first time ──► adopt: read the table, change it in place under the next generation; none: load it whole
                   └─ later ───────► diff to what was applied, one small transaction
-                       on error ──► replace the table; wait; again. The old rules stay in force meanwhile.
+                       on error ──► adopt; then replace the table; wait; again. The old rules stay in force meanwhile.
 
 Never flushes, never deletes and loads in two steps: both would be an open moment (reference dataplane 2). Stopping the agent
 changes nothing in the kernel; only ``cleanup`` takes the table away.
@@ -18,15 +18,15 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from stockade.dataplane.diff import Transaction, diff, replace
+from stockade.dataplane.diff import Transaction, adopt, diff, replace
 from stockade.dataplane.ir import Ruleset
-from stockade.dataplane.programmer import Programmer, ProgrammingError
+from stockade.dataplane.programmer import Held, Programmer, ProgrammingError
 
 _LOG = logging.getLogger(__name__)
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """``changed``: the kernel was written to; ``bumped``: known connections are judged again; ``full``: the table was replaced."""
+    """``changed``: the kernel was written to; ``bumped``: known connections are judged again; ``full``: the table was made anew."""
 
     changed: bool
     bumped: bool = False
@@ -79,19 +79,19 @@ class Dataplane:
                 try:
                     await self._load(transaction, wanted)
                 except ProgrammingError as error:
-                    _LOG.warning("incremental update failed, replacing the table: %s", error)
+                    _LOG.warning("incremental update failed, starting from the table in force: %s", error)
                 else:
                     return _report(transaction, started)
-            return _report(await self._replace(wanted), started)
+            return _report(await self._adopt(wanted), started)
 
     async def verify(self) -> bool:
-        """Is the table what was applied? If not, it is replaced, and the answer is False. Nothing applied yet: True."""
+        """Is the table what was applied? If not, it is repaired, and the answer is False. Nothing applied yet: True."""
         async with self._lock:
             wanted = self._applied
             if wanted is None or await self._programmer.holds(wanted):
                 return True
-            _LOG.warning("the table is not what was programmed: replacing it")
-            await self._replace(wanted)
+            _LOG.warning("the table is not what was programmed: repairing it")
+            await self._adopt(wanted)
             return False
 
     async def cleanup(self) -> None:
@@ -100,14 +100,14 @@ class Dataplane:
             self._applied = None
             await self._programmer.delete()
 
-    async def _replace(self, wanted: Ruleset) -> Transaction:
-        """Retries; the generation is read anew each time, for the kernel knows best what connections are marked with."""
+    async def _adopt(self, wanted: Ruleset) -> Transaction:
+        """Retries; the table is read anew each time. From the second attempt on it is made anew, whatever is in force."""
         pause = self._pause
         for attempt in range(self._retries + 1):
             try:
-                in_force = await self._programmer.generation()
-                # Without a table connections may still carry our last mark.
-                transaction = replace(wanted, self._generation if in_force is None else in_force)
+                transaction = _start(
+                    await self._programmer.read(), wanted, self._generation, anew=attempt > 0
+                )
                 await self._load(transaction, wanted)
             except ProgrammingError as error:
                 if attempt == self._retries:
@@ -122,8 +122,18 @@ class Dataplane:
     async def _load(self, transaction: Transaction, wanted: Ruleset) -> None:
         """If interrupted nobody knows which rules are in force, so the next ``apply`` replaces them all."""
         self._applied = None
+        if transaction.prepare:
+            await self._programmer.load(transaction.prepare)
         await self._programmer.load(transaction.text)
         self._applied, self._generation = wanted, transaction.generation
+
+
+def _start(held: Held | None, wanted: Ruleset, last: int, *, anew: bool) -> Transaction:
+    """``last`` is our own generation: without a table connections may still carry its mark."""
+    generation = last if held is None or held.generation is None else held.generation
+    if anew or held is None or held.ruleset is None:
+        return replace(wanted, generation)
+    return adopt(held.ruleset, wanted, generation)
 
 
 def _report(transaction: Transaction, started: float) -> Applied:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import msgspec
+
 from stockade.dataplane.ir import Ruleset
 
 
 class ProgrammingError(Exception):
     """The table could not be read or changed; nothing changed. The text is nft's own, for the operator."""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A table as it was read back. ``generation`` is None when its gate is not one of ours.
+
+    ``ruleset`` is None when something in the table is not of our making; else sets, maps and chains are what the kernel holds,
+    but chains have no rules: those are not read back.
+    """
+
+    generation: int | None
+    ruleset: Ruleset | None
 
 
 class Programmer(Protocol):
@@ -17,8 +30,8 @@ class Programmer(Protocol):
     async def load(self, text: str) -> None:
         """Apply one transaction: all of it or nothing."""
 
-    async def generation(self) -> int | None:
-        """The generation that the table in force tests for; None when there is no table (or none of ours)."""
+    async def read(self) -> Held | None:
+        """The table in force; None when there is none."""
 
     async def holds(self, ruleset: Ruleset) -> bool:
         """Read the table back: is it this ruleset? Also False when somebody changed it since the last True."""

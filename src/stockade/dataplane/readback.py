@@ -11,8 +11,17 @@ from typing import Any
 
 import msgspec
 
-from stockade.dataplane.ir import PROTOCOLS, KeyType, NamedSet, Ruleset, mask_shift
-from stockade.net.cidr import format_address, parse_block
+from stockade.dataplane.ir import (
+    PROTOCOLS,
+    Chain,
+    Hook,
+    KeyType,
+    NamedSet,
+    Ruleset,
+    VerdictMap,
+    mask_shift,
+)
+from stockade.net.cidr import format_address, parse_address, parse_block
 
 Elements = frozenset[tuple[str, ...]]
 
@@ -55,19 +64,63 @@ def digest(listing: dict[str, Any]) -> str:
     return hashlib.sha256(msgspec.json.encode(listing["nftables"][1:])).hexdigest()
 
 
-def generation(listing: dict[str, Any]) -> int | None:
-    """The value that the rule of chain ``gate`` compares the masked mark with. nft writes a mask of leading bits as a prefix."""
+def gate(listing: dict[str, Any]) -> tuple[int, int] | None:
+    """(mask, generation) of the rule in chain ``gate`` that tests the mark. nft writes a mask of leading bits as a prefix."""
     for entry in listing["nftables"]:
-        for statement in entry.get("rule", {}).get("expr", ()):
-            match = statement.get("match")
-            if match is None:
-                continue
-            left, right = match["left"], match["right"]
+        rule = entry.get("rule", {})
+        if rule.get("chain") != "gate":
+            continue
+        for statement in rule.get("expr", ()):
+            left, right = (statement.get("match", {}).get(side) for side in ("left", "right"))
             if isinstance(right, dict) and "prefix" in right:
-                return int(right["prefix"]["addr"]) >> (32 - int(right["prefix"]["len"]))
+                free = 32 - int(right["prefix"]["len"])
+                return 0xFFFFFFFF >> free << free, int(right["prefix"]["addr"]) >> free
             if isinstance(left, dict) and "&" in left:
-                return int(right) >> mask_shift(int(left["&"][1]))
+                mask = int(left["&"][1])
+                return mask, int(right) >> mask_shift(mask)
     return None
+
+
+def table(listing: dict[str, Any], mark_mask: int) -> Ruleset:
+    """What the kernel holds, as a Ruleset whose chains have no rules. Raises like ``read``."""
+    items = [item for entry in listing["nftables"] for item in entry.items()]
+    return Ruleset(
+        sets={body["name"]: _named_set(body) for kind, body in items if kind == "set"},
+        maps={body["name"]: _verdict_map(body) for kind, body in items if kind == "map"},
+        chains={body["name"]: _chain(body) for kind, body in items if kind == "chain"},
+        fenced=(),
+        mark_mask=mark_mask,
+    )
+
+
+def _named_set(body: dict[str, Any]) -> NamedSet:
+    types = body["type"] if isinstance(body["type"], list) else [body["type"]]
+    key = tuple(map(KeyType, types))
+    interval = "interval" in body.get("flags", ())
+    kinds = key * 2 if interval else key
+    elements = [_element(item) for item in body.get("elem", ())]
+    if interval:
+        elements = [element * 2 if len(element) == 1 else element for element in elements]
+    values = (tuple(map(_number, kinds, element)) for element in elements)
+    return NamedSet(body["name"], key, frozenset(values), interval=interval)
+
+
+def _verdict_map(body: dict[str, Any]) -> VerdictMap:
+    key = KeyType(body["type"])
+    pairs = map(_pair, body.get("elem", ()))
+    return VerdictMap(body["name"], key, {_number(key, address): chain for address, chain in pairs})
+
+
+def _chain(body: dict[str, Any]) -> Chain:
+    hook = Hook(body["hook"], int(body["prio"])) if "hook" in body else None
+    return Chain(body["name"], (), hook=hook)
+
+
+def _number(kind: KeyType, text: str) -> int:
+    if kind.family is not None:
+        return parse_address(text)[1]
+    named = {v: k for k, v in (_ND_NAMES | _PROTOCOL_NAMES).items()}
+    return named[text] if text in named else int(text)
 
 
 def _own_set(each: NamedSet) -> list[tuple[str, ...]]:

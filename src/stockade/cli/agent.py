@@ -126,7 +126,7 @@ def command(
     programmer = Nft()
     dataplane = Dataplane(programmer)
     try:
-        asyncio.run(programmer.generation())  # can we read the kernel's rules at all?
+        asyncio.run(programmer.read())  # can we read the kernel's rules at all?
         if cleanup:
             asyncio.run(dataplane.cleanup())
             click.echo("table inet stockade is gone: nothing is policed on this node", err=True)

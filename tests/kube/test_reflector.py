@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from contextlib import asynccontextmanager
 
 import pytest
 
 from stockade.kube.backoff import Backoff
+from stockade.kube.errors import KubeError
 from stockade.kube.reflector import Pace, Reflector
 from stockade.kube.resources import NETWORK_POLICIES, PODS
 from stockade.testing.kube_api import (
@@ -300,3 +302,31 @@ def test_backoff_doubles_with_jitter_and_forgets_after_a_quiet_minute():
     clock.now += 91
     assert backoff.next() == 0.8
     assert backoff.next(5.0) == 5.0
+
+
+async def test_a_server_that_starts_later_is_found_soon():
+    class Starting:
+        """Refuses five times."""
+
+        def __init__(self):
+            self.refusals = 5
+
+        @asynccontextmanager
+        async def stream(self, path, params):
+            if self.refusals:
+                self.refusals -= 1
+                raise KubeError(0, "Unreachable", "refused")
+
+            async def lines():
+                for each in START:
+                    yield json.dumps(each).encode()
+                await asyncio.sleep(3600)
+
+            yield lines()
+
+    sink, clock = Recorder(), QuickClock()
+    task = asyncio.create_task(Reflector(Starting(), PODS, sink, clock=clock).run())
+    await sink.until_seen(("replace", ["a", "b"]))
+    task.cancel()
+    assert len(clock.naps) == 5
+    assert sum(clock.naps) <= 0.05 + 0.1 + 0.2 + 0.4 + 0.8

@@ -92,6 +92,8 @@ class Reflector:
         self._clock = clock or SystemClock()
         self._chance = chance or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._backoff = Backoff(self._clock, self._chance)
+        # An agent often starts while its API server does: look again soon, then ever more seldom.
+        self._starting = Backoff(self._clock, self._chance, first=0.05)
         self._version: str | None = None  # opaque; None: the copy has a gap, list again
         self._streaming = True
         self._initial: dict[ObjectRef, KubeObject] | None = None
@@ -127,6 +129,8 @@ class Reflector:
         self.stats.errors += 1
         if not isinstance(error, KubeError):
             return self._backoff.next()
+        if error.code == 0 and not self.synced.is_set():
+            return self._starting.next()
         if error.is_expired:
             self._version = None
             return self._backoff.next(error.retry_after, free_first=True)

@@ -282,7 +282,9 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
 
 def test_a_flood_of_mistakes_is_bounded() -> None:
     fields = ", ".join(f"f{n}: 1" for n in range(5000))
-    assert len(load_text(f"{HEAD}spec: {{{fields}, podSelector: 1, egress: 1}}\n").diagnostics) == 100
+    assert len(load_text(f"{HEAD}spec: {{{fields}, podSelector: 1, egress: 1}}\n").diagnostics) == 102
+    mistyped = ", ".join(["1"] * 5000)
+    assert len(load_text(f"{HEAD}spec: {{egress: [{mistyped}]}}\n").diagnostics) == 100
 
 
 JSON = st.recursive(

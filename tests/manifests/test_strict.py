@@ -140,6 +140,9 @@ def test_of_a_foreign_kind_only_metadata_is_checked() -> None:
 
 def test_the_number_of_problems_is_bounded() -> None:
     assert len(texts(policy(**{f"field{i}": 1 for i in range(1000)}))) == MAX_PROBLEMS
+    assert len(texts(policy(egress=[1] * 1000))) == MAX_PROBLEMS
+    hidden = check_fields(policy(**{f"field{i}": 1 for i in range(1000)}, egress=1), *POLICY)
+    assert [problem.path for problem in hidden if not problem.unknown] == [("spec", "egress")]
 
 
 def test_control_characters_do_not_reach_the_terminal() -> None:

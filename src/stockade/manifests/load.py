@@ -114,7 +114,9 @@ class _Reader:
         api_version, kind = str(raw["apiVersion"]), str(raw["kind"])
         place = place.about(raw)
         decode = check_fields(raw, api_version, kind)
-        if len(decode) >= MAX_PROBLEMS:  # hardly a manifest; what follows needs every mistyped value gone
+        if (
+            sum(not problem.unknown for problem in decode) >= MAX_PROBLEMS
+        ):  # hardly a manifest; what follows needs every mistyped value gone
             self.diagnostics += [diagnose.decode(p, raw, place) for p in decode]
             return
         cleaned = _cleaned(raw, decode, api_version, kind)

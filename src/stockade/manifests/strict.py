@@ -13,7 +13,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -63,8 +62,14 @@ class _Place(msgspec.Struct, frozen=True):
 
 
 def check_fields(obj: dict[str, Any], api_version: str, kind: str) -> list[DecodeProblem]:
-    """Unknown fields and type errors, at most 100 (like the server); of a kind that the schema does not know, metadata alone."""
-    return list(islice(_problems(obj, api_version, kind), MAX_PROBLEMS))
+    """Unknown fields and type errors, at most 100 of each; of a kind that the schema does not know, metadata alone."""
+    found: list[DecodeProblem] = []
+    counts: Counter[bool] = Counter()
+    for problem in _problems(obj, api_version, kind):
+        counts[problem.unknown] += 1
+        if counts[problem.unknown] <= MAX_PROBLEMS:  # a flood of the one must not hide the other
+            found.append(problem)
+    return found
 
 
 def duplicate_fields(body: bytes | str) -> list[DecodeProblem]:

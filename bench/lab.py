@@ -42,7 +42,12 @@ AIMS = {"up s": 1.5, "pod ms": 100, f"{PODS} pods s": 2, "deny ms": 50}
 def pod(name: str, *command: str, app: str = "bench") -> dict:
     container = {"name": "c", "image": "alpine", "command": list(command or ("sleep", "3600"))}
     spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": app}}, "spec": spec}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": app}},
+        "spec": spec,
+    }
 
 
 class Api:
@@ -53,7 +58,9 @@ class Api:
         self.base = access.server + "/api/v1/namespaces/default/pods"
         self.session = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {access.token}"},
-            connector=aiohttp.TCPConnector(ssl=ssl.create_default_context(cadata=access.ca.decode()), limit=0),
+            connector=aiohttp.TCPConnector(
+                ssl=ssl.create_default_context(cadata=access.ca.decode()), limit=0
+            ),
         )
 
     async def create(self, body: dict) -> None:
@@ -124,7 +131,12 @@ async def denied_after(api: Api, env: dict[str, str]) -> float:
         await api.running_after([pod("source", *RUN, python, "-c", send, app="foo")])
         await asyncio.sleep(0.5)
         subprocess.run(
-            [BIN / "kubectl", "apply", "-f", "-"], env=env, input=DENY_ALL, text=True, check=True, capture_output=True
+            [BIN / "kubectl", "apply", "-f", "-"],
+            env=env,
+            input=DENY_ALL,
+            text=True,
+            check=True,
+            capture_output=True,
         )
         applied = time.time()
         await asyncio.sleep(0.5)
@@ -149,14 +161,20 @@ def one_round(state: str) -> dict[str, float]:
 
 def machine() -> str:
     model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.machine(),
     )
     return f"{os.cpu_count()} x {model}, Linux {platform.release()}, Python {platform.python_version()}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
     options = parser.parse_args()

@@ -11,9 +11,11 @@ import logging
 import os
 import signal
 import socket
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+
+from stockade.cli.failure import Failure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,15 +26,6 @@ if TYPE_CHECKING:
     from stockade.net.cidr import Block
 
 FLUSH_SECONDS = 0.5
-
-
-class Refusal(click.ClickException):
-    """One clear line on stderr."""
-
-    exit_code = 2
-
-    def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002 - click's signature
-        click.echo(f"stockade: {self.message}", err=True)
 
 
 class CidrType(click.ParamType[object]):
@@ -132,7 +125,7 @@ def command(
             click.echo("table inet stockade is gone: nothing is policed on this node", err=True)
             return
     except ProgrammingError as error:
-        raise Refusal(_first_line(error)) from error
+        raise Failure(_first_line(error)) from error
 
     from stockade.agent.node import NodeSettings  # noqa: PLC0415
     from stockade.dataplane.settings import Options  # noqa: PLC0415
@@ -149,7 +142,7 @@ def command(
     try:
         asyncio.run(_serve(load(kubeconfig, context), settings, dataplane, health))
     except ConfigError as error:
-        raise Refusal(str(error)) from error
+        raise Failure(str(error)) from error
 
 
 async def _serve(access: Access, settings: NodeSettings, dataplane: Dataplane, health: str) -> None:
@@ -170,7 +163,7 @@ async def _serve(access: Access, settings: NodeSettings, dataplane: Dataplane, h
             try:
                 await _until(stop, agent)
             except* GateError as group:
-                raise Refusal(str(group.exceptions[0])) from None
+                raise Failure(str(group.exceptions[0])) from None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FLUSH_SECONDS):
                     await agent.recorder.flush()
@@ -202,7 +195,7 @@ async def _health(where: str, agent: NodeAgent) -> AsyncIterator[None]:
         async with serve(where, agent.health, lambda: render(agent.counters, agent.reflector_counts())):
             yield
     except ListenError as error:
-        raise Refusal(str(error)) from error
+        raise Failure(str(error)) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -15,8 +15,8 @@ import msgspec
 from stockade.cli.failure import Failure
 from stockade.cli.options import lab_name
 from stockade.lab.paths import LabPaths, is_running
-from stockade.lab.processes import stop
 from stockade.lab.preflight import missing_requirement
+from stockade.lab.processes import stop
 
 
 @click.command("up", epilog='Example:  eval "$(stockade up --name t1)" && kubectl get pods -A')

@@ -150,7 +150,9 @@ class _Cluster:
             await web.SockSite(runner, listener, ssl_context=context).start()
         return runner
 
-    async def _run_until(self, stopping: asyncio.Event, store: ObjectStore, spawner: Spawner, ca: str) -> None:
+    async def _run_until(
+        self, stopping: asyncio.Event, store: ObjectStore, spawner: Spawner, ca: str
+    ) -> None:
         """All loops in one group: the first that fails ends the lab, with the reason in the log."""
         async with asyncio.TaskGroup() as group:
             parts = [

@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
         write_private(paths.pid, f"{child}\n")
         return 0
     syscalls.mount_proc()
-    zygote.run(lambda spawner: _daemon(paths, listener, spawner, ready))
+    return zygote.run(lambda spawner: _daemon(paths, listener, spawner, ready))
 
 
 def _listen(port: int) -> socket.socket:

@@ -55,7 +55,10 @@ async def test_http(status_line, expected) -> None:
 async def test_tcp_and_what_goes_wrong() -> None:
     async with http_server("", []) as port:
         assert await probes.check({"tcpSocket": {"port": port}}, target()) is None
-    assert "Connect call failed" in (await probes.check({"tcpSocket": {"port": port}}, target()) or "")
+    assert (
+        await probes.check({"tcpSocket": {"port": port}}, target())
+        == "dial tcp 127.0.0.1: connect: connection refused"
+    )
     failure = await probes.check({"tcpSocket": {"port": "nope"}}, target())
     assert failure == 'the container has no port named "nope"'
     assert "supported" in (await probes.check({"grpc": {"port": 1}}, target()) or "")

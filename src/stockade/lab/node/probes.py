@@ -8,6 +8,7 @@ a kubelet's do. Defaults and meaning: Kubernetes API, Probe v1 core. gRPC probes
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ import msgspec
 JsonObject = dict[str, Any]
 Execute = Callable[[list[str]], Awaitable[tuple[int, str]]]
 _STATUS_LINE_LIMIT = 4096
+# A server that starts at once is not called unhealthy for the milliseconds until it listens.
+_HEAD_START = 0.2
 
 
 class Watcher(Protocol):
@@ -50,6 +53,7 @@ class Target(msgspec.Struct, frozen=True):
 
 async def run(spec: JsonObject, target: Target, watcher: Watcher) -> None:
     """Until cancelled, or until the container is declared dead."""
+    await asyncio.sleep(_HEAD_START)
     startup, readiness, liveness = (spec.get(f"{kind}Probe") for kind in ("startup", "readiness", "liveness"))
     if startup and not await _starts(startup, target, watcher):
         watcher.dead("startup")
@@ -124,6 +128,8 @@ async def check(probe: JsonObject, target: Target) -> str | None:
         return (
             f"command timed out after {timeout:g}s" if "exec" in probe else f"no answer within {timeout:g}s"
         )
+    except ConnectionError as error:  # in the words of a kubelet
+        return f"dial tcp {target.address}: connect: {os.strerror(error.errno or 0).lower()}"
     except (OSError, ValueError) as error:
         return str(error)
     return "only exec, httpGet and tcpSocket probes are supported in the lab"

@@ -116,14 +116,7 @@ async def check(probe: JsonObject, target: Target) -> str | None:
     timeout = msgspec.convert(probe, Timing).timeout_seconds
     try:
         async with asyncio.timeout(timeout):
-            if "exec" in probe:
-                code, output = await target.execute(probe["exec"].get("command") or [])
-                return None if code == 0 else output.strip() or f"command terminated with exit code {code}"
-            if "httpGet" in probe:
-                return await _http(probe["httpGet"], target)
-            if "tcpSocket" in probe:
-                await _tcp(probe["tcpSocket"], target)
-                return None
+            return await _attempt(probe, target)
     except TimeoutError:
         return (
             f"command timed out after {timeout:g}s" if "exec" in probe else f"no answer within {timeout:g}s"
@@ -132,6 +125,17 @@ async def check(probe: JsonObject, target: Target) -> str | None:
         return f"dial tcp {target.address}: connect: {os.strerror(error.errno or 0).lower()}"
     except (OSError, ValueError) as error:
         return str(error)
+
+
+async def _attempt(probe: JsonObject, target: Target) -> str | None:
+    if "exec" in probe:
+        code, output = await target.execute(probe["exec"].get("command") or [])
+        return None if code == 0 else output.strip() or f"command terminated with exit code {code}"
+    if "httpGet" in probe:
+        return await _http(probe["httpGet"], target)
+    if "tcpSocket" in probe:
+        await _tcp(probe["tcpSocket"], target)
+        return None
     return "only exec, httpGet and tcpSocket probes are supported in the lab"
 
 

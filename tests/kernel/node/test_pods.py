@@ -53,6 +53,7 @@ def run_scenario(name: str, directory: Path) -> None:
         "address_is_not_reused_at_once",
         "says_what_it_leaves_out",
         "works_without_overlay",
+        "readiness_and_liveness",
         "host_network",
         "hundred_pods",
     ],
@@ -463,12 +464,40 @@ async def scenario_address_is_not_reused_at_once(lab) -> None:
 
 
 async def scenario_says_what_it_leaves_out(lab) -> None:
-    probe = {"httpGet": {"port": 80}}
-    lab.pod("box", "sleep", "9", readinessProbe=probe, volumeMounts=[{"name": "data", "mountPath": "/data"}])
+    hook = {"preStop": {"exec": {"command": ["true"]}}}
+    lab.pod("box", "sleep", "9", lifecycle=hook, volumeMounts=[{"name": "data", "mountPath": "/data"}])
     await lab.running("box")
     said = {reason: message for _, _, reason, message in lab.events.seen}
     assert said["FailedMount"] == "volumes are not mounted in the lab: data"
-    assert "readinessProbe" in said["Unsupported"]
+    assert "lifecycle" in said["Unsupported"]
+
+
+async def scenario_readiness_and_liveness(lab) -> None:
+    def probe(command: str) -> dict:
+        return {"exec": {"command": ["sh", "-c", command]}, "periodSeconds": 0.05, "failureThreshold": 1}
+
+    uid = lab.pod("box", "sleep", "1000", readinessProbe=probe("cat /tmp/ready"), livenessProbe=probe("! test -e /tmp/dead"),
+                  spec={"terminationGracePeriodSeconds": 0})  # fmt: skip
+    await lab.running("box")
+
+    def entry() -> dict:
+        return lab.status("box")["containerStatuses"][0]
+
+    def ready() -> str:
+        return next(c["status"] for c in lab.status("box")["conditions"] if c["type"] == "Ready")
+
+    await lab.until(lambda: "Unhealthy" in lab.events.reasons("box"))
+    assert (entry()["ready"], entry()["started"], ready()) == (False, True, "False")
+    message = next(message for _, _, reason, message in lab.events.seen if reason == "Unhealthy")
+    assert message == "Readiness probe failed: cat: can't open '/tmp/ready': No such file or directory"
+    await lab.sh(uid, "box", "touch /tmp/ready")
+    await lab.until(lambda: entry()["ready"] and ready() == "True")
+    await lab.sh(uid, "box", "rm /tmp/ready")
+    await lab.until(lambda: not entry()["ready"])
+    await lab.sh(uid, "box", "touch /tmp/dead")
+    await lab.until(lambda: entry()["restartCount"] == 1 and "running" in entry()["state"])
+    assert entry()["lastState"]["terminated"]["exitCode"] == 137
+    assert "Killing" in lab.events.reasons("box")
 
 
 async def scenario_works_without_overlay(lab) -> None:

@@ -20,6 +20,7 @@ import msgspec
 
 from stockade.lab.images.image import Image, ImageError
 from stockade.lab.node import command, status
+from stockade.lab.node.health import Health
 from stockade.lab.node.logs import ContainerLog
 from stockade.lab.node.parts import Builtin, BuiltinFactory, Netns, Parts
 from stockade.lab.node.process import Piped, spawn_piped
@@ -60,6 +61,7 @@ class Container:
         self.ended: asyncio.Future[int] | None = None
         self.command: Command | None = None
         self.service: Builtin | None = None
+        self._health: Health | None = None
         self._stopping = asyncio.Event()
 
     @property
@@ -68,7 +70,7 @@ class Container:
 
     def status(self, *, is_init: bool = False) -> JsonObject:
         ended = self.state.get("terminated")
-        ready = bool(ended and ended["exitCode"] == 0) if is_init else self.is_running
+        ready = bool(ended and ended["exitCode"] == 0) if is_init else self._is("ready")
         entry = {
             "name": self.name,
             "state": self.state,
@@ -77,9 +79,12 @@ class Container:
             "restartCount": self.restarts,
             "image": self.spec.get("image", ""),
             "imageID": self.image_id,
-            "started": self.is_running,
+            "started": self._is("started"),
         }
         return entry | ({"containerID": self.id} if self.id else {})
+
+    def _is(self, what: str) -> bool:
+        return self.is_running and (self._health is None or bool(getattr(self._health, what)))
 
     async def run(self, place: Place, restart_policy: str) -> int:
         """Until it shall not run again; returns the last exit code."""
@@ -139,10 +144,12 @@ class Container:
         started_at = status.now()
         self.ended = asyncio.ensure_future(self.piped.wait())
         self._event(place, "Normal", "Started", f"Started container {self.name}")
+        self._health = self._watch_health(place, self.piped, self.command)
         self._show(place, status.running(started_at))
         if self._stopping.is_set():  # told to stop while it started
             self.piped.process.kill(signal.SIGKILL)
         code = await asyncio.shield(self.ended)
+        self._health.end()
         self._terminated(place, code, started_at)
         return code
 
@@ -161,6 +168,14 @@ class Container:
         stdin, tty = bool(self.spec.get("stdin")), bool(self.spec.get("tty"))
         assert self.log is not None
         return await spawn_piped(spawn, stdin=stdin, tty=tty, on_output=self.log.write)
+
+    def _watch_health(self, place: Place, piped: Piped, what: Command) -> Health:
+        tell = partial(self._event, place)
+        grace = place.pod()["spec"].get("terminationGracePeriodSeconds")
+        health = Health(self.spec, piped, place.changed, tell, 30.0 if grace is None else float(grace))
+        address = place.netns.address if place.netns is not None else place.parts.facts.address
+        health.watch(place.parts.spawner, what, address)
+        return health
 
     async def _prepare(self, place: Place) -> tuple[Image, Command] | None:
         """Image and command; waits (and says so in the status) while either is not to be had. None: told to stop meanwhile."""

@@ -23,7 +23,7 @@ from stockade.lab.node.parts import Netns, Parts
 
 JsonObject = dict[str, Any]
 log = logging.getLogger(__name__)
-_IGNORED = ("readinessProbe", "livenessProbe", "startupProbe", "lifecycle", "volumeDevices")
+_IGNORED = ("lifecycle", "volumeDevices")
 
 
 class _ReplacedError(Exception):
@@ -159,7 +159,7 @@ class PodWorker:
             text = f"volumes are not mounted in the lab: {', '.join(volumes)}"
             self._parts.events.event(self._pod, "Warning", "FailedMount", text)
         if ignored:
-            text = f"not acted upon in the lab: {', '.join(ignored)}; a container is ready as soon as it runs"
+            text = f"not acted upon in the lab: {', '.join(ignored)}"
             self._parts.events.event(self._pod, "Warning", "Unsupported", text)
 
     def _close_network(self) -> None:

@@ -1,0 +1,94 @@
+"""What a container's probes lead to: ready, started, events, and its end when it is found dead.
+
+In: a run of a container (its process) and ``probes``' findings. Out: ``ready`` and ``started``, a call of ``changed``, events, signals.
+Made by ``container`` for each run. A container without probes is started and ready as soon as it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from stockade.lab.node import probes
+from stockade.lab.node.process import Piped, spawn_piped
+from stockade.lab.node.spawner import Command, Spawner, StartError
+
+JsonObject = dict[str, Any]
+Tell = Callable[[str, str, str], None]
+"""An event on the container: type, reason, message."""
+
+
+class Health:
+    def __init__(
+        self, spec: JsonObject, piped: Piped, changed: Callable[[], None], tell: Tell, grace: float
+    ) -> None:
+        self._spec = spec
+        self._piped = piped
+        self._changed = changed
+        self._tell = tell
+        self._grace = grace
+        self._probing: asyncio.Task[None] | None = None
+        self.started = not spec.get("startupProbe")
+        self.ready = self.started and not spec.get("readinessProbe")
+
+    def watch(self, spawner: Spawner, command: Command, address: str) -> None:
+        if not any(self._spec.get(f"{kind}Probe") for kind in ("startup", "readiness", "liveness")):
+            return
+        ports = {
+            port["name"]: port["containerPort"] for port in self._spec.get("ports") or [] if port.get("name")
+        }
+        execute = partial(_execute, spawner, command, self._piped.process.pid)
+        target = probes.Target(address=address, ports=ports, execute=execute)
+        self._probing = asyncio.create_task(probes.run(self._spec, target, self))
+
+    def end(self) -> None:
+        self.ready = self.started = False
+        if self._probing is not None:
+            self._probing.cancel()
+
+    def set_ready(self, ready: bool) -> None:
+        if ready != self.ready:
+            self.ready = ready
+            self._changed()
+
+    def set_started(self) -> None:
+        if not self.started:
+            self.started = True
+            self._changed()
+
+    def unhealthy(self, kind: str, text: str) -> None:
+        self._tell("Warning", "Unhealthy", f"{kind} probe failed: {text}")
+
+    def dead(self, kind: str) -> None:
+        self._tell(
+            "Normal", "Killing", f"Container {self._spec['name']} failed {kind} probe, will be restarted"
+        )
+        self._piped.process.kill(signal.SIGTERM)
+        asyncio.get_running_loop().call_later(self._grace, self._piped.process.kill, signal.SIGKILL)
+
+
+async def _execute(spawner: Spawner, command: Command, init: int, argv: list[str]) -> tuple[int, str]:
+    """Exit status and the beginning of the output of a command in the container; killed when the caller's time is up."""
+    output = bytearray()
+
+    def collect(data: bytes, _stream: str) -> None:
+        output.extend(data[: 10_240 - len(output)])
+
+    what = msgspec.structs.replace(command, argv=argv, tty=False)
+    try:
+        piped = await spawn_piped(
+            partial(spawner.spawn_exec, what, init=init), stdin=False, tty=False, on_output=collect
+        )
+    except StartError as error:
+        return 128, str(error)
+    ended = asyncio.ensure_future(piped.wait())
+    try:
+        return await asyncio.shield(ended), output.decode(errors="replace")
+    except asyncio.CancelledError:
+        piped.process.kill_group(signal.SIGKILL)
+        raise

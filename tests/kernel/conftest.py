@@ -90,10 +90,12 @@ class Network:
             ip("-n", pod, "route", "add", "default", "via", "fe80::1", "dev", "eth0")
             ip("-n", self.node, "route", "add", f"{address6}/128", "dev", link)
 
-    def open(self, where: str, kind: int = socket.SOCK_DGRAM, family: int = socket.AF_INET) -> socket.socket:
+    def open(
+        self, where: str, kind: int = socket.SOCK_DGRAM, family: int = socket.AF_INET, protocol: int = 0
+    ) -> socket.socket:
         """In a pod, or in the node when ``where`` is "node"."""
         with inside(f"{self.id}-{where}"):
-            made = socket.socket(family, kind)
+            made = socket.socket(family, kind, protocol)
         made.settimeout(0.25)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         return self._sockets.enter_context(made)

@@ -16,10 +16,22 @@ from stockade.testing.build import pod, policy
 pytestmark = pytest.mark.kernel
 
 NODE = NodeView("node-1", (parse_block("10.244.0.0/24"),))
+HTTP = {"name": "http", "containerPort": 8080, "protocol": "UDP"}
 STATE = ClusterState.of(
     [
-        pod("a", {"app": "a"}, "10.244.0.5", "fd00::5", on="node-1"),
-        policy("deny", {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"ports": [{"port": 53}]}]}),
+        pod("a", {"app": "a"}, "10.244.0.5", "fd00::5", on="node-1", ports=[HTTP]),
+        policy(
+            "deny",
+            {
+                "podSelector": {},
+                "policyTypes": ["Egress"],
+                "egress": [
+                    {"ports": [{"port": 53}, {"port": "http", "protocol": "UDP"}]},
+                    # leaves a single address, a prefix and a range: nft writes each in its own way
+                    {"to": [{"ipBlock": {"cidr": "10.9.0.0/24", "except": ["10.9.0.0/31", "10.9.0.3/32"]}}]},
+                ],
+            },
+        ),
     ]
 )
 
@@ -76,6 +88,25 @@ async def test_a_refused_transaction_changes_nothing(network) -> None:
     with pytest.raises(ProgrammingError, match="Error"):
         await Nft().load("flush chain inet stockade gate\nadd rule inet stockade nowhere accept")
     assert await plane.verify()
+
+
+async def test_every_kind_of_element_is_read_back(network) -> None:
+    wanted = lower(compile_state(STATE), NODE)
+    (block,) = (each for each in wanted.sets.values() if each.interval)
+    assert any(low == high for low, high in block.elements)
+    plane = Dataplane(Nft())
+    await plane.apply(wanted)
+    assert await plane.verify()
+    held = await Nft().read()
+    for name, each in wanted.sets.items():
+        assert held.ruleset.sets[name].elements == each.elements
+        assert held.ruleset.sets[name].key == each.key
+    assert {n: m.elements for n, m in held.ruleset.maps.items()} == {
+        n: m.elements for n, m in wanted.maps.items()
+    }
+    assert {n: c.hook for n, c in held.ruleset.chains.items()} == {
+        n: c.hook for n, c in wanted.chains.items()
+    }
 
 
 async def test_adoption_changes_what_differs_and_takes_strangers_out(network) -> None:

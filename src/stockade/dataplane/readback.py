@@ -124,8 +124,9 @@ def _number(kind: KeyType, text: str) -> int:
 
 
 def _own_set(each: NamedSet) -> list[tuple[str, ...]]:
-    if each.interval:
-        return [tuple(_own_key(each.key[0], end) for end in element) for element in each.elements]
+    if each.interval:  # nft writes an interval of one address as that address
+        ends = ((low,) if low == high else (low, high) for low, high in each.elements)
+        return [tuple(_own_key(each.key[0], end) for end in element) for element in ends]
     return [tuple(map(_own_key, each.key, element)) for element in each.elements]
 
 

@@ -1,7 +1,7 @@
 """A packet through the ruleset, as the kernel would take it: the second of three witnesses (evaluate, simulate, kernel).
 
 In: a Ruleset and a Packet, or the first packet of a connection (``simulate_connection``: the answers are judged too).
-Out: accepted or dropped, by which log prefix, along which chains. Pure; called by tests and ``stockade render --trace``.
+Out: accepted or dropped, by which log prefix, along which chains. Pure; called by the tests that compare it with ``evaluate`` and with the kernel.
 """
 
 from __future__ import annotations

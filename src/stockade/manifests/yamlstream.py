@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -30,12 +31,13 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
 class YamlError(Exception):
-    """A document that cannot be read. ``mark`` is where the reader stopped."""
+    """A document that cannot be read. ``mark`` is where the reader stopped, ``line`` the text there."""
 
     def __init__(self, problem: str, mark: Mark) -> None:
         super().__init__(problem)
         self.problem = problem
         self.mark = mark
+        self.line = ""
 
 
 class Document(msgspec.Struct):
@@ -56,7 +58,7 @@ class Document(msgspec.Struct):
 def read(text: str) -> Iterator[Document | YamlError]:
     """Every document of a stream; an empty one (comments only) is left out."""
     rest = Chunk(text)
-    if text[_after_blanks(text, 0) :][:1] == "{":
+    if text.startswith("{", _after_blanks(text, 0)):
         found = _json_values(text)
         while not isinstance(step := next(found), Chunk):
             yield step
@@ -87,6 +89,8 @@ def _json_values(text: str) -> Iterator[Document | YamlError | Chunk]:
         except (ValueError, RecursionError):
             found = None
         if found is None:
+            if text[start - 1 : start] == "\t":  # blanks are stepped over, a tab is the YAML reader's
+                start, mark = start - 1, Mark(mark.line, mark.column - 1)
             yield Chunk(text[start:], mark.line, mark.column)
             return
         yield _json_document(found, Chunk(text[start : found.end], mark.line, mark.column), mark)
@@ -123,6 +127,7 @@ def _document(chunk: Chunk, memo: dict[str, str]) -> Iterator[Document | YamlErr
         try:
             document = _quick(chunk) or _Builder(chunk, memo).document()
         except YamlError as error:
+            error.line = next(islice(chunk.text.split("\n"), error.mark.line - chunk.line, None), "")
             yield error
         else:
             if document.value is not None or document.ignored:
@@ -308,11 +313,15 @@ class _Builder:
     def _check_form(self, event: Any) -> None:
         """Two forms that libyaml reads and kubectl's YAML library refuses."""
         if self._flow and not event.style and "?" in event.value:
-            raise YamlError("did not find expected ',' or '}': put text that has a ? in quotes", self._mark(event))
+            raise YamlError(
+                "did not find expected ',' or '}': put text that has a ? in quotes", self._mark(event)
+            )
         if self._slashes and event.style == '"':
             written = self.chunk.text[event.start_mark.index : event.end_mark.index]
             if "\\/" in written.replace("\\\\", ""):
-                raise YamlError("found unknown escape character: write / without a backslash", self._mark(event))
+                raise YamlError(
+                    "found unknown escape character: write / without a backslash", self._mark(event)
+                )
 
     def _merge(self, found: dict[str, Any], value: Any, event: Any) -> None:
         """``<<``: of several mappings the first wins."""

@@ -6,6 +6,7 @@ Every code stands in docs/manifests.md; so do those of ``manifests.sources`` and
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from stockade.manifests import hints, schema
@@ -37,15 +38,12 @@ _RETIRED = (
 
 
 def syntax(error: YamlError, file: str) -> Diagnostic:
-    line, hint = error.line, ""
-    if "{{" in line:
-        hint = "this is a template: render it first (helm template) and give the result"
-    elif "\t" in line[: len(line) - len(line.lstrip())] or "cannot start any token" in error.problem:
-        hint = "indent with blanks, not with tabs"
-    elif "mapping values are not allowed" in error.problem:
-        hint = "check the indentation, and put text that has a colon in quotes"
-    where = Position(file, error.mark.line, error.mark.column)
-    return Diagnostic(code="syntax-error", message=f"YAML: {error.problem}", position=where, hint=hint)
+    return Diagnostic(
+        code="syntax-error",
+        message=f"YAML: {error.problem}",
+        position=Position(file, error.mark.line, error.mark.column),
+        hint=hints.for_syntax(error.problem, error.line),
+    )
 
 
 def not_text(where: Position) -> Diagnostic:
@@ -178,6 +176,25 @@ def warning(text: str, place: Place) -> Finding:
         object=place.subject,
     )
     return place.finding(found, _parsed(path))
+
+
+def inert_rules(raw: dict[str, Any], place: Place) -> Iterator[Finding]:
+    """The server stores them; they do nothing, which is hardly what was meant."""
+    if (raw["apiVersion"], raw["kind"]) != ("networking.k8s.io/v1", "NetworkPolicy"):
+        return
+    spec = raw.get("spec") or {}
+    types = spec.get("policyTypes") or ()
+    for direction, kind in (("ingress", "Ingress"), ("egress", "Egress")):
+        if spec.get(direction) and kind not in types:
+            found = Diagnostic(
+                code="inert-rules",
+                message=f"these rules have no effect: policyTypes does not list {kind}",
+                severity=Severity.WARNING,
+                path=f"spec.{direction}",
+                object=place.subject,
+                hint=f"add {kind} to policyTypes, or remove the rules",
+            )
+            yield place.finding(found, ("spec", direction), key=True)
 
 
 def unreadable(reason: str, place: Place) -> Finding:

@@ -138,6 +138,7 @@ class _Reader:
         self.found(diagnose.field(error, raw, place) for error in errors)
         self.found(diagnose.warning(text, place) for text in warnings(raw))
         if not decode and not errors:
+            self.found(diagnose.inert_rules(raw, place))
             self._keep(raw, api_version, kind, place)
 
     def _complete(self, raw: dict[str, Any], api_version: str, kind: str) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from stockade.cli.failure import Failure
 from stockade.cli.options import lab_name
 from stockade.lab.interpreter import open_read_only
-from stockade.lab.paths import LabPaths, is_running
+from stockade.lab.paths import LabPaths, UnsafeStateError, is_running
 from stockade.lab.preflight import missing_requirement
 from stockade.lab.processes import stop
 
@@ -39,7 +39,10 @@ def command(name: LabPaths, port: int, timeout: float) -> None:
             f"a lab named {name.name!r} is already running; stop it with: stockade down --name {name.name}"
         )
     name.remove()
-    name.make()
+    try:
+        name.make()
+    except UnsafeStateError as error:
+        raise Failure(str(error)) from error
     started = time.monotonic()
     answer = _start(name, port, timeout)
     if "error" in answer:

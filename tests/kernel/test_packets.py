@@ -59,6 +59,14 @@ spec:
   egress: [{to: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: 80}, {port: 80, protocol: UDP}]}]
 ---
 """
+WEB_FROM_CLIENT = """
+kind: NetworkPolicy
+metadata: {name: web-from-client, namespace: default}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress: [{from: [{podSelector: {matchLabels: {app: client}}}], ports: [{port: 80}, {port: 80, protocol: UDP}]}]
+---
+"""
 
 
 def ruleset(*policies: str, pods: str = "client web other") -> Ruleset:
@@ -88,7 +96,7 @@ class Udp:
 
     def __init__(self, network, source: str, target: str, address: str, port: int) -> None:
         self.server = network.listen(target, port, socket.SOCK_DGRAM)
-        self.client = network.open(source)
+        self.client = network.open(source, family=socket.AF_INET6 if ":" in address else socket.AF_INET)
         self.client.connect((address, port))
         self.peer: object = None
 
@@ -208,6 +216,27 @@ async def test_stricter_policy_cuts_live_flows_and_no_other(pods) -> None:
     client.close()
     web.close()
     other.close()
+
+
+async def test_allowed_flows_pass_every_rule_again_whichever_side_speaks_first(pods) -> None:
+    """After a new generation the first packet may be a reply: the mirrored rules must let it through."""
+    listener = pods.listen("web", 80)
+    await Dataplane(Nft()).apply(ruleset(WEB_80_ONLY, DENY_INGRESS, WEB_FROM_CLIENT))
+    client = pods.open("client", socket.SOCK_STREAM)
+    client.connect((WEB, 80))
+    web, _ = listener.accept()
+    web.settimeout(0.25)
+    udp = Udp(pods, "client", "web", WEB6, 80)
+    assert udp.up()
+    assert udp.down()
+    for _ in range(2):
+        done = await Dataplane(Nft()).apply(ruleset(WEB_80_ONLY, DENY_INGRESS, WEB_FROM_CLIENT))
+        assert done.bumped
+        assert udp.down()
+        assert udp.up()
+        assert talks(web, client)
+        assert talks(client, web)
+    web.close()
 
 
 class Flood:

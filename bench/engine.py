@@ -108,7 +108,9 @@ def policy(number: int, space: int, rng: random.Random) -> Json:
 
 def rule(field: str, rng: random.Random) -> Json:
     ports: list[Json] = [{"port": port} for port in rng.sample(PORTS, 2)]
-    ports.append(rng.choice([{"port": "main"}, {"port": 8000, "endPort": 9000}, {"port": 53, "protocol": "UDP"}]))
+    ports.append(
+        rng.choice([{"port": "main"}, {"port": 8000, "endPort": 9000}, {"port": 53, "protocol": "UDP"}])
+    )
     return {field: [peer(rng) for _ in range(2)], "ports": ports}
 
 

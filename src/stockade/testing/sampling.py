@@ -9,7 +9,7 @@ from __future__ import annotations
 from random import Random
 
 from stockade.model.meta import ObjectRef
-from stockade.net.cidr import parse_address
+from stockade.net.cidr import format_address, parse_address
 from stockade.policy.verdict import ICMP, AddressEndpoint, Endpoint, Flow, PodEndpoint
 from stockade.store.state import ClusterState
 from stockade.testing.strategies import NODES, OUTSIDE, PORTS
@@ -49,4 +49,4 @@ def _end(random: Random, pods: list[PodEndpoint], addresses: list[AddressEndpoin
 
 def who(end: Endpoint) -> ObjectRef | str:
     """As ``policy.reference`` is asked."""
-    return end.ref if isinstance(end, PodEndpoint) else end.text
+    return end.ref if isinstance(end, PodEndpoint) else format_address(end.family, end.address)

@@ -35,17 +35,40 @@ def port_matches(port: PortRange | NamedPort, flow: Candidate) -> bool:
     if port.protocol != flow.protocol:
         return False
     if isinstance(port, NamedPort):
-        entry = flow.destination.entry
-        return entry is not None and flow.port in entry.named_ports.get((port.protocol, port.name), ())
+        return _named_matches(port, flow)
     if flow.port is None:
         return (port.lo, port.hi) == (0, MAX_PORT)
     return port.lo <= flow.port <= port.hi
 
 
+def _named_matches(port: NamedPort, flow: Candidate) -> bool:
+    entry = flow.destination.entry
+    return entry is not None and flow.port in entry.named_ports.get((port.protocol, port.name), ())
+
+
+# Plain loops: these two run for every rule of every question, and a generator would cost more than the comparison.
+
+
 def any_peer_matches(rule: CompiledRule, flow: Candidate) -> bool:
-    return rule.peers is None or any(peer_matches(peer, flow) for peer in rule.peers)
+    if rule.peers is None:
+        return True
+    for peer in rule.peers:  # noqa: SIM110
+        if peer_matches(peer, flow):
+            return True
+    return False
 
 
 def any_port_matches(rule: CompiledRule, flow: Candidate) -> bool:
     """ICMP has no port and is none of the three protocols: only rules without ports let it pass (rule 33)."""
-    return rule.ports is None or any(port_matches(port, flow) for port in rule.ports)
+    if rule.ports is None:
+        return True
+    protocol, number = flow.protocol, flow.port
+    for port in rule.ports:
+        if port.protocol != protocol:
+            continue
+        if number is None or isinstance(port, NamedPort):
+            if port_matches(port, flow):
+                return True
+        elif port.lo <= number <= port.hi:
+            return True
+    return False

@@ -3,12 +3,14 @@
     .venv/bin/python bench/engine.py [--runs 5] [-o text|json]
 
 What is measured, in one process on one core; medians of interleaved rounds:
-  flows/s            ``evaluate`` with its whole proof, random pairs of 1000 pods under 200 policies; also allowed and denied apart
+  flows/s            ``evaluate`` with its whole proof, random pairs of 1000 pods under 200 policies; also allowed and denied apart,
+                     without the reasons of denials (all-pairs questions), and with all of them in five namespaces (dense)
   flows/s at P x N   the same at other sizes: cost against pods and against policies
   read, compile      a JSON List of 10 000 pods and 1000 policies, as ``kubectl get -o json`` prints it, to objects and to profiles
   first answer       file to first verdict at that size: read, state, compile, evaluate
   check, explain     wall time of the commands for the recipe, with the start of the interpreter
 
+Rates are per second of CPU time, the others wall time.
 The world: namespaces of twenty pods with four of eight roles; policies pick a role and list peers by role, by team of the namespace and by
 block, ports by number, range and name. Two out of three pods are isolated in each direction.
 """
@@ -37,7 +39,7 @@ from stockade.policy.verdict import AddressEndpoint, Flow, PodEndpoint
 from stockade.store.state import ClusterState
 
 BIN = Path(sys.executable).parent
-SIZE, LARGE = (1000, 200), (10_000, 1000)
+SIZE, DENSE, LARGE = (1000, 200), (1000, 200, 5), (10_000, 1000)  # pods, policies, namespaces
 OTHER_SIZES = [(1000, 50), (1000, 800), (250, 200), (4000, 200), LARGE]
 FLOWS = 20_000
 ROLES = ["web", "api", "db", "cache", "queue", "batch", "auth", "log"]
@@ -54,10 +56,10 @@ RECIPE = """
 Json = dict
 
 
-def world(pods: int, policies: int, seed: int = 1) -> Json:
+def world(pods: int, policies: int, spaces: int = 0, seed: int = 1) -> Json:
     """A v1 List."""
     rng = random.Random(seed)
-    spaces = max(1, pods // 20)
+    spaces = spaces or max(1, pods // 20)
     items = [namespace(number) for number in range(spaces)]
     items += [pod(number, number % spaces, rng) for number in range(pods)]
     items += [policy(number, number % spaces, rng) for number in range(policies)]
@@ -150,11 +152,11 @@ def flows(compiled: CompiledPolicies, count: int, seed: int = 2) -> list[Flow]:
     return result
 
 
-def rate(compiled: CompiledPolicies, asked: list[Flow]) -> float:
-    started = time.perf_counter()
+def rate(compiled: CompiledPolicies, asked: list[Flow], *, misses: bool = True) -> float:
+    started = time.process_time()
     for flow in asked:
-        evaluate(compiled, flow)
-    return len(asked) / (time.perf_counter() - started)
+        evaluate(compiled, flow, misses=misses)
+    return len(asked) / (time.process_time() - started)
 
 
 class Bench:
@@ -162,12 +164,12 @@ class Bench:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.files = {size: self._write(size) for size in [SIZE, *OTHER_SIZES]}
+        self.files = {size: self._write(size) for size in [SIZE, DENSE, *OTHER_SIZES]}
         self.recipe = directory / "recipe.yaml"
         self.recipe.write_text(RECIPE + ALLOW_DNS)
 
-    def _write(self, size: tuple[int, int]) -> Path:
-        path = self.directory / "{}x{}.json".format(*size)
+    def _write(self, size: tuple[int, ...]) -> Path:
+        path = self.directory / f"{'x'.join(map(str, size))}.json"
         path.write_text(json.dumps(world(*size), indent=4))
         return path
 
@@ -186,6 +188,10 @@ class Bench:
         yield "  allowed", rate(compiled, [f for f, yes in zip(asked, verdicts, strict=True) if yes])
         yield "  denied", rate(compiled, [f for f, yes in zip(asked, verdicts, strict=True) if not yes])
         yield "  share denied %", 100 * verdicts.count(False) / len(verdicts)
+        yield "  yes or no only", rate(compiled, asked, misses=False)
+        compiled = compile_state(read(self.files[DENSE]))
+        yield "  dense", rate(compiled, flows(compiled, FLOWS // 2))
+        yield "  dense, yes or no", rate(compiled, flows(compiled, FLOWS // 2), misses=False)
         for size in OTHER_SIZES:
             compiled = compile_state(read(self.files[size]))
             yield "flows/s at {} x {}".format(*size), rate(compiled, flows(compiled, FLOWS // 2))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property, lru_cache
+from operator import attrgetter
 
 from stockade.net.cidr import format_address
 from stockade.policy.compiled import BlockPeer, CompiledRule, NamedPort, PortRange, SelectorPeer
@@ -25,7 +26,8 @@ _MATCHED: _Half = (_FULL, "", "")
 def misses(rules: Iterable[CompiledRule], flow: Candidate) -> tuple[Miss, ...]:
     far = _Far(flow)
     found = [_miss(rule, flow, far) for rule in rules]
-    return tuple(sorted(found, key=lambda miss: (-miss.score, miss.rule)))
+    # Stable: rules that are equally near stay in the order of their policies.
+    return tuple(sorted(found, key=attrgetter("score"), reverse=True))
 
 
 class _Far:
@@ -122,17 +124,17 @@ def _listed(ports: tuple[PortRange | NamedPort, ...]) -> str:
 
 def _near_port(ports: Iterable[PortRange | NamedPort], flow: Candidate) -> _Half:
     """The detail is what to add after the list of ports."""
-    if any(_same_number(port, flow) for port in ports):
-        return 3, "protocol", ": the number is, the protocol is not"
-    same_protocol = [port for port in ports if port.protocol == flow.protocol]
-    named = [port for port in same_protocol if isinstance(port, NamedPort)]
-    if named:
-        return 2, "port", f": {_name_detail(named[0], flow)}"
+    same_protocol, named = False, None
+    for port in ports:
+        own = port.protocol == flow.protocol
+        same_protocol = same_protocol or own
+        if isinstance(port, NamedPort):
+            named = port if own and named is None else named
+        elif flow.port is not None and port.lo <= flow.port <= port.hi:
+            return 3, "protocol", ": the number is, the protocol is not"
+    if named is not None:
+        return 2, "port", f": {_name_detail(named, flow)}"
     return (2, "port", "") if same_protocol else (1, "protocol", "")
-
-
-def _same_number(port: PortRange | NamedPort, flow: Candidate) -> bool:
-    return isinstance(port, PortRange) and flow.port is not None and port.lo <= flow.port <= port.hi
 
 
 def _name_detail(port: NamedPort, flow: Candidate) -> str:

@@ -12,9 +12,11 @@ from stockade.cli.main import cli
 from stockade.lab.paths import (
     LabPaths,
     UnsafeStateError,
+    is_running,
     make_state_root,
     running_labs,
     try_lock,
+    wait_unlocked,
     write_private,
 )
 
@@ -90,3 +92,15 @@ def test_stray_files_among_the_labs_are_no_labs(paths) -> None:
     paths.make()
     (paths.root / "labs" / ".Stray").mkdir()
     assert running_labs() == []
+
+
+def test_a_name_is_taken_as_long_as_the_lock_is_held(paths) -> None:
+    paths.make()
+    assert not is_running(paths)
+    held = try_lock(paths.lock)
+    assert held is not None
+    assert try_lock(paths.lock) is None
+    assert is_running(paths)
+    assert not wait_unlocked(paths, 0.05)
+    os.close(held)
+    assert wait_unlocked(paths, 0.05)

@@ -13,7 +13,6 @@ from stockade.lab.apiserver import patch as patches
 from stockade.lab.apiserver.apply import apply
 from stockade.lab.apiserver.bodies import JSON, answer, check_kind, decode_json, decode_yaml, read_object
 from stockade.lab.apiserver.context import context_of
-from stockade.lab.apiserver.duplicates import duplicate_fields
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.merge_keys import merge_keys_of
 from stockade.lab.apiserver.registry import JsonObject
@@ -47,7 +46,7 @@ async def replace_object(request: web.Request, target: Target) -> web.Response:
 async def _duplicates(request: web.Request) -> list[str]:
     """Only JSON can carry them to us, and only bodies that were decoded get here."""
     is_json = "Content-Type" not in request.headers or request.content_type == JSON
-    return duplicate_fields(await request.read()) if is_json else []
+    return rules.duplicates(await request.read()) if is_json else []
 
 
 async def patch_object(request: web.Request, target: Target) -> web.Response:

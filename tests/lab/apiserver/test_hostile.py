@@ -118,7 +118,8 @@ async def test_bodies_that_are_no_objects(client, media, body) -> None:
     ]
     for method, path in paths:
         async with client.request(method, path, data=body, headers=headers) as response:
-            assert response.status == 400, (method, path, await response.text())
+            # 422: a body that decodes (an odd name, say) and is then refused by validation
+            assert response.status in {400, 422}, (method, path, await response.text())
     patch = {JSON: "application/merge-patch+json", YAML: APPLY}.get(media)
     if patch and body:
         for path in (f"{MAPS}/x?fieldManager=t", "/apis/apps/v1/namespaces/default/deployments/x/scale"):
@@ -218,7 +219,7 @@ async def test_the_uid_is_the_servers(client) -> None:
 async def test_a_null_in_a_list(client) -> None:
     pod = {"metadata": {"name": "x"}, "spec": {"containers": [None]}}
     async with client.post(PODS, json=pod) as response:
-        assert response.status == 422
+        assert response.status == 422, "a null in a list is that type's empty value, which has no name"
         assert "spec.containers[0].name: Required value" in (await response.json())["message"]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stockade.manifests import hints, schema
-from stockade.manifests.findings import Finding, Place
+from stockade.manifests.findings import Finding, Place, shown
 from stockade.manifests.marks import Mark
 from stockade.manifests.paths import Path, dotted, go_quoted, value_at
 from stockade.manifests.strict import DecodeProblem

@@ -11,6 +11,7 @@ import msgspec
 from stockade.analysis.steps import Path
 from stockade.cli.question import arguments
 from stockade.report.path_text import path_data, path_lines
+from stockade.report.terminal import visible
 
 STYLES: dict[str, dict[str, Any]] = {
     "ok": {"fg": "green"},
@@ -35,5 +36,5 @@ def command(path: Path, output: str) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(path_data(path))).decode())
     else:
         for style, text in path_lines(path):
-            click.echo(click.style(text, **STYLES.get(style, {})))
+            click.echo(click.style(visible(text), **STYLES.get(style, {})))
     sys.exit(0 if path.allowed else 1)

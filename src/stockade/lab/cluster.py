@@ -21,6 +21,7 @@ import socket
 from collections.abc import Callable
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from stockade.agent.gate import GateClient
 from stockade.dataplane.nft import Nft
@@ -52,6 +53,7 @@ POLL = 0.01  # seconds between looks while the lab starts
 def run(paths: LabPaths, listener: socket.socket, spawner: socket.socket, tell: Tell) -> int:
     """Until SIGTERM. An error before the lab is ready is told to ``up`` in one line, with the log for the rest."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("aiohttp.server").addFilter(_is_no_bad_request)
     told = False
 
     def tell_once(answer: dict[str, str]) -> None:
@@ -156,7 +158,7 @@ class _Cluster:
         """All loops in one group: the first that fails ends the lab, with the reason in the log."""
         async with asyncio.TaskGroup() as group:
             parts = [
-                AgentSupervisor(spawner, self._paths, node=self._node).run(),
+                AgentSupervisor(spawner, self._paths, node=self._node, report=self._agent_ended).run(),
                 run_controllers(store, ca_certificate=ca),
                 ServiceProxy(store, Nft().load, (addresses.NODE_IP,)).run(),
                 self._announce(store),
@@ -165,6 +167,10 @@ class _Cluster:
             await stopping.wait()
             for task in tasks:
                 task.cancel()
+
+    def _agent_ended(self, last_words: str) -> None:
+        """Only the first answer counts: once the lab is Ready this says nothing to anybody."""
+        self._tell({"error": f"the policy agent ended: {last_words}"})
 
     async def _announce(self, store: ObjectStore) -> None:
         """The node is Ready when its agent is; the lab is when a lookup through the DNS Service is answered."""
@@ -175,6 +181,12 @@ class _Cluster:
         while not await answers(addresses.DNS_SERVICE_IP, name):  # noqa: ASYNC110 - the answer is on the network
             await asyncio.sleep(POLL)
         self._tell({"server": self._server, "node": self._node})
+
+
+def _is_no_bad_request(record: logging.LogRecord) -> bool:
+    """What is not even HTTP is answered with 400 and not logged: strangers could fill the disk, and its lines may hold a token."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
 
 
 def _mark_ready(store: ObjectStore, node: str) -> None:

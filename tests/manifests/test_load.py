@@ -100,7 +100,8 @@ def test_what_was_reported_is_not_reported_again_as_missing() -> None:
 
 def test_a_syntax_error_is_one_diagnostic_and_the_rest_is_read() -> None:
     loaded = load_text(f"{POLICY}---\na: [1\nb: 2\n---\n{POLICY.replace('name: p', 'name: q')}", "f")
-    assert lines(loaded) == ["f:7:2: error: YAML: did not find expected ',' or ']'"]
+    (line,) = lines(loaded)
+    assert line.startswith("f:7:2: error: YAML: did not find expected ',' or ']' (")
     assert [o.view.metadata.name for o in loaded.objects] == ["p", "q"]
     templated = lines(load_text("a: {{ .Values.x }}\n", "f"))
     assert templated == [

@@ -335,7 +335,7 @@ def test_a_host_network_pod_asks_the_resolver_of_its_node():
         ("10.0.0.1", "names no port"),
         ("www.example.com", "names no port"),
         ("http://web:99999/", "the port must be a number from 1 to 65535"),
-        ("deploy/web", "kind 'deploy' is not known here"),
+        ("pvc/web", "kind 'pvc' is not known here"),
         ("web:80/icmp", "protocol must be tcp, udp or sctp"),
         ("ftp://web/", "scheme 'ftp' is not known"),
         ("web:", "a port is missing"),

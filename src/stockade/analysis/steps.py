@@ -7,19 +7,38 @@ from __future__ import annotations
 
 import msgspec
 
+from stockade.analysis.target import Target
 from stockade.model.meta import ObjectRef
 from stockade.policy.explain import explain
-from stockade.policy.verdict import Flow, Verdict
+from stockade.policy.verdict import AddressEndpoint, Flow, Verdict
 
 LOOKUP, TRANSLATE, CONNECT = "lookup", "translate", "connect"
 
 
+Origin = ObjectRef | AddressEndpoint  # a pod, or a host that is none
+
+
 class PathQuery(msgspec.Struct, frozen=True):
-    """``hosts``: addresses of names outside the cluster, where the caller knows them (the lab does)."""
+    """``hosts``: addresses of names outside the cluster, where the caller knows them (the lab does). ``aim`` is the target
+    when the caller has taken ``target`` apart already (one port of a range, a port given as an option). ``outside`` is
+    given when no pod connects; ``source`` is then its text, without a namespace."""
 
     source: ObjectRef
     target: str
     hosts: dict[str, str] = {}
+    aim: Target | None = None
+    outside: AddressEndpoint | None = None
+
+    @property
+    def namespace(self) -> str:
+        return self.source.namespace or "default"
+
+
+def query(origin: Origin, target: str, hosts: dict[str, str], aim: Target | None = None) -> PathQuery:
+    """For a pod or a host outside."""
+    if isinstance(origin, ObjectRef):
+        return PathQuery(origin, target, hosts, aim)
+    return PathQuery(ObjectRef("", origin.text), target, hosts, aim, origin)
 
 
 class Attempt(msgspec.Struct, frozen=True):

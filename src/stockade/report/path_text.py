@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from stockade.analysis.source import origin_of
 from stockade.analysis.steps import Attempt, Path, Step
 from stockade.policy.explain import DirectionProof, Proof, explain
 
@@ -28,7 +29,7 @@ def path_lines(path: Path) -> Iterator[Line]:
 
 
 def headline(path: Path) -> str:
-    return f"pod {path.query.source} → {path.query.target}"
+    return f"{origin_of(path.query)} → {path.query.target}"
 
 
 def _step(number: int, step: Step, failed: int | None) -> Iterator[Line]:

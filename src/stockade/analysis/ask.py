@@ -1,0 +1,135 @@
+"""One question of a user, answered for every pod and every port it is about.
+
+In: a ClusterState and a Question (FROM and TO as typed). Out: an Answer: a Path for each source pod and each run of ports on
+which nothing changes. Called by ``stockade check``, ``explain`` and ``test``. Pure.
+
+    FROM --source--> origins --+
+    TO --target--> aims -------+--> trace --> Case, Case, ...   (allowed when every case is)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from stockade.analysis import atoms
+from stockade.analysis.path import World, prepare, trace_in
+from stockade.analysis.source import origin_of, origins, parse_source
+from stockade.analysis.steps import Origin, Path, query
+from stockade.analysis.target import Target, at_port, parse_target, with_ports
+from stockade.model.meta import ObjectRef
+from stockade.store.state import ClusterState
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """``namespace`` is for references without one; TO's default is the namespace of the pod that connects."""
+
+    source: str
+    target: str
+    namespace: str = "default"
+    hosts: dict[str, str] = {}
+    port: str = ""
+    protocol: str = ""
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """``ports``: the part of an asked range that this path speaks for; None when no range was asked."""
+
+    path: Path
+    ports: tuple[int, int] | None = None
+
+    @property
+    def source(self) -> str:
+        return origin_of(self.path.query)
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """``groups``: the cases by outcome; the first group is that of ``deciding``."""
+
+    question: Question
+    cases: tuple[Case, ...]
+    groups: tuple[tuple[Case, ...], ...]
+
+    @property
+    def allowed(self) -> bool:
+        return all(case.path.allowed for case in self.cases)
+
+    @property
+    def denied(self) -> bool:
+        """In every case; an answer may be neither allowed nor denied."""
+        return not any(case.path.allowed for case in self.cases)
+
+    @property
+    def agree(self) -> bool:
+        return self.allowed or self.denied
+
+    @property
+    def deciding(self) -> Case:
+        return self.groups[0][0]
+
+
+def ask(state: ClusterState, question: Question) -> Answer:
+    """Raises TargetError and UnknownPodError, both with a sentence for people."""
+    return ask_in(prepare(state), question)
+
+
+def ask_in(world: World, question: Question) -> Answer:
+    """The same for callers with several questions about one state."""
+    cases: list[Case] = []
+    for origin in origins(world.compiled, parse_source(question.source, question.namespace)):
+        cases += _merged(_cases(world, question, origin))
+    grouped: dict[tuple[object, ...], list[Case]] = {}
+    for case in cases:
+        grouped.setdefault(_outcome(case.path), []).append(case)
+    groups = sorted(grouped.values(), key=lambda group: group[0].path.allowed)  # stable: what is denied first
+    return Answer(question=question, cases=tuple(cases), groups=tuple(map(tuple, groups)))
+
+
+def aim_of(question: Question, origin: Origin) -> Target:
+    """What TO means for one source."""
+    namespace = origin.namespace if isinstance(origin, ObjectRef) else question.namespace
+    return with_ports(parse_target(question.target, namespace), question.port, question.protocol)
+
+
+def _cases(world: World, question: Question, origin: Origin) -> Iterator[Case]:
+    target = aim_of(question, origin)
+
+    def one(aim: Target) -> Path:
+        return trace_in(world, query(origin, question.target, question.hosts, aim))
+
+    if target.port is None or target.last_port is None:
+        yield Case(path=one(target))
+        return
+    first = atoms.all_starts(world.state, world.compiled, target.port, target.last_port)
+    for low, following in zip(first, [*first[1:], target.last_port + 1], strict=True):
+        yield Case(path=one(at_port(target, low)), ports=(low, following - 1))
+
+
+def _merged(cases: Iterator[Case]) -> list[Case]:
+    """Neighbouring runs with the same outcome are one."""
+    found: list[Case] = []
+    for case in cases:
+        last = found[-1] if found else None
+        if last and last.ports and case.ports and _outcome(last.path) == _outcome(case.path):
+            found[-1] = msgspec.structs.replace(last, ports=(last.ports[0], case.ports[1]))
+        else:
+            found.append(case)
+    return found
+
+
+def _outcome(path: Path) -> tuple[object, ...]:
+    """Equal when the same policies and rules decide each step in the same way."""
+    steps = tuple(
+        (
+            step.ok,
+            "" if step.attempts else step.detail,
+            tuple(
+                (side.allowed, side.isolated_by, side.allowed_by)
+                for attempt in step.attempts
+                for side in (attempt.verdict.egress, attempt.verdict.ingress)
+            ),
+        )
+        for step in path.steps
+    )
+    return path.allowed, path.failed, steps

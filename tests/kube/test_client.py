@@ -182,7 +182,7 @@ async def test_a_snapshot_without_nodes_says_so():
     (note,) = found.notes
     assert str(note) == (
         "warning: nodes: not read: nodes is forbidden "
-        "(the verdict holds; names of Services or nodes may be missing from it)"
+        "(the verdict holds; names of Services, nodes or workloads may be missing from it)"
     )
 
 

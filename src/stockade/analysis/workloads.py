@@ -6,6 +6,8 @@ that run. Called by ``analysis.target``, ``analysis.source`` and ``analysis.path
 
 from __future__ import annotations
 
+import re
+
 from stockade.model.meta import ObjectRef
 from stockade.policy.compiled import CompiledPolicies
 
@@ -31,6 +33,14 @@ def _spellings() -> dict[str, str]:
 
 
 WORKLOADS: dict[str, str] = _spellings()  # as written -> kind
+
+_KIND = re.compile(r"(?:[a-z0-9-]+:)?([a-z.]+)/")
+
+
+def names_workload(text: str) -> bool:
+    """Whether whoever reads a cluster has to read the owners of its pods, too."""
+    match = _KIND.match(text)
+    return bool(match and match[1] in WORKLOADS)
 
 
 def pods_of(compiled: CompiledPolicies, kind: str, ref: ObjectRef) -> tuple[ObjectRef, ...]:

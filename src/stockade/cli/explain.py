@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import click
-import msgspec
 
-from stockade.analysis.steps import Path
-from stockade.cli.question import arguments
-from stockade.report.path_text import path_data, path_lines
-
-STYLES: dict[str, dict[str, Any]] = {
-    "ok": {"fg": "green"},
-    "bad": {"fg": "red", "bold": True},
-    "dim": {"dim": True},
-    "warn": {"fg": "yellow"},
-}
+from stockade.cli.question import Asked, answer, arguments, echo_json, echo_lines
+from stockade.report.answer_text import answer_data, explain_lines
 
 
 @click.command(
     "explain",
     epilog="Examples:  stockade explain pod/test http://web:80/\n\n"
+    "           stockade explain deploy/shop svc/db:5432 -n prod\n\n"
     "           stockade explain pod/test www.example.com:443 -f manifests/ -o json",
 )
 @arguments
-def command(path: Path, output: str) -> None:
-    """Why is a connection FROM a pod TO a pod, Service, address or URL allowed or denied?
+def command(asked: Asked) -> None:
+    """Why is a connection FROM a pod, workload, node or address TO a pod, workload, Service, address or URL allowed or denied?
 
-    Walks the whole way: name lookup, Service, each backend, both directions. Exit status: 0 allowed, 1 denied, 2 error.
+    Walks the whole way: name lookup, Service, each backend, both directions. Pods of one workload, and ports of one range,
+    that fare differently are explained one after the other. Exit status: 0 allowed, 1 denied, 2 error.
     """
-    if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(path_data(path))).decode())
+    found = answer(asked)
+    if asked.output == "json":
+        echo_json(answer_data(found))
     else:
-        for style, text in path_lines(path):
-            click.echo(click.style(text, **STYLES.get(style, {})))
-    sys.exit(0 if path.allowed else 1)
+        echo_lines(explain_lines(found))
+    sys.exit(0 if found.allowed else 1)

@@ -1,25 +1,30 @@
-"""What ``check`` and ``explain`` have in common: their arguments, and the way from these to a Path."""
+"""What ``check``, ``explain`` and ``test`` have in common: where they read, what they are asked, how they speak.
+
+In: the options. Out: an Asked (state and Question). Called by those commands.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
+import msgspec
 
-from stockade.analysis.path import trace
-from stockade.analysis.steps import Path, PathQuery
-from stockade.analysis.target import TargetError, parse_pod
+from stockade.analysis.ask import Answer, Question, ask
+from stockade.analysis.target import TargetError
+from stockade.analysis.workloads import names_workload
 from stockade.cli.failure import Failure
 from stockade.cli.world import read_state
 from stockade.net.cidr import parse_address
 from stockade.policy.evaluate import UnknownPodError
+from stockade.report.path_text import Line
 from stockade.store.state import ClusterState
 
-OPTIONS: tuple[Callable[..., Any], ...] = (
-    click.argument("source", metavar="FROM"),
-    click.argument("target", metavar="TO"),
+Options = tuple[Callable[..., Any], ...]
+
+READING: Options = (
     click.option(
         "-f",
         "--filename",
@@ -33,12 +38,39 @@ OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--resolve", multiple=True, metavar="NAME=IP", help="The address of a name outside the cluster."
     ),
+)
+ASKING: Options = (
+    click.argument("source", metavar="FROM"),
+    click.argument("target", metavar="TO"),
+    *READING,
+    click.option("-p", "--port", default="", metavar="PORT", help="Port of TO, or a range: 8000-8100."),
+    click.option("--protocol", default="", metavar="NAME", help="tcp, udp, sctp or icmp."),
     click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
 )
+STYLES: dict[str, dict[str, Any]] = {
+    "ok": {"fg": "green"},
+    "bad": {"fg": "red", "bold": True},
+    "dim": {"dim": True},
+    "warn": {"fg": "yellow"},
+}
 
 
-def arguments(command: Callable[[Path, str], None]) -> Callable[..., None]:
-    """FROM TO and the options; the decorated function gets the Path and the output format."""
+class Asked(msgspec.Struct, frozen=True):
+    """A question, and the state it is about."""
+
+    state: ClusterState
+    question: Question
+    output: str
+
+
+def with_options(command: Callable[..., None], options: Options) -> Callable[..., None]:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def arguments(command: Callable[..., None]) -> Callable[..., None]:
+    """FROM TO and the options; the decorated function gets an Asked first, and what options it adds itself."""
 
     @functools.wraps(command)
     def wrapped(
@@ -50,27 +82,50 @@ def arguments(command: Callable[[Path, str], None]) -> Callable[..., None]:
         context: str | None,
         kubeconfig: str | None,
         resolve: tuple[str, ...],
+        port: str,
+        protocol: str,
         output: str,
+        **more: Any,
     ) -> None:
-        hosts = _hosts(resolve)
-        state, current = read_state(files, context=context, kubeconfig=kubeconfig, namespace=namespace)
-        command(ask(state, source, target, namespace or current, hosts), output)
+        hosts = hosts_of(resolve)
+        state, current = read_state(
+            files,
+            context=context,
+            kubeconfig=kubeconfig,
+            namespace=namespace,
+            workloads=names_workload(source) or names_workload(target),
+        )
+        question = Question(
+            source=source,
+            target=target,
+            namespace=namespace or current,
+            hosts=hosts,
+            port=port,
+            protocol=protocol,
+        )
+        command(Asked(state, question, output), **more)
 
-    decorated: Callable[..., None] = wrapped
-    for option in reversed(OPTIONS):
-        decorated = option(decorated)
-    return decorated
+    return with_options(wrapped, ASKING)
 
 
-def ask(state: ClusterState, source: str, target: str, namespace: str, hosts: dict[str, str]) -> Path:
+def answer(asked: Asked) -> Answer:
     """Bad references end the command with one line that says what would be right."""
     try:
-        return trace(state, PathQuery(parse_pod(source, namespace), target, hosts))
+        return ask(asked.state, asked.question)
     except (TargetError, UnknownPodError) as error:
         raise Failure(str(error)) from error
 
 
-def _hosts(pairs: tuple[str, ...]) -> dict[str, str]:
+def echo_lines(lines: Iterable[Line]) -> None:
+    for style, text in lines:
+        click.echo(click.style(text, **STYLES.get(style, {})))
+
+
+def echo_json(data: Any) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(data)).decode())
+
+
+def hosts_of(pairs: tuple[str, ...]) -> dict[str, str]:
     """Names outside: those of the lab's simulated Internet, and what --resolve adds."""
     from stockade.lab.addresses import OUTSIDE_NAMES  # noqa: PLC0415 - a module of constants
 

@@ -100,7 +100,7 @@ def with_ports(target: Target, port: str = "", protocol: str = "") -> Target:
     """What ``--port`` and ``--protocol`` add; raises TargetError when the target says otherwise itself."""
     if port:
         if target.port is not None:
-            raise TargetError(f"--port {port}: TO names port {target.port} already")
+            raise TargetError(f"port {port} is given apart, but the target names port {target.port} itself")
         given = _port(port, port)
         number, last = given["port"], given["last_port"]
         written = f"{target.as_written}:{number}" if target.as_written else ""
@@ -111,7 +111,7 @@ def with_ports(target: Target, port: str = "", protocol: str = "") -> Target:
         if chosen == ICMP:
             return msgspec.structs.replace(target, port=None, last_port=None, protocol=ICMP)
         if chosen not in _PROTOCOLS:
-            raise TargetError(f"--protocol {protocol}: must be tcp, udp, sctp or icmp")
+            raise TargetError(f"{protocol!r}: protocol must be tcp, udp, sctp or icmp")
         target = msgspec.structs.replace(target, protocol=chosen)
     return target
 

@@ -57,8 +57,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def denied(self) -> bool:
-        """In every case; an answer may be neither allowed nor denied."""
-        return not any(case.path.allowed for case in self.cases)
+        """In every case and by every backend; an answer may be neither allowed nor denied."""
+        return not any(case.path.possible for case in self.cases)
 
     @property
     def agree(self) -> bool:

@@ -167,8 +167,11 @@ def _wrong(answer: Answer, assertion: Assertion, decided: str) -> str:
     """Empty when the assertion holds."""
     if decided != assertion.expect:
         wanted = assertion.expect == ALLOWED
-        case = next(case for case in answer.cases if case.path.allowed is not wanted)
-        ports = f" ports {case.ports[0]}-{case.ports[1]}" if case.ports else ""
+        culprits = (
+            case for case in answer.cases if (not case.path.allowed if wanted else case.path.possible)
+        )
+        case = next(culprits)
+        ports = f" port {case.ports[0]}" if case.ports else ""
         return f"expected {assertion.expect}, is {decided}; {case.source}{ports}: {_summary(case.path)}"
     for case in answer.cases:
         policies = _deciding(case.path)

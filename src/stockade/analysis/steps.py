@@ -76,6 +76,11 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
     symptom: tuple[str, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def possible(self) -> bool:
+        """Some attempts succeed: with several backends a connection may be neither allowed nor denied."""
+        return all(step.ok or any(attempt.allowed for attempt in step.attempts) for step in self.steps)
+
 
 def attempts_step(
     kind: str, title: str, attempts: tuple[Attempt, ...], questions: tuple[str, ...] = ()

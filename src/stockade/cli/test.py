@@ -46,6 +46,7 @@ def _options(function: Any) -> Any:
     "test",
     epilog="Examples:  stockade test assertions.yaml -f manifests/\n\n"
     "           stockade test assertions.yaml -o junit > report.xml\n\n"
+    "           stockade test assertions.yaml --live\n\n"
     "           stockade test --schema > stockade-test.schema.json",
 )
 @click.argument("assertions", nargs=-1, required=True, metavar="FILE...")
@@ -53,6 +54,7 @@ def _options(function: Any) -> Any:
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json", "junit", "tap"]), default="text", show_default=True
 )
+@click.option("--live", is_flag=True, help="Try each connection from inside its pod, too, and compare.")
 @click.option(
     "--schema",
     is_flag=True,
@@ -69,11 +71,15 @@ def command(
     kubeconfig: str | None,
     resolve: tuple[str, ...],
     output: str,
+    *,
+    live: bool,
 ) -> None:
     """Judge the assertions in FILE: from, to, ports, expect: allowed or denied.
 
     Judged are the manifests given with -f, else those that FILE lists, else the current cluster. "Denied" means by a policy:
-    a connection that fails for another reason passes no assertion. Exit status: 0 all hold, 1 one fails, 2 error.
+    a connection that fails for another reason passes no assertion. With --live each TCP connection is really opened from
+    inside its pod (which needs a shell and nc, python3 or bash, and the right to exec): a network that does not do what was
+    decided fails. Exit status: 0 all hold, 1 one fails, 2 error.
     """
     if "-" in assertions and "-" in files:
         raise Failure("standard input can be read once: give - either as FILE or with -f")
@@ -82,8 +88,8 @@ def command(
     reading = Reading(
         files=files, namespace=namespace, context=context, kubeconfig=kubeconfig, hosts=hosts_of(resolve)
     )
-    rows = _judge_all(given, reading)
-    _print(rows, output)
+    rows = _judge_all(given, reading, live=live)
+    _print(rows, output, live=live)
     sys.exit(0 if all(row.ok for row in rows) else 1)
 
 
@@ -96,12 +102,13 @@ def _read(name: str) -> ReadFile:
     return read(source.text, source.name)
 
 
-def _judge_all(given: Sequence[ReadFile], reading: Reading) -> list[Row]:
+def _judge_all(given: Sequence[ReadFile], reading: Reading, *, live: bool) -> list[Row]:
     worlds: dict[tuple[tuple[str, ...], str | None], tuple[World, str]] = {}
     rows: list[Row] = []
     problems: list[Diagnostic] = []
     for each in given:
         assert each.file is not None
+        found: list[Row] = []
         chosen, space = reading.files or _beside(each), reading.namespace or each.file.namespace or None
         if (chosen, space) not in worlds:
             worlds[chosen, space] = _world(chosen, space, reading, given)
@@ -111,9 +118,25 @@ def _judge_all(given: Sequence[ReadFile], reading: Reading) -> list[Row]:
             if isinstance(outcome, BadAssertion):
                 problems.append(each.wrong(outcome.message, outcome.path))
             else:
-                rows.append(Row(outcome=outcome, position=each.position(("tests", outcome.test))))
+                found.append(Row(outcome=outcome, position=each.position(("tests", outcome.test))))
+        if live and chosen:
+            raise Failure(
+                "--live tries connections in a running cluster; leave out -f, and manifests in FILE"
+            )
+        rows += _tried(found, world, reading) if live and not problems else found
     _stop_at(problems)
     return rows
+
+
+def _tried(rows: list[Row], world: World, reading: Reading) -> list[Row]:
+    from stockade.cli.live import observe  # noqa: PLC0415 - imports the HTTP client
+    from stockade.kube.config import load as load_access  # noqa: PLC0415
+    from stockade.kube.errors import ConfigError, KubeError  # noqa: PLC0415
+
+    try:
+        return observe(rows, world, load_access(reading.kubeconfig, reading.context))
+    except (ConfigError, KubeError) as error:
+        raise Failure(str(error)) from error
 
 
 def _beside(source: ReadFile) -> tuple[str, ...]:
@@ -147,7 +170,7 @@ def _stop_at(problems: Sequence[Diagnostic]) -> None:
         raise Failure("nothing was judged: the assertions have errors")
 
 
-def _print(rows: Sequence[Row], output: str) -> None:
+def _print(rows: Sequence[Row], output: str, *, live: bool) -> None:
     if output == "json":
         echo_json(data(rows))
     elif output == "junit":
@@ -158,4 +181,4 @@ def _print(rows: Sequence[Row], output: str) -> None:
         for line in tap(rows):
             click.echo(line)
     else:
-        echo_lines(text_lines(rows, live=False))
+        echo_lines(text_lines(rows, live=live))

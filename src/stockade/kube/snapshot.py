@@ -61,6 +61,8 @@ async def _read(access: Access, *, workloads: bool = False) -> Snapshot:
     owners: dict[tuple[str, ObjectRef], list[OwnerReference]] = {}
     notes: list[Diagnostic] = []
     for resource, result in zip(resources, results, strict=True):
+        if isinstance(result, KubeError) and resource in MIDDLE and result.code == 404:
+            continue  # a cluster that serves none has none
         if isinstance(result, BaseException):
             notes.append(_unread(access, resource, result))
             continue

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from stockade.analysis.assertions import Outcome
+from stockade.analysis.assertions import MIXED, Outcome
 from stockade.model.diagnostic import Position
-from stockade.report.path_text import BAD, OK, PLAIN, Line
+from stockade.report.path_text import BAD, DIM, OK, PLAIN, Line
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,8 +25,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def disagrees(self) -> bool:
-        """The network does not do what was decided: the worst of all."""
-        return bool(self.observed) and self.observed != self.outcome.decided
+        """The network does not do what was decided: the worst of all. Where backends differ, any one may have answered."""
+        return bool(self.observed) and self.outcome.decided not in {self.observed, MIXED}
 
     @property
     def ok(self) -> bool:
@@ -56,6 +56,8 @@ def text_lines(rows: Sequence[Row], *, live: bool) -> Iterator[Line]:
         outcome = row.outcome
         columns = f"{outcome.expected:<8}  {outcome.decided:<8}  {row.observed or '-':<8}  " if live else ""
         yield (OK if row.ok else BAD), f"{mark}  {columns}{row.title}"
+        if live and not row.observed and row.ok:
+            yield DIM, f"      {row.seen}"
         if not row.ok:
             yield PLAIN, f"      {row.complaint}"
             yield PLAIN, f"      at {row.position}"

@@ -20,10 +20,11 @@ from stockade.analysis.target import NAME, SERVICE, Target, TargetError, at_port
 from stockade.model.meta import ObjectRef
 from stockade.model.objects import Service
 from stockade.net.ranges import RangeSet
-from stockade.policy.compiled import CompiledPolicies, Profile
+from stockade.policy.compiled import CompiledPolicies
 from stockade.policy.content import MAX_PORT
+from stockade.policy.ends import end_of
 from stockade.policy.evaluate import evaluate
-from stockade.policy.verdict import ICMP, Endpoint, Flow, PodEndpoint
+from stockade.policy.verdict import ICMP, Endpoint, Flow
 from stockade.store.state import ClusterState
 
 PROTOCOLS = ("TCP", "UDP", "SCTP")
@@ -55,26 +56,15 @@ def allowed_ports(
     compiled: CompiledPolicies, source: Endpoint, destination: Endpoint, protocol: str, family: int
 ) -> RangeSet:
     """One verdict for each run of ports on which all rules agree."""
-    profiles = (
-        _entry_profile(compiled, source, egress=True),
-        _entry_profile(compiled, destination, egress=False),
-    )
-    named = {}
-    if isinstance(destination, PodEndpoint):
-        named = compiled.pods[compiled.by_ref[destination.ref]].named_ports
+    near, far = end_of(compiled, source).entry, end_of(compiled, destination).entry
+    profiles = (near.egress if near else None, far.ingress if far else None)
+    named = far.named_ports if far else {}
     first = atoms.starts(profiles, named, protocol)
     return RangeSet(
         (low, following - 1)
         for low, following in zip(first, [*first[1:], MAX_PORT + 1], strict=True)
         if evaluate(compiled, Flow(source, destination, protocol, low, family)).allowed
     )
-
-
-def _entry_profile(compiled: CompiledPolicies, end: Endpoint, *, egress: bool) -> Profile | None:
-    if not isinstance(end, PodEndpoint):
-        return None
-    entry = compiled.pods[compiled.by_ref[end.ref]]
-    return entry.egress if egress else entry.ingress
 
 
 def _from(world: World, question: Question, origin: Origin) -> Iterator[PortMap]:

@@ -74,6 +74,18 @@ def test_a_service_has_its_own_ports_only():
         assert found.ports["TCP"] == RangeSet.of((80, 80))
 
 
+def test_a_service_whose_backends_differ_says_which():
+    shut = policy("shut", {"podSelector": {"matchLabels": {"shut": "yes"}}, "ingress": []})
+    second = pod("web-shut", {"app": "web", "shut": "yes"}, "10.244.0.3")
+    web = pod("web", {"app": "web"}, "10.244.0.2")
+    front = service("web", {"app": "web"}, "10.96.0.7", {"port": 80})
+    world = ClusterState.of([node(), pod("cli", {}, "10.244.0.1"), web, second, front, shut])
+    (found,) = maps("svc/web", world=world)
+    assert not found.any_allowed
+    assert "denied for 1 of 2 backends" in found.note
+    assert "web-shut" in found.note
+
+
 def test_one_protocol():
     (found,) = maps("pod/web", protocol="udp")
     assert list(found.ports) == ["UDP"]

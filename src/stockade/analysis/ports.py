@@ -97,7 +97,7 @@ def _to_service(
         destination=f"Service {service.ref}",
         ports={name: RangeSet((port, port) for own, port in open_ports if own == name) for name in protocols},
         icmp=None,
-        note=next((note for note in map(_stops_before, paths.values()) if note), ""),
+        note="; ".join(dict.fromkeys(note for note in map(_hindrance, paths.values()) if note)),
     )
 
 
@@ -118,6 +118,13 @@ def _to_ends(world: World, path: Path, protocols: Iterable[str], *, with_icmp: b
 def _stops_before(path: Path) -> str:
     """A step before the connection that fails: then no port is reached under that name."""
     return next((f"{step.title} fails: {step.detail}" for step in path.steps[:-1] if not step.ok), "")
+
+
+def _hindrance(path: Path) -> str:
+    """Also a connection that only some of the backends refuse."""
+    last = path.steps[-1]
+    partly = not last.ok and any(attempt.allowed for attempt in last.attempts)
+    return _stops_before(path) or (f"{last.title}: {last.detail}" if partly else "")
 
 
 def _service(world: World, target: Target, namespace: str) -> Service | None:

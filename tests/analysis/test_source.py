@@ -12,7 +12,7 @@ from stockade.analysis.workloads import WORKLOADS, names_workload
 from stockade.policy.compile import compile_state
 from stockade.policy.evaluate import UnknownPodError
 from stockade.store.state import ClusterState
-from stockade.testing.build import NODE, NODE_IP, namespace, node, pod, policy
+from stockade.testing.build import NODE, NODE_IP, namespace, node, pod, policy, service
 
 
 def owned(name: str, kind: str, owner: str, ip: str, phase: str = "Running", **labels: str):
@@ -156,6 +156,25 @@ def test_a_range_is_split_where_verdicts_change_and_nowhere_else():
     ]
     assert ask_shop("pod/cli", "pod/web-1:8000-8010", WEB_FROM).allowed
     assert ask_shop("pod/cli", "pod/web-1:1-7999", WEB_FROM).denied
+
+
+def test_a_range_over_a_service_is_split_at_its_ports():
+    front = service("shop/front", {"app": "web"}, "10.96.0.9", {"port": 80}, {"port": 82, "name": "b"})
+    found = ask_shop("pod/cli", "svc/front:79-83", front)
+    assert [(case.ports, case.path.allowed) for case in found.cases] == [
+        ((79, 79), False),
+        ((80, 80), True),
+        ((81, 81), False),
+        ((82, 82), True),
+        ((83, 83), False),
+    ]
+
+
+def test_pods_that_are_denied_by_different_policies_are_told_apart():
+    both = policy("shop/all", {"podSelector": {}, "policyTypes": ["Egress"]})
+    found = ask_shop("deploy/web", "pod/cli:80", OLD_ONLY, both)
+    assert found.denied
+    assert len(found.groups) == 2
 
 
 def test_ports_as_an_option():

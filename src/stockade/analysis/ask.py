@@ -9,7 +9,8 @@ which nothing changes. Called by ``stockade check``, ``explain`` and ``test``. P
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 
 import msgspec
 
@@ -77,8 +78,9 @@ def ask(state: ClusterState, question: Question) -> Answer:
 def ask_in(world: World, question: Question) -> Answer:
     """The same for callers with several questions about one state."""
     cases: list[Case] = []
+    starts = cache(partial(atoms.all_starts, world.state, world.compiled))  # the same for every source
     for origin in origins(world.compiled, parse_source(question.source, question.namespace)):
-        cases += _merged(_cases(world, question, origin))
+        cases += _merged(_cases(world, question, origin, starts))
     grouped: dict[tuple[object, ...], list[Case]] = {}
     for case in cases:
         grouped.setdefault(_outcome(case.path), []).append(case)
@@ -92,7 +94,9 @@ def aim_of(question: Question, origin: Origin) -> Target:
     return with_ports(parse_target(question.target, namespace), question.port, question.protocol)
 
 
-def _cases(world: World, question: Question, origin: Origin) -> Iterator[Case]:
+def _cases(
+    world: World, question: Question, origin: Origin, starts: Callable[[int, int], list[int]]
+) -> Iterator[Case]:
     target = aim_of(question, origin)
 
     def one(aim: Target) -> Path:
@@ -101,7 +105,7 @@ def _cases(world: World, question: Question, origin: Origin) -> Iterator[Case]:
     if target.port is None or target.last_port is None:
         yield Case(path=one(target))
         return
-    first = atoms.all_starts(world.state, world.compiled, target.port, target.last_port)
+    first = starts(target.port, target.last_port)
     for low, following in zip(first, [*first[1:], target.last_port + 1], strict=True):
         yield Case(path=one(at_port(target, low)), ports=(low, following - 1))
 

@@ -32,6 +32,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     hosts: dict[str, str] = {}
     port: str = ""
     protocol: str = ""
+    blocks_match_pods: bool = True
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +73,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 def ask(state: ClusterState, question: Question) -> Answer:
     """Raises TargetError and UnknownPodError, both with a sentence for people."""
-    return ask_in(prepare(state), question)
+    return ask_in(prepare(state, blocks_match_pods=question.blocks_match_pods), question)
 
 
 def ask_in(world: World, question: Question) -> Answer:
@@ -100,7 +101,9 @@ def _cases(
     target = aim_of(question, origin)
 
     def one(aim: Target) -> Path:
-        return trace_in(world, query(origin, question.target, question.hosts, aim))
+        return trace_in(
+            world, query(origin, question.target, question.hosts, aim, blocks=question.blocks_match_pods)
+        )
 
     if target.port is None or target.last_port is None:
         yield Case(path=one(target))

@@ -44,24 +44,24 @@ class World(msgspec.Struct, frozen=True):
     assumed: str = ""
 
 
-def prepare(state: ClusterState) -> World:
-    """Files seldom hold kube-dns; a lookup is judged on the pod that every cluster has."""
+def prepare(state: ClusterState, *, blocks_match_pods: bool = True) -> World:
+    """Files seldom hold kube-dns; a lookup is judged on the pod that every cluster has. ``blocks_match_pods`` as in PathQuery."""
     known = DNS_SERVICE in state.services or any(_is_dns(pod) for pod in state.pods.values())
     if known:
-        return World(state, compile_state(state))
+        return World(state, compile_state(state, blocks_match_pods=blocks_match_pods))
     meta = ObjectMeta(name=DNS_SERVICE.name, namespace=DNS_SERVICE.namespace, labels=DNS_LABELS)
     state = apply(state, [Upsert(PODS, Pod(metadata=meta))])
     assumed = "no kube-dns in the input: assumed a pod labelled k8s-app=kube-dns in namespace kube-system"
-    return World(state, compile_state(state), assumed)
+    return World(state, compile_state(state, blocks_match_pods=blocks_match_pods), assumed)
 
 
 def trace(state: ClusterState, query: PathQuery) -> Path:
     """Raises TargetError and UnknownPodError, both with a sentence for people."""
-    return trace_in(prepare(state), query)
+    return trace_in(prepare(state, blocks_match_pods=query.blocks_match_pods), query)
 
 
 def trace_in(world: World, query: PathQuery) -> Path:
-    """The same for callers with several questions about one state."""
+    """The same for callers with several questions about one state, whose reading of ipBlock then holds."""
     tracer = _Tracer(world, query)
     tracer.run()
     return tracer.result()

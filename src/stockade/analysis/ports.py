@@ -47,7 +47,7 @@ class PortMap(msgspec.Struct, frozen=True, kw_only=True):
 
 def all_ports(state: ClusterState, question: Question) -> tuple[PortMap, ...]:
     """Raises TargetError and UnknownPodError."""
-    world = prepare(state)
+    world = prepare(state, blocks_match_pods=question.blocks_match_pods)
     found = origins(world.compiled, parse_source(question.source, question.namespace))
     return tuple(each for origin in found for each in _from(world, question, origin))
 
@@ -75,7 +75,9 @@ def _from(world: World, question: Question, origin: Origin) -> Iterator[PortMap]
 
     def path(port: int, protocol: str) -> Path:
         aim = msgspec.structs.replace(at_port(target, port), protocol=protocol)
-        return trace_in(world, query(origin, question.target, question.hosts, aim))
+        return trace_in(
+            world, query(origin, question.target, question.hosts, aim, blocks=question.blocks_match_pods)
+        )
 
     space = origin.namespace if isinstance(origin, ObjectRef) else question.namespace
     service = _service(world, target, space)

@@ -13,19 +13,19 @@ from stockade.policy.explain import explain
 from stockade.policy.verdict import AddressEndpoint, Flow, Verdict
 
 LOOKUP, TRANSLATE, CONNECT = "lookup", "translate", "connect"
-
-
 Origin = ObjectRef | AddressEndpoint  # a pod, or a host that is none
 
 
 class PathQuery(msgspec.Struct, frozen=True):
     """``hosts``: addresses of names outside the cluster, where the caller knows them (the lab does). ``aim`` is the target
     when the caller has taken ``target`` apart already (one port of a range, a port given as an option). ``outside`` is
-    given when no pod connects; ``source`` is then its text, without a namespace."""
+    given when no pod connects; ``source`` is then its text, without a namespace. ``blocks_match_pods``: whether an ipBlock may mean a
+    pod's address (rule 19 has two readings)."""
 
     source: ObjectRef
     target: str
     hosts: dict[str, str] = {}
+    blocks_match_pods: bool = True
     aim: Target | None = None
     outside: AddressEndpoint | None = None
 
@@ -34,11 +34,13 @@ class PathQuery(msgspec.Struct, frozen=True):
         return self.source.namespace or "default"
 
 
-def query(origin: Origin, target: str, hosts: dict[str, str], aim: Target | None = None) -> PathQuery:
-    """For a pod or a host outside."""
+def query(
+    origin: Origin, target: str, hosts: dict[str, str], aim: Target | None = None, *, blocks: bool = True
+) -> PathQuery:
+    """For a pod or a host outside; ``blocks`` is ``blocks_match_pods``."""
     if isinstance(origin, ObjectRef):
-        return PathQuery(origin, target, hosts, aim)
-    return PathQuery(ObjectRef("", origin.text), target, hosts, aim, origin)
+        return PathQuery(origin, target, hosts, blocks, aim)
+    return PathQuery(ObjectRef("", origin.text), target, hosts, blocks, aim, origin)
 
 
 class Attempt(msgspec.Struct, frozen=True):

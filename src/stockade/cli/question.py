@@ -20,8 +20,10 @@ from stockade.cli.world import read_state
 from stockade.net.cidr import parse_address
 from stockade.policy.evaluate import UnknownPodError
 from stockade.report.path_text import Line
+from stockade.report.terminal import visible
 from stockade.store.state import ClusterState
 
+MATCH = "match"  # of --ipblock-pods
 Options = tuple[Callable[..., Any], ...]
 
 READING: Options = (
@@ -37,6 +39,13 @@ READING: Options = (
     click.option("--kubeconfig", default=None, type=click.Path(dir_okay=False), help="kubeconfig file."),
     click.option(
         "--resolve", multiple=True, metavar="NAME=IP", help="The address of a name outside the cluster."
+    ),
+    click.option(
+        "--ipblock-pods",
+        type=click.Choice([MATCH, "ignore"]),
+        default=MATCH,
+        show_default=True,
+        help="Whether an ipBlock matches addresses of pods; enforcers differ.",
     ),
 )
 ASKING: Options = (
@@ -82,6 +91,7 @@ def arguments(command: Callable[..., None]) -> Callable[..., None]:
         context: str | None,
         kubeconfig: str | None,
         resolve: tuple[str, ...],
+        ipblock_pods: str,
         port: str,
         protocol: str,
         output: str,
@@ -102,6 +112,7 @@ def arguments(command: Callable[..., None]) -> Callable[..., None]:
             hosts=hosts,
             port=port,
             protocol=protocol,
+            blocks_match_pods=ipblock_pods == MATCH,
         )
         command(Asked(state, question, output), **more)
 
@@ -118,7 +129,7 @@ def answer(asked: Asked) -> Answer:
 
 def echo_lines(lines: Iterable[Line]) -> None:
     for style, text in lines:
-        click.echo(click.style(text, **STYLES.get(style, {})))
+        click.echo(click.style(visible(text), **STYLES.get(style, {})))
 
 
 def echo_json(data: Any) -> None:

@@ -10,16 +10,17 @@ from typing import Any
 import click
 import msgspec
 
-from stockade.analysis.assertion_file import ReadFile, read
+from stockade.analysis.assertion_file import ReadFile, Wrong, read
 from stockade.analysis.assertions import AssertionFile, BadAssertion, judge, schema
 from stockade.analysis.path import World, prepare
 from stockade.analysis.workloads import names_workload
 from stockade.cli.failure import Failure
-from stockade.cli.question import READING, echo_json, echo_lines, hosts_of, with_options
+from stockade.cli.question import MATCH, READING, echo_json, echo_lines, hosts_of, with_options
 from stockade.cli.world import read_state
 from stockade.manifests import sources
 from stockade.model.diagnostic import Diagnostic
 from stockade.report.outcomes import Row, data, tap, text_lines
+from stockade.report.terminal import visible
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     context: str | None
     kubeconfig: str | None
     hosts: dict[str, str]
+    blocks_match_pods: bool
 
 
 def _schema(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -63,13 +65,14 @@ def _options(function: Any) -> Any:
     callback=_schema,
     help="Print the JSON schema.",
 )
-def command(
+def command(  # noqa: PLR0917 - click passes them by name
     assertions: tuple[str, ...],
     files: tuple[str, ...],
     namespace: str | None,
     context: str | None,
     kubeconfig: str | None,
     resolve: tuple[str, ...],
+    ipblock_pods: str,
     output: str,
     *,
     live: bool,
@@ -86,7 +89,12 @@ def command(
     given = [_read(name) for name in assertions]
     _stop_at([diagnostic for each in given for diagnostic in each.diagnostics])
     reading = Reading(
-        files=files, namespace=namespace, context=context, kubeconfig=kubeconfig, hosts=hosts_of(resolve)
+        files=files,
+        namespace=namespace,
+        context=context,
+        kubeconfig=kubeconfig,
+        hosts=hosts_of(resolve),
+        blocks_match_pods=ipblock_pods == MATCH,
     )
     rows = _judge_all(given, reading, live=live)
     _print(rows, output, live=live)
@@ -114,11 +122,14 @@ def _judge_all(given: Sequence[ReadFile], reading: Reading, *, live: bool) -> li
             worlds[chosen, space] = _world(chosen, space, reading, given)
         world, namespace = worlds[chosen, space]
         file = msgspec.structs.replace(each.file, hosts={**reading.hosts, **each.file.hosts})
+        mistakes: list[Wrong] = []
+        positions = each.test_positions()
         for outcome in judge(world, file, space or namespace):
             if isinstance(outcome, BadAssertion):
-                problems.append(each.wrong(outcome.message, outcome.path))
+                mistakes.append(Wrong(outcome.message, outcome.path))
             else:
-                found.append(Row(outcome=outcome, position=each.position(("tests", outcome.test))))
+                found.append(Row(outcome=outcome, position=positions[outcome.test]))
+        problems += each.placed(mistakes)
         if live and chosen:
             raise Failure(
                 "--live tries connections in a running cluster; leave out -f, and manifests in FILE"
@@ -156,7 +167,7 @@ def _world(
         namespace=namespace,
         workloads=any(_names_workload(each.file) for each in given if each.file),
     )
-    return prepare(state), current
+    return prepare(state, blocks_match_pods=reading.blocks_match_pods), current
 
 
 def _names_workload(file: AssertionFile) -> bool:
@@ -165,7 +176,7 @@ def _names_workload(file: AssertionFile) -> bool:
 
 def _stop_at(problems: Sequence[Diagnostic]) -> None:
     for text in dict.fromkeys(map(str, problems)):  # one FROM with several TO is wrong once
-        click.echo(text, err=True)
+        click.echo(visible(text), err=True)
     if problems:
         raise Failure("nothing was judged: the assertions have errors")
 
@@ -179,6 +190,6 @@ def _print(rows: Sequence[Row], output: str, *, live: bool) -> None:
         click.echo(junit(rows))
     elif output == "tap":
         for line in tap(rows):
-            click.echo(line)
+            click.echo(visible(line))
     else:
         echo_lines(text_lines(rows, live=live))

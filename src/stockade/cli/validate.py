@@ -8,8 +8,10 @@ from typing import Any
 import click
 import msgspec
 
-from stockade.manifests.load import Loaded, load
+from stockade.manifests.load import load
+from stockade.manifests.loaded import Loaded
 from stockade.model.diagnostic import Diagnostic, Severity
+from stockade.report.terminal import visible
 
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
@@ -45,7 +47,7 @@ def command(files: tuple[str, ...], namespace: str, *, strict: bool, output: str
 
 
 def _line(diagnostic: Diagnostic) -> str:
-    text, label = str(diagnostic), f"{diagnostic.severity.value}: "
+    text, label = visible(str(diagnostic)), f"{diagnostic.severity.value}: "
     colour = _COLOURS.get(diagnostic.severity)
     before, found, after = text.partition(label)
     return f"{before}{click.style(found, fg=colour, bold=True)}{after}" if colour else text

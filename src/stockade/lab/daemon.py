@@ -24,12 +24,18 @@ from stockade.lab.node import syscalls, zygote
 from stockade.lab.paths import LabPaths, try_lock, write_private
 
 BACKLOG = 128
+IN_CHROOT = (
+    "this is a chroot, which could not hold the lab's pods; run it on the machine itself or in a container"
+)
+FD_LIMIT = 65536
 
 
 def main(arguments: list[str]) -> int:
     """Runs on the host, in the session of its own that ``up`` gave it; ends as soon as pid 1 exists."""
     name, port, ready = arguments[0], int(arguments[1]), int(arguments[2])
     os.umask(0o077)
+    os.closerange(3, ready)  # nothing else that was inherited may reach pid 1 and, through it, containers
+    os.closerange(ready + 1, FD_LIMIT)
     paths = LabPaths.of(name)
     lock = try_lock(paths.lock)
     if lock is None:
@@ -44,6 +50,8 @@ def main(arguments: list[str]) -> int:
         )
         return _fail(ready, f"port {port} of 127.0.0.1 {what}")
     try:
+        if _in_chroot():
+            return _fail(ready, IN_CHROOT)
         syscalls.unshare(
             syscalls.CLONE_NEWNET | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC
         )
@@ -56,6 +64,24 @@ def main(arguments: list[str]) -> int:
         return 0
     syscalls.mount_proc()
     return zygote.run(lambda spawner: _daemon(paths, listener, spawner, ready))
+
+
+def _in_chroot() -> bool:
+    """Joining one's own mount namespace leads to its real root. Where that is another directory than "/", a pod could get there, too:
+    root in a container may call chroot, and only a root that is the whole namespace's holds it."""
+    before = os.stat("/")  # noqa: PTH116 - pathlib stays out of pid 1
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            syscalls.setns(own, syscalls.CLONE_NEWNS)
+            after = os.stat("/")  # noqa: PTH116
+            status = int((before.st_dev, before.st_ino) != (after.st_dev, after.st_ino))
+        finally:
+            os._exit(status)
+    os.close(own)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
 
 
 def _listen(port: int) -> socket.socket:

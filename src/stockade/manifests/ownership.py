@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from stockade.manifests.load import Loaded, LoadedObject
+from stockade.manifests.loaded import Loaded, LoadedObject
 from stockade.model.meta import ObjectRef, OwnerReference, View
 from stockade.model.objects import Pod
 from stockade.model.owners import MIDDLE_KINDS, with_ancestors

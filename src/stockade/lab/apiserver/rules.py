@@ -5,6 +5,8 @@ The same rules serve ``stockade check -f`` on files; here they become Status cau
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from stockade.lab.apiserver.failures import Cause
@@ -22,13 +24,32 @@ class Decoding(msgspec.Struct, frozen=True):
 
 
 def decode(kind: Kind, obj: JsonObject) -> Decoding:
-    """Check the fields of ``obj`` and drop the unknown ones from it, as decoding into a typed struct would."""
+    """Check the fields of ``obj``; drop the unknown ones and the nulls, as decoding into a typed struct would."""
     problems = strict.check_fields(obj, kind.api_version, kind.kind)
     unknown = [problem.message for problem in problems if problem.unknown]
     fatal = next((problem.message for problem in problems if not problem.unknown), "")
+    fatal = fatal or _nil_item(obj, kind.kind)
     if unknown and not fatal:
         strict.prune_unknown(obj, kind.api_version, kind.kind)
+    if not fatal:
+        strict.drop_nulls(obj, kind.api_version, kind.kind)
     return Decoding(unknown, fatal)
+
+
+def _nil_item(value: Any, path: str) -> str:
+    """A null in a list, in kubectl's words: no list of the API means anything by it, and no reader of ours expects it."""
+    items = value.items() if isinstance(value, dict) else ()
+    found = (_nil_item(inner, f"{path}.{key}") for key, inner in items)
+    if isinstance(value, list):
+        if None in value:
+            return f'unknown object type "nil" in {path}[{value.index(None)}]'
+        found = (_nil_item(inner, f"{path}[{index}]") for index, inner in enumerate(value))
+    return next(filter(None, found), "")
+
+
+def duplicates(body: bytes) -> list[str]:
+    """``duplicate field "spec.egress"`` for every key that a JSON object has twice. ``body`` has been decoded before."""
+    return [problem.message for problem in strict.duplicate_fields(body)]
 
 
 def apply_defaults(obj: JsonObject) -> None:

@@ -8,9 +8,9 @@ What is measured, in one process on one core; medians of interleaved rounds:
   flows/s at P x N   the same at other sizes: cost against pods and against policies
   read, compile      a JSON List of 10 000 pods and 1000 policies, as ``kubectl get -o json`` prints it, to objects and to profiles
   first answer       file to first verdict at that size: read, state, compile, evaluate
-  check, explain     wall time of the commands for the recipe, with the start of the interpreter
+  check, explain     the commands for the recipe, with the start of the interpreter
 
-Rates are per second of CPU time, the others wall time.
+All is one thread that only computes, so CPU time is measured: what a user waits on an idle machine, also when this one is not.
 The world: namespaces of twenty pods with four of eight roles; policies pick a role and list peers by role, by team of the namespace and by
 block, ports by number, range and name. Two out of three pods are isolated in each direction.
 """
@@ -22,6 +22,7 @@ import json
 import os
 import platform
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -197,21 +198,22 @@ class Bench:
             yield "flows/s at {} x {}".format(*size), rate(compiled, flows(compiled, FLOWS // 2))
 
     def _large(self) -> dict[str, float]:
-        started = time.perf_counter()
+        started = time.process_time()
         state = read(self.files[LARGE])
-        loaded = time.perf_counter()
+        loaded = time.process_time()
         compiled = compile_state(state)
-        done = time.perf_counter()
+        done = time.process_time()
         evaluate(compiled, flows(compiled, 1)[0])
-        total = time.perf_counter() - started
+        total = time.process_time() - started
         return {"read s": loaded - started, "compile s": done - loaded, "first answer s": total}
 
     def _command(self, verb: str) -> float:
         command = [str(BIN / "stockade"), verb, "pod/test", "http://web:80", "-f", str(self.recipe)]
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 1, done.stderr
-        return time.perf_counter() - started
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 AIMS = {"flows/s": ">= 20000", "first answer s": "< 5", "check s": "< 0.4", "explain s": "< 0.4"}

@@ -15,9 +15,10 @@ import msgspec
 from stockade.analysis import pitfalls
 from stockade.analysis.backends import Backend, backends, service_port
 from stockade.analysis.naming import resolve
+from stockade.analysis.remedy.suggest import Asked, suggest
 from stockade.analysis.steps import CONNECT, LOOKUP, TRANSLATE, Attempt, Path, PathQuery, Step, attempts_step
 from stockade.analysis.symptom import Request, symptom
-from stockade.analysis.target import ADDRESS, POD, SERVICE, TargetError, parse_target
+from stockade.analysis.target import ADDRESS, POD, SERVICE, Target, TargetError, parse_target
 from stockade.model.meta import ObjectMeta, ObjectRef
 from stockade.model.objects import Pod, Service, ServicePort
 from stockade.net.cidr import format_address, parse_address
@@ -35,11 +36,25 @@ _DNS_PORT = 53
 _SOMEWHERE = "203.0.113.1"
 
 
-def trace(state: ClusterState, query: PathQuery) -> Path:
-    """Raises TargetError and UnknownPodError, both with a sentence for people."""
+def trace(state: ClusterState, query: PathQuery, *, with_remedy: bool = True) -> Path:
+    """Raises TargetError and UnknownPodError, both with a sentence for people. ``with_remedy=False`` for whoever asks for
+    many paths and only wants to know which are allowed."""
     tracer = _Tracer(state, query)
     tracer.run()
-    return tracer.result()
+    path = tracer.result()
+    if path.allowed or not with_remedy:
+        return path
+    asked = Asked(query.source, _target_words(tracer.target, tracer.port, query.source.namespace))
+    found = suggest(tracer.state, tracer.compiled, path.steps, asked)
+    return msgspec.structs.replace(path, remedy=found)
+
+
+def _target_words(target: Target, port: int | None, home: str) -> str:
+    """For the name of a policy: ``web-80``, ``api-other-53-udp``."""
+    namespace = "" if target.namespace == home else target.namespace
+    protocol = "" if target.protocol == "TCP" else target.protocol.lower()
+    number = "" if port is None else str(port)
+    return "-".join(part for part in (target.name, namespace, number, protocol) if part)
 
 
 class _Tracer:
@@ -162,9 +177,10 @@ class _Tracer:
         if not servers:
             detail = f"Service {DNS_SERVICE} has no endpoints: no policy is to blame"
             step = msgspec.structs.replace(step, detail=detail)
+        large = tuple(self._attempt(each, "TCP") for each in self._dns_backends("TCP"))
+        step = msgspec.structs.replace(step, by_tcp=large)
         self.steps.append(step)
         self._warn_translation(step, self.state.services.get(DNS_SERVICE), _DNS_PORT)
-        large = [self._attempt(each, "TCP") for each in self._dns_backends("TCP")]
         if step.ok and not all(attempt.allowed for attempt in large):
             self._warn(
                 "lookups by TCP are denied, and answers that do not fit into a datagram need TCP port 53"
@@ -234,6 +250,7 @@ class _Tracer:
             endpoint = AddressEndpoint(family, value, text)
         step = self._connect([Backend(endpoint, self.port or 0)])
         if known is None:
+            self.steps[-1] = msgspec.structs.replace(step, stand_in=True)
             self._warn_address_decides(name, step)
 
     def _warn_address_decides(self, name: str, step: Step) -> None:

@@ -1,0 +1,100 @@
+"""What new policies would allow besides the path that was asked for: nothing, unless labels are shared.
+
+In: the compiled policies of today and the grants. Out: flows that are denied today and would be allowed. Called by ``suggest``.
+Grants only add (their subjects are isolated already), so a flow changes only if a grant covers it in a direction that denies it now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from stockade.analysis.remedy.grant import Grant, GrantRule
+from stockade.analysis.remedy.peers import Peer
+from stockade.model.netpol import EGRESS, INGRESS
+from stockade.policy.compiled import CompiledPolicies
+from stockade.policy.evaluate import evaluate
+from stockade.policy.verdict import AddressEndpoint, Endpoint, Flow, PodEndpoint
+
+MAX_LOOKED_AT = 20_000
+_Line = tuple[Endpoint, Endpoint, str, int]  # source, destination, protocol, port
+
+
+def also_allowed(
+    compiled: CompiledPolicies, grants: Iterable[Grant], asked: Iterable[Flow]
+) -> tuple[tuple[Flow, ...], bool]:
+    """The flows, and whether there may be more: so many pods share labels that not all pairs were looked at."""
+    grants = tuple(grants)
+    meant = {(flow.source, flow.destination, flow.protocol, flow.port) for flow in asked}
+    todo = (line for line in _unique(_lines(grants)) if line not in meant)
+    granted = _Granted(grants)
+    found: list[Flow] = []
+    for line in islice(todo, MAX_LOOKED_AT):
+        found += [flow for flow in _flows(compiled, line) if granted.changes(compiled, flow)]
+    return tuple(found), next(todo, None) is not None
+
+
+def _unique(lines: Iterable[_Line]) -> Iterator[_Line]:
+    seen: set[_Line] = set()
+    for line in lines:
+        if line not in seen:
+            seen.add(line)
+            yield line
+
+
+def _lines(grants: Iterable[Grant]) -> Iterator[_Line]:
+    for grant in grants:
+        for rule in grant.rules:
+            for subject in map(PodEndpoint, grant.subjects.pods):
+                for other in dict.fromkeys(end for peer in rule.peers for end in peer.ends):
+                    if not isinstance(other, PodEndpoint):
+                        continue
+                    ends = (subject, other) if grant.direction == EGRESS else (other, subject)
+                    yield from ((*ends, protocol, port) for protocol, port in rule.ports)
+
+
+def _flows(compiled: CompiledPolicies, line: _Line) -> Iterator[Flow]:
+    """One for each family that both ends have; pods without addresses count as pods of any family."""
+    families = {4, 6}
+    for end in line[:2]:
+        families &= _families(compiled, end) or families
+    for family in sorted(families):
+        yield Flow(*line, family)
+
+
+def _families(compiled: CompiledPolicies, end: Endpoint) -> set[int]:
+    if isinstance(end, AddressEndpoint):
+        return {end.family}
+    return {family for family, _ in compiled.pods[compiled.by_ref[end.ref]].addresses}
+
+
+class _Granted:
+    """Whether the grants turn a denial into a permission."""
+
+    def __init__(self, grants: Iterable[Grant]) -> None:
+        self._rules: dict[tuple[str, Endpoint], list[GrantRule]] = {}
+        for grant in grants:
+            for ref in grant.subjects.pods:
+                self._rules.setdefault((grant.direction, PodEndpoint(ref)), []).extend(grant.rules)
+
+    def changes(self, compiled: CompiledPolicies, flow: Flow) -> bool:
+        verdict = evaluate(compiled, flow)
+        if verdict.allowed:
+            return False
+        egress = verdict.egress.allowed or self._covers(EGRESS, flow.source, flow.destination, flow)
+        return egress and (
+            verdict.ingress.allowed or self._covers(INGRESS, flow.destination, flow.source, flow)
+        )
+
+    def _covers(self, direction: str, subject: Endpoint, other: Endpoint, flow: Flow) -> bool:
+        return any(
+            (flow.protocol, flow.port) in rule.ports and any(_means(peer, other, flow) for peer in rule.peers)
+            for rule in self._rules.get((direction, subject), ())
+        )
+
+
+def _means(peer: Peer, other: Endpoint, flow: Flow) -> bool:
+    if other not in peer.ends:
+        return False
+    first = peer.ends[0]
+    return not isinstance(first, AddressEndpoint) or first.family == flow.family

@@ -1,0 +1,69 @@
+"""One new policy, before it is written down: whom it selects, and what it lets them do.
+
+In: choices of subjects and peers. Out: the NetworkPolicy. Called by ``suggest``; ``also`` and ``notes`` read Grants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from stockade.analysis.remedy.labels import Choice
+from stockade.analysis.remedy.peers import Peer
+from stockade.model.meta import ObjectMeta, ObjectRef
+from stockade.model.netpol import (
+    EGRESS,
+    EgressRule,
+    IngressRule,
+    NetworkPolicy,
+    NetworkPolicyPeer,
+    NetworkPolicyPort,
+    NetworkPolicySpec,
+)
+
+
+class GrantRule(msgspec.Struct, frozen=True):
+    """Each of ``peers`` on each of ``ports`` (protocol, number of the destination's own port)."""
+
+    peers: tuple[Peer, ...]
+    ports: tuple[tuple[str, int], ...]
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    ref: ObjectRef
+    direction: str
+    subjects: Choice
+    rules: tuple[GrantRule, ...]
+
+
+def merged(rules: Iterable[GrantRule]) -> list[GrantRule]:
+    """Rules with the same peers become one; that is still each of its peers on each of its ports."""
+    found: list[GrantRule] = []
+    for rule in rules:
+        at = next((at for at, each in enumerate(found) if each.peers == rule.peers), None)
+        if at is None:
+            found.append(rule)
+        else:
+            found[at] = GrantRule(rule.peers, found[at].ports + rule.ports)
+    return found
+
+
+def policy_of(grant: Grant) -> NetworkPolicy:
+    """policyTypes names the one direction: the other one stays as it is."""
+    spec = NetworkPolicySpec(pod_selector=grant.subjects.selector, policy_types=[grant.direction])
+    if grant.direction == EGRESS:
+        egress = [EgressRule(to=_items(rule), ports=_ports(rule)) for rule in grant.rules]
+        spec = msgspec.structs.replace(spec, egress=egress)
+    else:
+        ingress = [IngressRule(from_=_items(rule), ports=_ports(rule)) for rule in grant.rules]
+        spec = msgspec.structs.replace(spec, ingress=ingress)
+    return NetworkPolicy(metadata=ObjectMeta(name=grant.ref.name, namespace=grant.ref.namespace), spec=spec)
+
+
+def _items(rule: GrantRule) -> list[NetworkPolicyPeer]:
+    return [peer.item for peer in rule.peers]
+
+
+def _ports(rule: GrantRule) -> list[NetworkPolicyPort]:
+    return [NetworkPolicyPort(protocol=protocol, port=number) for protocol, number in rule.ports]

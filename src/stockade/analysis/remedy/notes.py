@@ -1,0 +1,81 @@
+"""What to know before applying a change, in sentences.
+
+In: grants, and the flows that they allow besides the path. Out: one line each. Called by ``suggest``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from stockade.analysis.remedy.grant import Grant
+from stockade.analysis.remedy.labels import Choice
+from stockade.analysis.remedy.peers import Peer
+from stockade.policy.verdict import Endpoint, Flow, PodEndpoint
+
+_MOST_NAMED = 5
+
+
+def grant_notes(grant: Grant) -> Iterator[str]:
+    """What makes a selector or a block mean other things tomorrow."""
+    yield from _choice_notes(grant.subjects, grant)
+    for peer in (peer for rule in grant.rules for peer in rule.peers):
+        if peer.choice is not None:
+            yield from _choice_notes(peer.choice, grant)
+        else:
+            yield _block_note(peer, grant)
+
+
+def _choice_notes(choice: Choice, grant: Grant) -> Iterator[str]:
+    pod = choice.pods[0]
+    if choice.selector.is_empty:
+        yield (
+            f"{grant.ref} means pod {pod} by a selector without labels, for it has none: that is every pod of"
+            f" namespace {pod.namespace}, also those to come; give the pod a label first"
+        )
+    for key in choice.fleeting:
+        yield (
+            f"{grant.ref} tells pod {pod} from others by {key} alone, which does not outlive it: label the pods"
+            " that are meant, or apply it for a test only"
+        )
+
+
+def _block_note(peer: Peer, grant: Grant) -> str:
+    block = peer.item.ip_block.cidr if peer.item.ip_block else ""
+    sharing = [end for end in peer.ends if isinstance(end, PodEndpoint)]
+    if sharing:
+        return f"{grant.ref} allows {block}, a node's address: whatever runs on that node's network shares it"
+    return f"{grant.ref} allows {block}: policies know addresses, not names; a name may have another one tomorrow"
+
+
+def also_notes(also: Iterable[Flow], *, more: bool) -> list[str]:
+    """Sources that gain the same are named together."""
+    gains: dict[Endpoint, dict[Endpoint, dict[str, None]]] = {}
+    for flow in also:
+        ports = gains.setdefault(flow.source, {}).setdefault(flow.destination, {})
+        ports[f"{flow.protocol} {flow.port}"] = None
+    alike: dict[str, list[Endpoint]] = {}
+    for source, reached in gains.items():
+        alike.setdefault(_gain(reached), []).append(source)
+    notes = [
+        f"also allows {_named(sources)} -> {gain}: no selector tells these pods apart, or these share an address"
+        for gain, sources in alike.items()
+    ]
+    if more:
+        notes.append(
+            "so many pods share these labels that not every pair was looked at: it allows more of the same kind"
+        )
+    return notes
+
+
+def _gain(reached: dict[Endpoint, dict[str, None]]) -> str:
+    by_ports: dict[str, list[Endpoint]] = {}
+    for destination, ports in reached.items():
+        by_ports.setdefault(", ".join(ports), []).append(destination)
+    return "; ".join(f"{_named(ends)} {ports}" for ports, ends in by_ports.items())
+
+
+def _named(ends: list[Endpoint]) -> str:
+    """``pods a/x, a/y and 3 more``."""
+    texts = [str(end.ref) if isinstance(end, PodEndpoint) else end.text for end in ends]
+    rest = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
+    return f"{'pod' if len(texts) == 1 else 'pods'} {', '.join(texts[:_MOST_NAMED])}{rest}"

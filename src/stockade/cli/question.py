@@ -33,12 +33,28 @@ OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--resolve", multiple=True, metavar="NAME=IP", help="The address of a name outside the cluster."
     ),
-    click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
 )
+FORMATS = ("text", "json")
 
 
 def arguments(command: Callable[[Path, str], None]) -> Callable[..., None]:
     """FROM TO and the options; the decorated function gets the Path and the output format."""
+    return arguments_with()(command)
+
+
+def arguments_with(
+    *formats: str,
+) -> Callable[[Callable[[Path, str], None]], Callable[..., None]]:
+    """The same with more output formats than text and JSON."""
+    output = click.option(
+        "-o", "--output", type=click.Choice([*FORMATS, *formats]), default="text", show_default=True
+    )
+    return functools.partial(_decorated, options=(*OPTIONS, output))
+
+
+def _decorated(
+    command: Callable[[Path, str], None], *, options: tuple[Callable[..., Any], ...]
+) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapped(
@@ -57,7 +73,7 @@ def arguments(command: Callable[[Path, str], None]) -> Callable[..., None]:
         command(ask(state, source, target, namespace or current, hosts), output)
 
     decorated: Callable[..., None] = wrapped
-    for option in reversed(OPTIONS):
+    for option in reversed(options):
         decorated = option(decorated)
     return decorated
 

@@ -35,9 +35,10 @@ def mentioned_ports(policies: Iterable[NetworkPolicy]) -> set[int]:
     """Every number in a rule, and its neighbours."""
     numbers: set[int] = set()
     for policy in policies:
-        for rule in (*(policy.spec.ingress or []), *(policy.spec.egress or [])):
-            for port in rule.ports or []:
-                numbers |= {each for each in (port.port, port.end_port) if isinstance(each, int)}
+        listed = [rule.ports for rule in policy.spec.ingress or []]
+        listed += [rule.ports for rule in policy.spec.egress or []]
+        for port in (port for ports in listed for port in ports or []):
+            numbers |= {each for each in (port.port, port.end_port) if isinstance(each, int)}
     return around(numbers)
 
 
@@ -58,8 +59,8 @@ def allowed_flows(state: ClusterState, ports: Iterable[int], addresses: Iterable
 
 
 def _pairs(compiled: CompiledPolicies, addresses: Iterable[str]) -> Iterator[tuple[Endpoint, Endpoint, int]]:
-    pods = [PodEndpoint(entry.ref) for entry in compiled.pods]
-    others = [AddressEndpoint(*parse_address(text), text) for text in addresses]
+    pods: list[Endpoint] = [PodEndpoint(entry.ref) for entry in compiled.pods]
+    others: list[Endpoint] = [AddressEndpoint(*parse_address(text), text) for text in addresses]
     for source, destination in (*product(pods, pods), *product(pods, others), *product(others, pods)):
         for family in (4, 6):
             if all(family in (_families(compiled, end) or (4, 6)) for end in (source, destination)):

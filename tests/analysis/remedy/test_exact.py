@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Collection
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from stockade.analysis.path import trace
@@ -14,6 +14,8 @@ from stockade.analysis.steps import LOOKUP, Path, PathQuery
 from stockade.analysis.target import TargetError
 from stockade.manifests.load import load_text
 from stockade.model.meta import ObjectRef
+from stockade.net.cidr import format_address
+from stockade.policy.compile import compile_state
 from stockade.policy.verdict import ICMP
 from stockade.report.manifest_text import documents
 from stockade.store.delta import Upsert, apply
@@ -24,7 +26,6 @@ from stockade.testing.strategies import NAMESPACES, NODES, OUTSIDE, worlds
 from stockade.testing.worlds import EXAMPLE_COM, GOOGLE_COM, STAGES, recipe
 
 HOSTS = {"www.example.com": EXAMPLE_COM, "google.com": GOOGLE_COM}
-DNS = ObjectRef("kube-system", "kube-dns")
 
 
 def ask(state: ClusterState, target: str, source: ObjectRef) -> Path:
@@ -45,7 +46,7 @@ def asked_keys(path: Path) -> set[Key]:
     return {(*flow_key(flow)[:4], family) for flow in flows for family in (4, 6)}
 
 
-def check_exact(state: ClusterState, path: Path, ports: set[int], addresses: tuple[str, ...]) -> set[Key]:
+def check_exact(state: ClusterState, path: Path, ports: set[int], addresses: Collection[str]) -> set[Key]:
     """The newly allowed flows, after the checks that hold for every remedy."""
     after = patched(state, path)
     assert not path.remedy.policies or after is not state
@@ -64,7 +65,14 @@ def check_exact(state: ClusterState, path: Path, ports: set[int], addresses: tup
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize(
     "target",
-    ["http://web:80", "http://www.example.com/", "pod/web:80", "93.184.216.34:443", "svc/web:80", "icmp://web"],
+    [
+        "http://web:80",
+        "http://www.example.com/",
+        "pod/web:80",
+        "93.184.216.34:443",
+        "svc/web:80",
+        "icmp://web",
+    ],
 )
 def test_on_the_recipe_exactly_the_path_becomes_allowed(stage, target):
     state = recipe(stage)
@@ -113,13 +121,16 @@ def questions(draw: st.DrawFn) -> tuple[ClusterState, PathQuery]:
     selector = draw(st.sampled_from([{"app": "x"}, {"tier": "x"}, {"app": "y", "tier": "x"}]))
     port = {"port": 80, "targetPort": draw(st.sampled_from([80, 8080, "http"])), "protocol": "TCP"}
     extra += [namespace("kube-system"), service(f"{home}/front", selector, "10.96.0.77", port)]
-    state = ClusterState.of(
-        itertools.chain(
-            state.namespaces.values(), state.nodes.values(), state.pods.values(), state.policies.values(), extra
-        )
-    )
     live = sorted(ref for ref, each in state.pods.items() if not each.is_finished)
+    assume(live)
     source, other = draw(st.sampled_from(live)), draw(st.sampled_from(live))
+    for number, ref in enumerate((source, other)):
+        if draw(st.booleans()):  # as replicas are: labels alone cannot tell them apart
+            extra.append(
+                pod(f"{ref.namespace}/twin-{number}", state.pods[ref].labels, f"10.244.0.{110 + number}")
+            )
+    tables = (state.namespaces, state.nodes, state.pods, state.policies)
+    state = ClusterState.of([*(each for table in tables for each in table.values()), *extra])
     number = draw(st.sampled_from([53, 80, 443]))
     protocol = draw(st.sampled_from(["tcp", "tcp", "udp", "sctp"]))
     outside = [text for text in OUTSIDE if text not in {"127.0.0.1", "::1"}]
@@ -142,7 +153,12 @@ def questions(draw: st.DrawFn) -> tuple[ClusterState, PathQuery]:
     return state, PathQuery(source, target, HOSTS)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    phases=[__import__("hypothesis").Phase.generate],
+    max_examples=400,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(questions())
 def test_on_random_worlds_exactly_the_path_becomes_allowed(question):
     state, query = question
@@ -157,7 +173,14 @@ def test_on_random_worlds_exactly_the_path_becomes_allowed(question):
     event(f"complete {path.remedy.complete}, policies {len(path.remedy.policies)}")
     event(f"also {bool(path.remedy.also)}")
     ports = around({key[3] for key in asked_keys(path) if key[3]}) | {53, 81}
-    addresses = ("93.184.216.34", "10.200.0.1", "2001:db8::7")
+    on_nodes = {
+        address
+        for each in compile_state(state).pods
+        if each.pod.on_host_network
+        for address in each.addresses
+    }
+    asked = {end for key in asked_keys(path) for end in key[:2] if isinstance(end, tuple)} - on_nodes
+    addresses = {"93.184.216.34", "10.200.0.1", "2001:db8::7", *(format_address(*each) for each in asked)}
     check_exact(state, path, ports, addresses)
     check_named(path)
     check_loads(path, state)

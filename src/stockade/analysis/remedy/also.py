@@ -46,11 +46,14 @@ def _lines(grants: Iterable[Grant]) -> Iterator[_Line]:
     for grant in grants:
         for rule in grant.rules:
             for subject in map(PodEndpoint, grant.subjects.pods):
-                for other in dict.fromkeys(end for peer in rule.peers for end in peer.ends):
-                    if not isinstance(other, PodEndpoint):
-                        continue
+                for other in dict.fromkeys(end for peer in rule.peers for end in _parties(peer)):
                     ends = (subject, other) if grant.direction == EGRESS else (other, subject)
                     yield from ((*ends, protocol, port) for protocol, port in rule.ports)
+
+
+def _parties(peer: Peer) -> tuple[Endpoint, ...]:
+    """The pods; a bare address only when no pod is known to have it."""
+    return tuple(end for end in peer.ends if isinstance(end, PodEndpoint)) or peer.ends
 
 
 def _flows(compiled: CompiledPolicies, line: _Line) -> Iterator[Flow]:

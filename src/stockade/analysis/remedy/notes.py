@@ -76,6 +76,8 @@ def _gain(reached: dict[Endpoint, dict[str, None]]) -> str:
 
 def _named(ends: list[Endpoint]) -> str:
     """``pods a/x, a/y and 3 more``."""
-    texts = [str(end.ref) if isinstance(end, PodEndpoint) else end.text for end in ends]
-    rest = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
-    return f"{'pod' if len(texts) == 1 else 'pods'} {', '.join(texts[:_MOST_NAMED])}{rest}"
+    rest = f" and {len(ends) - _MOST_NAMED} more" if len(ends) > _MOST_NAMED else ""
+    if len(ends) == 1 or not all(isinstance(end, PodEndpoint) for end in ends):
+        return ", ".join(str(end) for end in ends[:_MOST_NAMED]) + rest
+    names = ", ".join(str(end).removeprefix("pod ") for end in ends[:_MOST_NAMED])
+    return f"pods {names}{rest}"

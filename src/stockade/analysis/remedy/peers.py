@@ -21,7 +21,8 @@ from stockade.policy.verdict import AddressEndpoint, Endpoint, PodEndpoint
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """``ends``: every pod the item means today; for a block the address, and the host-network pods that have it."""
+    """``ends``: every pod the item means today; for a block the address as it was asked for, and the host-network pods that
+    have it."""
 
     item: NetworkPolicyPeer
     ends: tuple[Endpoint, ...]
@@ -45,7 +46,7 @@ def peers_for(
     """``ends`` with the family of their traffic; ``free``: ends that gain nothing from being chosen as well; ``home``: the namespace
     of the policy."""
     pods: dict[str, list[ObjectRef]] = {}
-    addresses: dict[Address, None] = {}
+    addresses: dict[Address, Endpoint] = {}
     nameless: list[Endpoint] = []
     for end, family in ends:
         own = _own_network(compiled, end)
@@ -53,7 +54,7 @@ def peers_for(
         if own:
             pods.setdefault(own.namespace, []).append(own)
         elif address is not None:
-            addresses[address] = None
+            addresses.setdefault(address, end)
         else:
             nameless.append(end)
     spare = {end.ref for end in free if isinstance(end, PodEndpoint)}
@@ -62,7 +63,7 @@ def peers_for(
         for namespace in sorted(pods, key=lambda each: (each != home, each))
         for choice in chooser.choose(pods[namespace], spare)
     ]
-    found += [_block(compiled, address) for address in addresses]
+    found += [_block(compiled, address, end) for address, end in addresses.items()]
     return Peers(tuple(found), tuple(nameless))
 
 
@@ -88,7 +89,7 @@ def _selected(choice: Choice, namespace: str, home: str) -> Peer:
     return Peer(item, tuple(PodEndpoint(ref) for ref in choice.pods), choice)
 
 
-def _block(compiled: CompiledPolicies, address: Address) -> Peer:
+def _block(compiled: CompiledPolicies, address: Address, end: Endpoint) -> Peer:
     family, value = address
     text = format_address(family, value)
     sharing = [
@@ -97,4 +98,5 @@ def _block(compiled: CompiledPolicies, address: Address) -> Peer:
         if entry.pod.on_host_network and _address(compiled, PodEndpoint(entry.ref), family) == address
     ]
     block = IPBlock(cidr=f"{text}/{BITS[family]}")
-    return Peer(NetworkPolicyPeer(ip_block=block), (AddressEndpoint(family, value, text), *sharing))
+    own = end if isinstance(end, AddressEndpoint) else AddressEndpoint(family, value, text)
+    return Peer(NetworkPolicyPeer(ip_block=block), (own, *sharing))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import struct
 
 import pytest
 
 from stockade.dataplane import nflog
-from stockade.dataplane.droplog import record_of
+from stockade.dataplane.droplog import DropLog, DropLogError, record_of
 from stockade.dataplane.nflog import Head, Logged, parse_head, parse_logged
 from stockade.net.cidr import parse_address
 
@@ -116,6 +118,70 @@ def test_record_of_the_fence_without_a_time() -> None:
 @pytest.mark.parametrize("prefix", ["", "calico|e|abc", "stockade|x|abc", "stockade"])
 def test_what_others_log_is_not_ours(prefix: str) -> None:
     assert record_of(Logged(prefix, ipv4(17, PORTS), None), now=1.0) is None
+
+
+class ScriptedSocket:
+    """Datagrams or errors, one for each recv."""
+
+    def __init__(self, *script: bytes | OSError) -> None:
+        self.script = list(script)
+
+    def recv(self, size: int, flags: int) -> bytes:
+        step = self.script.pop(0) if self.script else BlockingIOError()
+        if isinstance(step, OSError):
+            raise step
+        return step
+
+    def fileno(self) -> int:
+        return -1
+
+    def close(self) -> None:
+        pass
+
+
+class Loop:
+    def remove_reader(self, descriptor: int) -> None:
+        pass
+
+
+def opened(*script: bytes | OSError, limit: int = 10) -> DropLog:
+    log = DropLog(5, limit=limit)
+    log._socket, log._loop = ScriptedSocket(*script), Loop()
+    return log
+
+
+def datagram() -> bytes:
+    body = bytes(4) + attribute(9, ipv4(17, PORTS)) + attribute(10, b"stockade|e|abc\0")
+    return struct.pack("=IHHII", 16 + len(body), nflog.TYPE_PACKET, 0, 0, 0) + body
+
+
+async def test_overrun_is_counted_and_reading_goes_on() -> None:
+    log = opened(OSError(errno.ENOBUFS, "no buffer"), datagram())
+    log._on_readable()
+    assert log.lost == 1
+    assert (await anext(log)).profile == "abc"
+
+
+async def test_records_nobody_takes_push_out_the_oldest() -> None:
+    log = opened(datagram(), datagram(), datagram(), limit=2)
+    log._on_readable()
+    assert log.lost == 1
+
+
+async def test_a_broken_socket_ends_the_log_with_a_reason_after_what_was_read() -> None:
+    log = opened(datagram(), OSError(errno.ENETDOWN, "Network is down"))
+    log._on_readable()
+    assert (await anext(log)).profile == "abc"
+    with pytest.raises(DropLogError, match="Network is down"):
+        await anext(log)
+
+
+async def test_closing_ends_the_iteration() -> None:
+    log = opened()
+    waiting = asyncio.create_task(anext(log, None))
+    await asyncio.sleep(0)
+    log.close()
+    assert await waiting is None
 
 
 def test_what_is_no_packet_is_no_record() -> None:

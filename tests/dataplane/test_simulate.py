@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from stockade.dataplane.ir import PROTOCOLS, Chain, Goto, Rule, Ruleset
-from stockade.dataplane.lower import NodeView, lower
+from stockade.dataplane.lower import NodeView, Options, lower
 from stockade.dataplane.simulate import LoopError, Outcome, Packet, simulate, simulate_connection
 from stockade.net.cidr import parse_address, parse_block
 from stockade.policy.compile import compile_state
@@ -102,6 +102,29 @@ def test_stale_replies_are_judged_as_the_first_packet_would_be(ruleset: Ruleset)
     assert simulate(ruleset, reply).prefix.startswith("stockade|re|")
     reply = packet(A, B, reply=True, state="established")  # of a connection b opened before
     assert simulate(ruleset, reply).prefix.startswith("stockade|ri|")
+
+
+def test_by_a_pod_interface_comes_only_what_its_pod_may_send() -> None:
+    pods = (pod("b", {}, B, "fd44::6", on="node-1"),)
+    options = Options(pod_interfaces=("veth*",))
+    strict = lower(compile_state(ClusterState.of(pods)), NODE, options)
+    veth = {"interface": "veth7"}
+    for hook, target in (("forward", OUTSIDE), ("input", "172.30.0.1")):
+        assert simulate(strict, packet(B, target, **veth), hook, OWN).accepted
+        assert simulate(strict, packet(OUTSIDE, target, **veth), hook, OWN).prefix == "stockade|fence|"
+        assert simulate(strict, packet(OUTSIDE, target, interface="eth0"), hook, OWN).accepted
+        spoofed = packet(B, target, returns=False, **veth)
+        assert simulate(strict, spoofed, hook, OWN).prefix == "stockade|fence|"
+    link_local = packet("fe80::1", "fe80::2", **veth)
+    assert simulate(strict, link_local, "input", OWN) == Outcome(accepted=False, path=("in_hook",))
+    solicit = msgspec.structs.replace(link_local, protocol=58, icmp_type=135, hop_limit=255)
+    assert simulate(strict, solicit, "input", OWN).accepted
+
+
+@pytest.mark.parametrize("name", ["", 'veth" accept', "a*b", "x" * 16, "veth**", "a b"])
+def test_interface_names_cannot_carry_rules(name: str) -> None:
+    with pytest.raises(ValueError, match="interface"):
+        Options(pod_interfaces=(name,))
 
 
 def test_circles_are_an_error(ruleset: Ruleset) -> None:

@@ -112,6 +112,9 @@ class Network:
     def _add(self, name: str) -> None:
         ip("netns", "add", name)
         self._namespaces.append(name)
+        with inside(name):  # link-local addresses are ready at once
+            for what in ("all", "default"):
+                Path(f"/proc/sys/net/ipv6/conf/{what}/accept_dad").write_text("0")
         ip("-n", name, "link", "set", "lo", "up")
 
 

@@ -23,7 +23,7 @@ from stockade.dataplane.netlink import NetlinkError, NetlinkSocket
 from stockade.lab.addresses import DNS_SERVICE_IP, EXAMPLE_IP, GOOGLE_IP, NODE_IP
 from stockade.lab.dns.server import kube_dns
 from stockade.lab.internet import Internet
-from stockade.lab.node import links, netns
+from stockade.lab.node import links, netns, syscalls
 from stockade.lab.node.network import PodNetwork
 from stockade.lab.proxy.proxy import SERVICES, SLICES, ServiceProxy
 from stockade.testing.registry import MemoryRegistry
@@ -426,5 +426,5 @@ def fetch(opener, address, path):
 
 
 if __name__ == "__main__":
-    netns.unshare(netns.CLONE_NEWNET)
+    syscalls.unshare(syscalls.CLONE_NEWNET)
     asyncio.run(globals()[sys.argv[1]]())

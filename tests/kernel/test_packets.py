@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import subprocess
 import threading
 import time
 from typing import Self
@@ -13,7 +14,7 @@ import pytest
 
 from stockade.dataplane.droplog import DropLog, DropLogError, DropRecord
 from stockade.dataplane.ir import Ruleset
-from stockade.dataplane.lower import NodeView, lower
+from stockade.dataplane.lower import NodeView, Options, lower
 from stockade.dataplane.nft import Nft
 from stockade.dataplane.plane import Dataplane
 from stockade.net.cidr import parse_address, parse_block
@@ -59,6 +60,14 @@ spec:
   egress: [{to: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: 80}, {port: 80, protocol: UDP}]}]
 ---
 """
+WEB_FROM_CLIENT = """
+kind: NetworkPolicy
+metadata: {name: web-from-client, namespace: default}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress: [{from: [{podSelector: {matchLabels: {app: client}}}], ports: [{port: 80}, {port: 80, protocol: UDP}]}]
+---
+"""
 
 
 def ruleset(*policies: str, pods: str = "client web other") -> Ruleset:
@@ -88,7 +97,7 @@ class Udp:
 
     def __init__(self, network, source: str, target: str, address: str, port: int) -> None:
         self.server = network.listen(target, port, socket.SOCK_DGRAM)
-        self.client = network.open(source)
+        self.client = network.open(source, family=socket.AF_INET6 if ":" in address else socket.AF_INET)
         self.client.connect((address, port))
         self.peer: object = None
 
@@ -169,6 +178,48 @@ async def test_fence_holds_whatever_is_not_programmed(pods) -> None:
     assert connects(pods, "node", CLIENT, 80)
 
 
+async def test_by_pod_interfaces_nobody_borrows_an_address(pods) -> None:
+    """IPv6, for which the kernel has no rp_filter: another pod's address, a stranger's, and a link-local one."""
+    state = compile_text("".join(PODS.values()), DENY_EGRESS)
+    plane = Dataplane(Nft())
+    spoof = pods.open("client", socket.SOCK_DGRAM, socket.AF_INET6)
+    spoof.setsockopt(socket.IPPROTO_IPV6, 75, 1)  # IPV6_TRANSPARENT
+    spoof.bind(("fd44::77", 0))
+    server, node = pods.listen("web", 53, socket.SOCK_DGRAM), pods.listen("node", 53, socket.SOCK_DGRAM)
+    scope = _index_of(pods, "client", "eth0")
+    near = pods.open("client", socket.SOCK_DGRAM, socket.AF_INET6)
+
+    def arrives(sender: socket.socket, address: tuple[object, ...], receiver: socket.socket) -> bool:
+        sender.sendto(b"?", address)
+        with contextlib.suppress(TimeoutError):
+            return receiver.recv(8) == b"?"
+        return False
+
+    await plane.apply(lower(state, NodeView("node-1")))
+    assert arrives(spoof, (WEB6, 53, 0, 0), server), "without the option the address is believed"
+    assert arrives(near, ("fe80::1", 53, 0, scope), node)
+    await plane.apply(lower(state, NodeView("node-1"), Options(pod_interfaces=("v*",))))
+    assert not arrives(spoof, (WEB6, 53, 0, 0), server)
+    assert not arrives(near, ("fe80::1", 53, 0, scope), node)
+    borrowed = pods.open("client", socket.SOCK_DGRAM, socket.AF_INET6)
+    borrowed.setsockopt(socket.IPPROTO_IPV6, 75, 1)
+    borrowed.bind((WEB6, 0))  # web is programmed and free
+    assert not arrives(borrowed, ("fe80::1", 53, 0, scope), node)
+    pods.listen("web", 80)
+    assert connects(pods, "other", WEB, 80)
+    assert connects(pods, "node", WEB6, 80)
+
+
+def _index_of(network, pod: str, link: str) -> int:
+    done = subprocess.run(
+        ["ip", "-n", f"{network.id}-{pod}", "-o", "link", "show", link],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout.split(":")[0])
+
+
 async def test_a_removed_pod_is_cut_off_at_once(pods) -> None:
     plane = Dataplane(Nft())
     await plane.apply(ruleset())
@@ -208,6 +259,27 @@ async def test_stricter_policy_cuts_live_flows_and_no_other(pods) -> None:
     client.close()
     web.close()
     other.close()
+
+
+async def test_allowed_flows_pass_every_rule_again_whichever_side_speaks_first(pods) -> None:
+    """After a new generation the first packet may be a reply: the mirrored rules must let it through."""
+    listener = pods.listen("web", 80)
+    await Dataplane(Nft()).apply(ruleset(WEB_80_ONLY, DENY_INGRESS, WEB_FROM_CLIENT))
+    client = pods.open("client", socket.SOCK_STREAM)
+    client.connect((WEB, 80))
+    web, _ = listener.accept()
+    web.settimeout(0.25)
+    udp = Udp(pods, "client", "web", WEB6, 80)
+    assert udp.up()
+    assert udp.down()
+    for _ in range(2):
+        done = await Dataplane(Nft()).apply(ruleset(WEB_80_ONLY, DENY_INGRESS, WEB_FROM_CLIENT))
+        assert done.bumped
+        assert udp.down()
+        assert udp.up()
+        assert talks(web, client)
+        assert talks(client, web)
+    web.close()
 
 
 class Flood:

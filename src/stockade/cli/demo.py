@@ -14,6 +14,8 @@ import click
 from stockade.cli.failure import Failure
 from stockade.lab.paths import LabPaths
 
+WIDTH = 118  # of output that goes to a file
+
 
 @click.command("demo", epilog="Example:  stockade demo --svg docs/demo.svg")
 @click.option(
@@ -31,21 +33,15 @@ def command(svg: Path | None, kubectl: str | None) -> None:
 
     program = kubectl or _find_kubectl()
     paths = LabPaths.of(f"demo-{os.getpid()}")
-    console = Console(record=svg is not None, width=118 if svg else None, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     started = time.monotonic()
     _stockade("up", "--name", paths.name)
-    console.print(
-        f"[bold green]$[/] [bold]stockade up[/]\n[dim]# a cluster after {time.monotonic() - started:.1f} s[/]\n"
-    )
+    player = Player(console, kubectl=program, kubeconfig=paths.kubeconfig)
     try:
-        player = Player(console, kubectl=program, kubeconfig=paths.kubeconfig)
-        player.play()
+        player.play(f"a cluster after {time.monotonic() - started:.1f} s")
     finally:
         _stockade("down", "--name", paths.name)
-    console.print(player.table())
-    console.print(f"\n[dim]# the lab is gone; {time.monotonic() - started:.0f} s in all[/]")
-    if svg is not None:
-        console.save_svg(str(svg), title="DENY egress traffic from an application")
+    player.finish(f"\n[dim]# the lab is gone; {time.monotonic() - started:.0f} s in all[/dim]", svg)
     if player.failures:
         raise Failure("the recipe did not play as written: " + "; ".join(player.failures))
 

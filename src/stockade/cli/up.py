@@ -42,6 +42,7 @@ def command(name: LabPaths, port: int, timeout: float) -> None:
     started = time.monotonic()
     answer = _start(name, port, timeout)
     if "error" in answer:
+        stop(name)
         raise Failure(answer["error"])
     click.echo(
         f"lab {name.name!r} is ready in {time.monotonic() - started:.1f} s: node {answer['node']}, API {answer['server']}",
@@ -68,7 +69,6 @@ def _start(paths: LabPaths, port: int, timeout: float) -> dict[str, str]:
     data = _read_line(reader, timeout)
     os.close(reader)
     if data is None:
-        stop(paths)
         return {"error": f"the lab was not ready after {timeout:g} s; its log: {paths.log}"}
     if not data:
         return {"error": f"the lab ended while starting; its log: {paths.log}"}

@@ -107,7 +107,7 @@ def record_of(logged: Logged, now: float) -> DropRecord | None:
 
 
 class DropLog:
-    """Opens with ``async with`` or the first ``async for``; ends when closed. Raises DropLogError when it cannot open.
+    """Opens with ``async with`` or the first ``async for``; ends when closed. Raises DropLogError when it cannot open or go on.
 
     ``lost`` counts the times the kernel had to drop messages, and records dropped here because nobody took them.
     """
@@ -120,6 +120,7 @@ class DropLog:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wakeup = asyncio.Event()
         self._closed = False
+        self._failure: DropLogError | None = None
         self.lost = 0
 
     def open(self) -> None:
@@ -154,6 +155,8 @@ class DropLog:
         if not self._closed:
             self.open()
         while not self._records:
+            if self._failure is not None:
+                raise self._failure
             if self._closed:
                 raise StopAsyncIteration
             self._wakeup.clear()
@@ -171,7 +174,9 @@ class DropLog:
                 return
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
-                    raise
+                    self._failure = DropLogError(f"NFLOG group {self._group}: {error.strerror}")
+                    self.close()
+                    return
                 self.lost += 1
                 continue
             self._take(data)

@@ -29,6 +29,7 @@ from stockade.dataplane.ir import (
     Dispatch,
     Drop,
     Field,
+    FromInterface,
     Goto,
     Hook,
     HopLimit,
@@ -36,6 +37,7 @@ from stockade.dataplane.ir import (
     MarkAndAccept,
     Member,
     NamedSet,
+    NoReturnPath,
     NotNodeAddress,
     Rule,
     Within,
@@ -65,15 +67,22 @@ def frame_chains(fenced: tuple[Block, ...], options: Options) -> Iterator[Chain]
     yield Chain("ringress", (*_dispatch(_SOURCES, "rin"), Rule((), Goto("pass"))))
     yield Chain("replies", (*_dispatch(_DESTINATIONS, "reg"), Rule((), Goto("ringress"))))
     yield Chain("invalid", tuple(_invalid_rules()))
-    yield Chain("check", tuple(_check_rules(fenced)))
+    yield Chain("check", tuple(_check_rules(fenced, options)))
     yield Chain("gate", (Rule((CurrentMark(),), Accept()), Rule((), Goto("check"))))
     yield Chain("fwd_hook", (Rule((), Goto("gate")),), hook=Hook("forward", options.priority))
-    entry = (_neighbour_discovery(), *_fence_rules(fenced, _SOURCES), Rule((CtReply(),), Accept()))
-    yield Chain("in_hook", (*entry, Rule((), Goto("gate"))), hook=Hook("input", options.priority))
+    entry = (
+        _neighbour_discovery(),
+        *_arrival_rules(options),
+        *_fence_rules(fenced, _SOURCES),
+        Rule((CtReply(),), Accept()),
+        Rule((), Goto("gate")),
+    )
+    yield Chain("in_hook", entry, hook=Hook("input", options.priority))
 
 
-def _check_rules(fenced: tuple[Block, ...]) -> Iterator[Rule]:
+def _check_rules(fenced: tuple[Block, ...], options: Options) -> Iterator[Rule]:
     yield _neighbour_discovery()
+    yield from _arrival_rules(options)
     yield from _fence_rules(fenced, _SOURCES)
     yield from _fence_rules(fenced, _DESTINATIONS)
     yield Rule((CtState("invalid"),), Goto("invalid"))
@@ -98,6 +107,19 @@ def _fence_rules(fenced: tuple[Block, ...], fields: dict[int, Field]) -> Iterato
         inside = Within(field, block.low, block.high)
         programmed = Member((field,), f"local{block.family}", negated=True)
         yield Rule((inside, programmed, NotNodeAddress(field)), Goto(FENCE))
+
+
+def _arrival_rules(options: Options) -> Iterator[Rule]:
+    """By an interface of pods only programmed pods come in, under their own address. Link-local IPv6 is nobody's address:
+    policies could not police it, and hosts announce themselves by it all the time, so it goes without a record."""
+    for name in options.pod_interfaces:
+        arrived = FromInterface(name)
+        for low, high in ((0, 0), (0xFE80 << 112, (0xFEC0 << 112) - 1)):
+            yield Rule((arrived, Within(Field.SADDR6, low, high)), Drop())
+        for family in (4, 6):
+            stranger = Member((_SOURCES[family],), f"local{family}", negated=True)
+            yield Rule((arrived, stranger), Goto(FENCE))
+        yield Rule((arrived, NoReturnPath()), Goto(FENCE), note="another pod's address")
 
 
 def _invalid_rules() -> Iterator[Rule]:

@@ -114,6 +114,16 @@ class NotNodeAddress(msgspec.Struct, frozen=True, tag=True):
     field: Field
 
 
+class FromInterface(msgspec.Struct, frozen=True, tag=True):
+    """The packet came in by this interface; a trailing ``*`` stands for any end of the name."""
+
+    name: str
+
+
+class NoReturnPath(msgspec.Struct, frozen=True, tag=True):
+    """No route leads back to the source by the interface the packet came in by: ``fib saddr . iif oif missing``."""
+
+
 Match = (
     Member
     | Within
@@ -125,6 +135,8 @@ Match = (
     | CurrentMark
     | HopLimit
     | NotNodeAddress
+    | FromInterface
+    | NoReturnPath
 )
 
 

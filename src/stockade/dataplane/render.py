@@ -22,6 +22,7 @@ from stockade.dataplane.ir import (
     Dispatch,
     Drop,
     Field,
+    FromInterface,
     Goto,
     HopLimit,
     IsFamily,
@@ -32,6 +33,8 @@ from stockade.dataplane.ir import (
     Match,
     Member,
     NamedSet,
+    NoReturnPath,
+    NotNodeAddress,
     PortWithin,
     Rule,
     Ruleset,
@@ -192,16 +195,26 @@ def _match_text(match: Match, marker: Marker) -> str:  # noqa: PLR0911 - one lin
         case PortWithin(protocol, field, low, high):
             side = "dport" if field is Field.DPORT else "sport"
             return f"{_PROTOCOL_TEXT[protocol]} {side} {_span(low, high)}"
+        case HopLimit(value):
+            return f"ip6 hoplimit {value}"
         case CtState(state):
             return f"ct state {state}"
         case CtReply():
             return "ct direction reply"
         case CurrentMark():
             return marker.test
-        case HopLimit(value):
-            return f"ip6 hoplimit {value}"
-        case other:
-            return f"fib {'saddr' if 'saddr' in other.field else 'daddr'} type != local"
+        case arrival:
+            return _arrival_text(arrival)
+
+
+def _arrival_text(match: FromInterface | NoReturnPath | NotNodeAddress) -> str:
+    match match:
+        case FromInterface(name):
+            return f'iifname "{name}"'
+        case NoReturnPath():
+            return "fib saddr . iif oif missing"
+        case NotNodeAddress(field):
+            return f"fib {'saddr' if 'saddr' in field else 'daddr'} type != local"
 
 
 def _action_text(action: Action, marker: Marker) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from stockade.net.cidr import Address, Block
+
+# What may stand in the rules: fewer characters than Linux allows, none that nft reads as its own.
+_INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}|[A-Za-z0-9_.-]{1,14}\*")
 
 
 class NodeView(msgspec.Struct, frozen=True):
@@ -17,7 +22,12 @@ class NodeView(msgspec.Struct, frozen=True):
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """``mark_mask``: contiguous bits of the connection mark that nobody else on this node uses. The more bits, the longer
-    until a generation number comes round again. ``log_rate`` and ``log_burst`` hold for each profile and direction."""
+    until a generation number comes round again. ``log_rate`` and ``log_burst`` hold for each profile and direction.
+
+    ``pod_interfaces``: names (``veth*``, ``cali*``) of this node's interfaces behind which there are only pods. What comes in by
+    them must have the address of a programmed pod that lives behind the same interface; otherwise an address in a packet is
+    believed as the kernel believes it (rp_filter, IPv4 only).
+    """
 
     mark_mask: int = 0xFFFF0000
     log_group: int = 5
@@ -25,6 +35,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     log_burst: int = 400
     log_snaplen: int = 96
     priority: int = -10
+    pod_interfaces: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         mask = self.mark_mask
@@ -36,3 +47,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"log group {self.log_group}: want 0..65535")
         if self.log_rate < 1 or self.log_burst < 1:
             raise ValueError("log rate and burst must be at least 1")
+        for name in self.pod_interfaces:
+            if not _INTERFACE.fullmatch(name):
+                raise ValueError(
+                    f"interface {name!r}: want a name of up to 15 characters, such as eth1 or veth*"
+                )

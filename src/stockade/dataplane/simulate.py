@@ -18,6 +18,7 @@ from stockade.dataplane.ir import (
     Dispatch,
     Drop,
     Field,
+    FromInterface,
     Goto,
     HopLimit,
     IsFamily,
@@ -26,6 +27,7 @@ from stockade.dataplane.ir import (
     MarkAndAccept,
     Match,
     Member,
+    NoReturnPath,
     NotNodeAddress,
     PortWithin,
     Rule,
@@ -38,7 +40,8 @@ _WITH_PORTS = frozenset(PROTOCOLS[name] for name in ("TCP", "UDP", "SCTP"))
 
 
 class Packet(msgspec.Struct, frozen=True, kw_only=True):
-    """``protocol`` is the number in the IP header. ``marked``: its connection was accepted under the current generation."""
+    """``protocol`` is the number in the IP header. ``marked``: its connection was accepted under the current generation.
+    ``interface`` it came in by; ``returns``: a route leads back there."""
 
     family: int
     source: int
@@ -51,6 +54,8 @@ class Packet(msgspec.Struct, frozen=True, kw_only=True):
     state: str = "new"
     reply: bool = False
     marked: bool = False
+    interface: str = ""
+    returns: bool = True
 
     def answer(self) -> Packet:
         """What the other end sends back."""
@@ -62,6 +67,8 @@ class Packet(msgspec.Struct, frozen=True, kw_only=True):
             dport=self.sport,
             state="established",
             reply=not self.reply,
+            interface="",
+            returns=True,
         )
 
 
@@ -168,11 +175,21 @@ class _Walk:
                 return packet.protocol == protocol and low <= port <= high
             case HopLimit(limit):
                 return packet.family == 6 and packet.hop_limit == limit
+            case FromInterface() | NoReturnPath():
+                return self._arrival_holds(match)
             case CtState() | CtReply() | CurrentMark():
                 return self._connection_holds(match)
             case NotNodeAddress(field):
                 value = self._value(field)
                 return value is not None and (packet.family, value) not in self._own
+
+    def _arrival_holds(self, match: FromInterface | NoReturnPath) -> bool:
+        if isinstance(match, NoReturnPath):
+            return not self._packet.returns
+        name = match.name
+        if name.endswith("*"):
+            return self._packet.interface.startswith(name[:-1])
+        return self._packet.interface == name
 
     def _connection_holds(self, match: CtState | CtReply | CurrentMark) -> bool:
         match match:

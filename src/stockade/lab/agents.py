@@ -12,6 +12,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 from stockade.lab.node.spawner import Command, Spawner, Streams
 from stockade.lab.paths import LabPaths
@@ -21,12 +23,15 @@ FIRST_DELAY, LONGEST_DELAY, STABLE_AFTER = 5.0, 60.0, 60.0  # seconds
 
 
 class AgentSupervisor:
-    """One agent process for one node."""
+    """One agent process for one node. ``report`` gets the agent's last words each time it ends."""
 
-    def __init__(self, spawner: Spawner, paths: LabPaths, *, node: str) -> None:
+    def __init__(
+        self, spawner: Spawner, paths: LabPaths, *, node: str, report: Callable[[str], None]
+    ) -> None:
         self._spawner = spawner
         self._paths = paths
         self._node = node
+        self._report = report
 
     def _command(self) -> list[str]:
         return [
@@ -50,6 +55,7 @@ class AgentSupervisor:
             status = await self._run_once()
             if time.monotonic() - started > STABLE_AFTER:
                 delay = FIRST_DELAY
+            self._report(_last_line(self._paths.agent_log))
             log.warning(
                 "the agent ended with status %s; its rules stay; a new one starts in %.0f s", status, delay
             )
@@ -69,3 +75,8 @@ class AgentSupervisor:
         except asyncio.CancelledError:
             process.kill(signal.SIGTERM)
             raise
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

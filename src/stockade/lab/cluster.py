@@ -156,7 +156,7 @@ class _Cluster:
         """All loops in one group: the first that fails ends the lab, with the reason in the log."""
         async with asyncio.TaskGroup() as group:
             parts = [
-                AgentSupervisor(spawner, self._paths, node=self._node).run(),
+                AgentSupervisor(spawner, self._paths, node=self._node, report=self._agent_ended).run(),
                 run_controllers(store, ca_certificate=ca),
                 ServiceProxy(store, Nft().load, (addresses.NODE_IP,)).run(),
                 self._announce(store),
@@ -165,6 +165,10 @@ class _Cluster:
             await stopping.wait()
             for task in tasks:
                 task.cancel()
+
+    def _agent_ended(self, last_words: str) -> None:
+        """Only the first answer counts: once the lab is Ready this says nothing to anybody."""
+        self._tell({"error": f"the policy agent ended: {last_words}"})
 
     async def _announce(self, store: ObjectStore) -> None:
         """The node is Ready when its agent is; the lab is when a lookup through the DNS Service is answered."""

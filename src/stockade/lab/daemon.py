@@ -47,9 +47,13 @@ def main(arguments: list[str]) -> int:
         syscalls.unshare(
             syscalls.CLONE_NEWNET | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC
         )
-        syscalls.make_private()
     except OSError as error:
         return _fail(ready, f"this machine does not let the lab make its namespaces: {error}")
+    try:
+        syscalls.make_private()
+    except OSError as error:
+        hint = "; is it a bare chroot? Run it in a container or on the machine itself"
+        return _fail(ready, f"the root directory cannot be made a private mount ({error.strerror}){hint}")
     child = os.fork()
     if child:
         write_private(paths.pid, f"{child}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -9,6 +10,7 @@ import sys
 SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/bin", "/bin"))
 CAP_SYS_ADMIN, CAP_NET_ADMIN = 21, 12
 PACKAGES = {"nft": "nftables", "busybox": "busybox"}
+MODULES = ("aiohttp", "cryptography", "dns")
 
 
 def missing_requirement() -> str | None:
@@ -20,6 +22,8 @@ def missing_requirement() -> str | None:
     for tool, package in PACKAGES.items():
         if shutil.which(tool, path=SEARCH_PATH) is None:
             return f"{tool} is not installed; run: apt-get install {package}"
+    if any(importlib.util.find_spec(module) is None for module in MODULES):
+        return "the lab's Python libraries are not installed; run: pip install 'stockade[agent,lab]'"
     return None
 
 

@@ -60,12 +60,6 @@ async def test_plain_groups(client):
     assert msgspec.json.decode(body)["gitVersion"] == "v1.34.0"
 
 
-async def test_openapi_v2_is_the_empty_document(client):
-    media, body = await get(client, "/openapi/v2")
-    assert body == b""
-    assert "@" not in media
-
-
 async def test_the_openapi_index_leads_to_documents(client):
     _, body = await get(client, "/openapi/v3")
     paths = msgspec.json.decode(body)["paths"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stockade.lab.apiserver.patch import PatchError, json_patch, merge_patch, strategic_merge_patch
 
@@ -199,3 +201,22 @@ def test_a_strategic_patch_that_makes_no_sense(patch, text):
     with pytest.raises(PatchError, match=text) as caught:
         strategic_merge_patch(deployment(WEB), patch)
     assert caught.value.code == 400
+
+
+NAMES = st.sampled_from(["a", "b", "c", "d"])
+CONTAINERS = st.lists(
+    st.fixed_dictionaries({"name": NAMES}, optional={"image": NAMES, "args": st.lists(NAMES, max_size=2)}),
+    unique_by=lambda container: container["name"],
+    max_size=4,
+)
+
+
+@given(server=CONTAINERS, wanted=CONTAINERS)
+def test_applied_twice_is_applied_once_and_the_order_is_the_given_one(server, wanted):
+    order = [{"name": container["name"]} for container in wanted]
+    patch = {"spec": {"containers": wanted, "$setElementOrder/containers": order}}
+    once = strategic_merge_patch({"spec": {"containers": server}}, patch)
+    assert strategic_merge_patch(once, patch) == once
+    names = [container["name"] for container in once["spec"]["containers"]]
+    assert sorted(names) == sorted({c["name"] for c in server} | {c["name"] for c in wanted})
+    assert [name for name in names if {"name": name} in order] == [entry["name"] for entry in order]

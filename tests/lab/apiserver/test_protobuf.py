@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stockade.lab.apiserver.protobuf import decode, is_protobuf
 
@@ -98,6 +102,16 @@ def test_the_same_kind_of_another_group_is_not_mistaken():
 def test_malformed_bodies_are_errors_of_the_client(raw):
     with pytest.raises(ValueError, match="protobuf"):
         decode(envelope(b"v1", b"Pod", raw))
+
+
+@settings(max_examples=300, deadline=None)
+@given(body=st.sampled_from([DEPLOYMENT, SERVICE]), data=st.data())
+def test_damaged_bodies_are_decoded_or_refused(body, data):
+    damaged = bytearray(body)
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(4, len(body) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(ValueError):
+        assert decode(bytes(damaged))["kind"]
 
 
 def test_json_is_no_protobuf():

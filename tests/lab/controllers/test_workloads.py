@@ -183,6 +183,43 @@ async def test_an_orphan_is_adopted_instead_of_a_new_pod(world):
     assert world.get(REPLICASETS, "solo")["status"]["readyReplicas"] == 1
 
 
+async def test_an_orphaned_replicaset_is_adopted(world):
+    world.add(DEPLOYMENTS, deployment())
+    await world.until(lambda: is_rolled_out(world))
+    before = names(world)
+    [replicaset] = world.all(REPLICASETS)
+    world.edit(
+        REPLICASETS, replicaset["metadata"]["name"], lambda rs: rs["metadata"].update(ownerReferences=[])
+    )
+    world.registry.delete(DEPLOYMENTS, "default", "web")
+    world.add(DEPLOYMENTS, deployment())
+    await world.until(lambda: is_rolled_out(world))
+    assert names(world) == before
+    assert len(world.all(REPLICASETS)) == 1
+
+
+async def test_a_taken_name_is_avoided(world):
+    world.add(DEPLOYMENTS, deployment(replicas=1))
+    await world.until(lambda: is_rolled_out(world, 1))
+    [mine] = world.all(REPLICASETS)
+    world.registry.delete(DEPLOYMENTS, "default", "web")
+    await world.until(lambda: not world.all(REPLICASETS))
+    labels = {"app": "stranger"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "x"}]}}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+    stranger = {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {"name": mine["metadata"]["name"]},
+        "spec": spec,
+    }
+    world.add(REPLICASETS, stranger)
+    world.add(DEPLOYMENTS, deployment(replicas=1))
+    await world.until(lambda: is_rolled_out(world, 1))
+    assert status(world)["collisionCount"] == 1
+    assert len(world.all(REPLICASETS)) == 2
+
+
 async def test_deleting_a_deployment_takes_all_along(world):
     world.add(DEPLOYMENTS, deployment())
     await world.until(lambda: is_rolled_out(world))

@@ -19,7 +19,9 @@ from stockade.lab.preflight import missing_requirement
 
 ROOT = Path(__file__).parents[3]
 NEW_KUBECTL = Path(sys.executable).parent / "kubectl"
-OLD_KUBECTL = ROOT / ".cache/kubernetes-client/usr/bin/kubectl"
+OLD_KUBECTL = Path(
+    os.environ.get("STOCKADE_KUBECTL_OLD") or ROOT / ".cache/kubernetes-client/usr/bin/kubectl"
+)
 SECONDS = 60
 
 
@@ -29,6 +31,7 @@ class Lab:
     def __init__(self, name: str, state: Path, kubectl: Path) -> None:
         self.name = name
         self.kubectl_path = kubectl
+        self.old = kubectl == OLD_KUBECTL
         self.env = {**os.environ, "XDG_STATE_HOME": str(state), "TERM": "xterm", "HOME": str(state)}
         os.environ["XDG_STATE_HOME"] = str(state)
         self.paths = LabPaths.of(name)

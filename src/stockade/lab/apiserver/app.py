@@ -18,7 +18,16 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from stockade.lab.apiserver import discovery, failures, openapi, reads, subresources, watches, writes
+from stockade.lab.apiserver import (
+    discovery,
+    failures,
+    openapi,
+    openapi_v2,
+    reads,
+    subresources,
+    watches,
+    writes,
+)
 from stockade.lab.apiserver.bodies import answer, answer_raw
 from stockade.lab.apiserver.context import CONTEXT, USER, Context
 from stockade.lab.apiserver.registry import ApiError
@@ -29,7 +38,6 @@ from stockade.lab.node.runtime import Runtime
 
 log = logging.getLogger(__name__)
 MAX_BODY = 3 * 1024 * 1024  # etcd's request limit doubled, as kube-apiserver bounds bodies
-OPENAPI_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TargetHandler = Callable[[web.Request, Target], Awaitable[web.StreamResponse]]
 
@@ -194,10 +202,12 @@ async def _group(request: web.Request) -> web.Response:
 
 
 async def _openapi_v2(request: web.Request) -> web.Response:
-    """The empty document: with it, old clients leave validation to the server. The media type is the one without "@",
-    which old clients cannot parse."""
-    del request
-    return web.Response(body=b"", headers={"Content-Type": OPENAPI_V2})
+    form = openapi_v2.wanted_form(request.headers.get("Accept", ""))
+    body, tag = openapi_v2.document(form)
+    headers = {"ETag": f'"{tag}"', "Vary": "Accept"}
+    if tag in {given.value for given in request.if_none_match or ()}:
+        return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return web.Response(body=body, headers={**headers, "Content-Type": form})
 
 
 async def _openapi_index(request: web.Request) -> web.Response:

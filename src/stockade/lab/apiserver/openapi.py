@@ -2,12 +2,13 @@
 
 What clients do with it: kubectl looks for the ``fieldValidation`` parameter of an operation (then it leaves validation to the
 server and asks for Strict), ``kubectl explain`` walks the components, and apply and edit find patch strategies there.
-Everything a document refers to is inside it, as upstream publishes it.
+Everything a document refers to is inside it, as upstream publishes it. ``openapi_v2`` turns the same paths and components into
+the one document that older clients read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import msgspec
@@ -61,8 +62,8 @@ def document(path: str) -> bytes | None:
                 {
                     "openapi": "3.0.0",
                     "info": {"title": "Kubernetes", "version": "unversioned"},
-                    "paths": {path: item for kind in kinds for path, item in _operations(kind)},
-                    "components": {"schemas": _components(kinds)},
+                    "paths": {path: item for kind in kinds for path, item in operations(kind)},
+                    "components": {"schemas": components(kinds)},
                 }
             )
     return None
@@ -72,7 +73,8 @@ def _path(group: str, version: str) -> str:
     return f"apis/{group}/{version}" if group else f"api/{version}"
 
 
-def _operations(kind: Kind) -> Iterator[tuple[str, JsonObject]]:
+def operations(kind: Kind) -> Iterator[tuple[str, JsonObject]]:
+    """The kind's paths, each with its path item."""
     namespace = "/namespaces/{namespace}" if kind.namespaced else ""
     collection = f"/{_path(kind.group, kind.version)}{namespace}/{kind.plural}"
     where = [_parameter("namespace", "The object's namespace.", "path")] if kind.namespaced else []
@@ -134,7 +136,7 @@ def _type_name(kind: Kind) -> str:
     return spec.name if spec else f"{META}.ObjectMeta"
 
 
-def _components(kinds: list[Kind]) -> JsonObject:
+def components(kinds: Sequence[Kind]) -> JsonObject:
     """The kinds' types and all that they refer to."""
     known, waiting = schema.types(), [_type_name(kind) for kind in kinds]
     found: JsonObject = {}

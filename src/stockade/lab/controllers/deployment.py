@@ -10,15 +10,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 
-from stockade.lab.apiserver.registry import Change, JsonObject, Registry
+from stockade.lab.apiserver.registry import ApiError, Change, JsonObject, Registry
 from stockade.lab.controllers.deployment_status import deadline, update_status
 from stockade.lab.controllers.loop import Place, itself, place, run_loop
 from stockade.lab.controllers.objects import (
+    adopt,
     controller_of,
     is_controlled_by,
     is_finished,
     is_terminating,
     owner_reference,
+    selects,
 )
 from stockade.lab.controllers.replicaset import REPLICASETS
 from stockade.lab.controllers.rollout import HASH_LABEL, bounds, new_size, old_sizes, size, template_hash
@@ -51,9 +53,8 @@ class DeploymentController:
         deployment = self._registry.find(DEPLOYMENTS, *key)
         if deployment is None or is_terminating(deployment):
             return
-        found = [rs for rs in self._registry.list(REPLICASETS, key[0]) if is_controlled_by(rs, deployment)]
-        found.sort(key=_revision)
-        wanted = template_hash(deployment["spec"]["template"])
+        found = sorted(self._claim(deployment), key=_revision)
+        wanted = template_hash(deployment)
         new = next(
             (rs for rs in found if (rs["metadata"].get("labels") or {}).get(HASH_LABEL) == wanted), None
         )
@@ -63,6 +64,19 @@ class DeploymentController:
         elif new is not None:
             self._scale(deployment, new, new_size(bounds(deployment["spec"]), new, old))
         self._finish(deployment, wanted)
+
+    def _claim(self, deployment: JsonObject) -> list[JsonObject]:
+        """Our ReplicaSets, after adopting those that match and have no owner (left by ``--cascade=orphan``)."""
+        ours, selector = [], deployment["spec"]["selector"]
+        for replicaset in self._registry.list(REPLICASETS, deployment["metadata"]["namespace"]):
+            free = controller_of(replicaset) is None and not is_terminating(replicaset)
+            if is_controlled_by(replicaset, deployment):
+                ours.append(replicaset)
+            elif free and selects(selector, replicaset):
+                ours.append(
+                    self._registry.mutate(REPLICASETS, *place(replicaset), lambda rs: adopt(rs, deployment))
+                )
+        return ours
 
     def _roll(
         self, deployment: JsonObject, new: JsonObject | None, old: list[JsonObject]
@@ -104,7 +118,7 @@ class DeploymentController:
     def _create(self, deployment: JsonObject, count: int, revision: int) -> JsonObject:
         namespace, name = place(deployment)
         spec = deployment["spec"]
-        label = {HASH_LABEL: template_hash(spec["template"])}
+        label = {HASH_LABEL: template_hash(deployment)}
         template = copy.deepcopy(spec["template"])
         metadata = template.setdefault("metadata", {})
         metadata["labels"] = {**(metadata.get("labels") or {}), **label}
@@ -125,7 +139,12 @@ class DeploymentController:
         }
         if "minReadySeconds" in spec:
             replicaset["spec"]["minReadySeconds"] = spec["minReadySeconds"]
-        created = self._registry.create(REPLICASETS, namespace, replicaset)
+        try:
+            created = self._registry.create(REPLICASETS, namespace, replicaset)
+        except ApiError as error:
+            if error.reason == "AlreadyExists":
+                self._registry.mutate(DEPLOYMENTS, namespace, name, _count_collision, "status")
+            raise
         self._tell(deployment, created, 0, count)
         return created
 
@@ -176,6 +195,11 @@ def _owner(change: Change) -> Iterable[Place]:
     if owner is None or owner.get("kind") != "Deployment":
         return ()
     return [(change.object["metadata"]["namespace"], owner["name"])]
+
+
+def _count_collision(deployment: JsonObject) -> None:
+    status = deployment.setdefault("status", {})
+    status["collisionCount"] = (status.get("collisionCount") or 0) + 1
 
 
 def _revision(obj: JsonObject) -> int:

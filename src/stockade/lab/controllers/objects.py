@@ -83,6 +83,11 @@ def owner_reference(owner: JsonObject) -> JsonObject:
     }
 
 
+def adopt(obj: JsonObject, owner: JsonObject) -> None:
+    """Edits ``obj``."""
+    obj["metadata"].setdefault("ownerReferences", []).append(owner_reference(owner))
+
+
 def selects(selector: Mapping[str, Any] | None, obj: JsonObject) -> bool:
     """A LabelSelector of a workload; absent or empty selects nothing here."""
     if not selector:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from stockade.lab.apiserver.registry import ApiError, Change, JsonObject, Registry
 from stockade.lab.controllers.loop import Place, itself, place, run_loop
 from stockade.lab.controllers.objects import (
+    adopt,
     controller_of,
     is_controlled_by,
     is_finished,
@@ -75,7 +76,7 @@ class ReplicaSetController:
                 else:
                     self._registry.mutate("pods", *place(pod), lambda new: _release(new, replicaset))
             elif matches and controller_of(pod) is None and not (is_terminating(pod) or is_finished(pod)):
-                ours.append(self._registry.mutate("pods", *place(pod), lambda new: _adopt(new, replicaset)))
+                ours.append(self._registry.mutate("pods", *place(pod), lambda new: adopt(new, replicaset)))
         return ours
 
     def _create(self, replicaset: JsonObject) -> JsonObject:
@@ -146,10 +147,6 @@ def _age(pod: JsonObject) -> str:
 def _worth(pod: JsonObject) -> tuple[bool, bool, bool]:
     """Smaller goes first."""
     return bool(pod["spec"].get("nodeName")), pod.get("status", {}).get("phase") == "Running", is_ready(pod)
-
-
-def _adopt(pod: JsonObject, replicaset: JsonObject) -> None:
-    pod["metadata"].setdefault("ownerReferences", []).append(owner_reference(replicaset))
 
 
 def _release(pod: JsonObject, replicaset: JsonObject) -> None:

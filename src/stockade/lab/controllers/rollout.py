@@ -26,9 +26,12 @@ class Bounds(msgspec.Struct, frozen=True):
     unavailable: int
 
 
-def template_hash(template: JsonObject) -> str:
-    """The same for the same pod template; part of the ReplicaSet's name and of its pods' labels."""
-    number = int.from_bytes(hashlib.sha256(msgspec.json.encode(template, order="deterministic")).digest()[:8])
+def template_hash(deployment: JsonObject) -> str:
+    """The same for the same pod template; part of the ReplicaSet's name and of its pods' labels.
+    ``status.collisionCount`` gives another one when that name is taken by somebody else's ReplicaSet."""
+    taken = deployment.get("status", {}).get("collisionCount") or 0
+    content = msgspec.json.encode([deployment["spec"]["template"], taken], order="deterministic")
+    number = int.from_bytes(hashlib.sha256(content).digest()[:8])
     digits = []
     for _ in range(10):
         number, digit = divmod(number, len(_ALPHABET))

@@ -6,7 +6,9 @@ Called by ``stockade demo``.
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -16,6 +18,7 @@ import time
 from pathlib import Path
 
 import msgspec
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -24,6 +27,9 @@ from stockade.lab.demo.recipe import MANIFEST, STEPS, Leave, Run, Save, Shell, S
 from stockade.lab.demo.terminal import PROMPT, Terminal
 
 SECONDS = 30.0
+PICTURE_WIDTH = 138
+TITLE = "DENY egress traffic from an application"
+FONT = re.compile(r"\s*@font-face \{\{.*?\}\}", re.DOTALL)
 DENIED_TEXTS = ("bad address", "timed out", "100% packet loss", "no servers could be reached")
 
 
@@ -42,6 +48,8 @@ class Player:
 
     def __init__(self, console: Console, *, kubectl: str, kubeconfig: Path) -> None:
         self._console = console
+        self._picture = Console(record=True, file=io.StringIO(), width=PICTURE_WIDTH, highlight=False)
+        self._pictured = True
         self._kubectl = kubectl
         self._directory = tempfile.TemporaryDirectory(prefix="stockade-demo-")
         commands = Path(sys.executable).parent
@@ -57,7 +65,9 @@ class Player:
         self.outcomes: list[Outcome] = []
         self.failures: list[str] = []
 
-    def play(self) -> None:
+    def play(self, opening: str) -> None:
+        self._host("stockade up")
+        self._print(f"[dim]# {opening}[/dim]\n")
         try:
             for step in STEPS:
                 self._play(step)
@@ -66,7 +76,22 @@ class Player:
                 self._shell.__exit__()
             self._directory.cleanup()
 
+    def _print(self, text: str | Table) -> None:
+        self._console.print(text, highlight=False, soft_wrap=isinstance(text, str))
+        if self._pictured:
+            self._picture.print(text, highlight=False)
+
+    def finish(self, closing: str, svg: Path | None) -> None:
+        """The closing table; the picture, when one is wanted."""
+        self._pictured = True
+        self._print(self._table())
+        self._print(closing)
+        if svg is not None:
+            code = FONT.sub("", CONSOLE_SVG_FORMAT)  # no fonts from elsewhere: the picture loads nothing
+            svg.write_text(self._picture.export_svg(title=TITLE, code_format=code))
+
     def _play(self, step: Step) -> None:
+        self._pictured = step.pictured
         if isinstance(step, Run):
             self._run(step)
         elif isinstance(step, Save):
@@ -77,17 +102,17 @@ class Player:
             self._type(step)
         else:
             self._leave(step)
-        self._console.print(f"[dim]# {escape(step.why)}[/dim]\n")
+        self._print(f"[dim]# {escape(step.why)}[/dim]\n")
 
     def _host(self, line: str) -> None:
-        self._console.print(f"[bold green]$[/] [bold]{escape(line)}[/]", soft_wrap=True)
+        self._print(f"[bold green]$[/] [bold]{escape(line)}[/]")
 
     def _output(self, text: str, lines: int = 0) -> None:
         shown = text.rstrip("\n").split("\n")
         for line in shown[: lines or None]:
-            self._console.print(escape(line), highlight=False, soft_wrap=True)
+            self._print(escape(line))
         if lines and len(shown) > lines:
-            self._console.print("[dim](...)[/dim]")
+            self._print("[dim](...)[/dim]")
 
     def _run(self, step: Run) -> None:
         self._host(step.line)
@@ -119,7 +144,7 @@ class Player:
 
     def _type(self, step: Type) -> None:
         assert self._shell is not None
-        self._console.print(f"[bold cyan]/ #[/] [bold]{escape(step.line)}[/]", soft_wrap=True)
+        self._print(f"[bold cyan]/ #[/] [bold]{escape(step.line)}[/]")
         if step.interrupt_after:
             self._shell.type(step.line)
             time.sleep(step.interrupt_after)
@@ -136,7 +161,7 @@ class Player:
 
     def _leave(self, step: Leave) -> None:  # noqa: ARG002 - one signature for all steps
         assert self._shell is not None
-        self._console.print("[bold cyan]/ #[/] [bold]exit[/]")
+        self._print("[bold cyan]/ #[/] [bold]exit[/]")
         self._shell.type("exit")
         text, status = self._shell.finish(SECONDS)
         self._output(text.partition("\n")[2])
@@ -144,7 +169,7 @@ class Player:
         if status:
             self.failures.append(f"the shell ended with {status}")
 
-    def table(self) -> Table:
+    def _table(self) -> Table:
         """What was allowed and denied, and by which policy."""
         table = Table(title="What app=foo could reach")
         for column in ("stage", "destination", "", "what the application printed", "decided by"):

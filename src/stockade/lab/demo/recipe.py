@@ -1,4 +1,4 @@
-"""The deny-egress recipe as steps: what is typed, where, and what it shows. Data only; ``play`` runs it.
+"""The deny-egress recipe as steps: what is typed, where, and what it shows. Data only; ``play`` runs it. A step with ``pictured`` stands in the short picture, too.
 
 The manifests and commands are those of the recipe "DENY egress traffic from an application" (kubernetes-network-policy-recipes, 11),
 without the flag ``--generator`` that kubectl dropped in 1.21.
@@ -42,6 +42,7 @@ class Run(msgspec.Struct, frozen=True):
 
     line: str
     why: str
+    pictured: bool = True
 
 
 class Save(msgspec.Struct, frozen=True):
@@ -49,6 +50,7 @@ class Save(msgspec.Struct, frozen=True):
 
     text: str
     why: str
+    pictured: bool = True
 
 
 class Shell(msgspec.Struct, frozen=True):
@@ -56,6 +58,7 @@ class Shell(msgspec.Struct, frozen=True):
 
     line: str
     why: str
+    pictured: bool = True
 
 
 class Type(msgspec.Struct, frozen=True):
@@ -70,12 +73,14 @@ class Type(msgspec.Struct, frozen=True):
     allowed: bool
     head: int = 0  # show only so many lines of output; 0 is all
     interrupt_after: float = 0.0
+    pictured: bool = True
 
 
 class Leave(msgspec.Struct, frozen=True):
     """``exit`` in the pod."""
 
     why: str
+    pictured: bool = False
 
 
 Step = Run | Save | Shell | Type | Leave
@@ -108,9 +113,9 @@ STEPS: tuple[Step, ...] = (
         "stockade explain pod/test http://web:80/",
         "asked for the reason, the engine names the lookup, the policy and what wget prints",
     ),
-    Save(FIELD_DROPPED, "the egress field dropped altogether"),
-    Run(APPLY, "means the same, so the rules do not change"),
-    Type(WEB, "and the pod sees the same", "egress dropped", "web:80", allowed=False),
+    Save(FIELD_DROPPED, "the egress field dropped altogether", pictured=False),
+    Run(APPLY, "means the same, so the rules do not change", pictured=False),
+    Type(WEB, "and the pod sees the same", "egress dropped", "web:80", allowed=False, pictured=False),
     Save(ALLOW_DNS, "allow port 53 to anywhere"),
     Run(APPLY, "names resolve again"),
     Type(
@@ -144,6 +149,6 @@ STEPS: tuple[Step, ...] = (
     ),
     Leave("--rm deletes the pod"),
     Run("stockade drops", "each denied packet, with the policy that isolated the pod"),
-    Run("kubectl delete pod,service web", "clean up"),
-    Run("kubectl delete networkpolicy foo-deny-egress", "and the rules are gone"),
+    Run("kubectl delete pod,service web", "clean up", pictured=False),
+    Run("kubectl delete networkpolicy foo-deny-egress", "and the rules are gone", pictured=False),
 )

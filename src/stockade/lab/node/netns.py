@@ -9,7 +9,6 @@ opened there stays there: a socket keeps the namespace it was made in, from what
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import socket
@@ -17,28 +16,11 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-CLONE_NEWNET = 0x40000000
+from stockade.lab.node.syscalls import CLONE_NEWNET, setns, unshare
+
 _SIOCGSKNS = 0x894C
 
-_libc = ctypes.CDLL(None, use_errno=True)
 T = TypeVar("T")
-
-
-def unshare(flags: int) -> None:
-    """unshare(2) for the calling thread (os.unshare is new in Python 3.12)."""
-    if _libc.unshare(flags) != 0:
-        raise _last_error("unshare")
-
-
-def setns(fd: int, kind: int = CLONE_NEWNET) -> None:
-    """setns(2) for the calling thread (os.setns is new in Python 3.12)."""
-    if _libc.setns(fd, kind) != 0:
-        raise _last_error("setns")
-
-
-def _last_error(call: str) -> OSError:
-    number = ctypes.get_errno()
-    return OSError(number, f"{call}: {os.strerror(number)}")
 
 
 class _Visitor(threading.Thread, Generic[T]):
@@ -68,7 +50,7 @@ class _Visitor(threading.Thread, Generic[T]):
 
 def inside(netns: int, work: Callable[[], T]) -> T:
     """``work()`` as run by a thread in the namespace behind the descriptor ``netns``; its exceptions are raised here."""
-    return _Visitor(lambda: setns(netns), work).outcome()
+    return _Visitor(lambda: setns(netns, CLONE_NEWNET), work).outcome()
 
 
 def inside_new(work: Callable[[], T]) -> T:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stockade.lab.apiserver.streams import spdy
 from stockade.lab.apiserver.streams.spdy import DICTIONARY, Framer, SpdyError
@@ -84,3 +87,16 @@ def test_what_we_send():
 def test_a_peer_that_breaks_the_protocol(sent, text):
     with pytest.raises(SpdyError, match=text):
         list(Framer().feed(sent))
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_damaged_connection_ends_in_a_protocol_error_or_goes_on(data):
+    sent = bytearray(
+        Peer().open(1, {"streamtype": "stdin", "port": "80"}) + struct.pack(">II", 1, 5) + b"hello"
+    )
+    for _ in range(data.draw(st.integers(1, 4))):
+        sent[data.draw(st.integers(0, len(sent) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(SpdyError):
+        for frame in Framer().feed(bytes(sent)):
+            assert isinstance(frame, spdy.Frame)

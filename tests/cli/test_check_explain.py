@@ -1,0 +1,120 @@
+"""``check`` and ``explain`` on manifests: verdict, exit status, what the application prints, and errors with their place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from stockade.cli.main import cli
+from stockade.lab.demo.recipe import ALLOW_DNS, DENY_ALL
+
+WORLD = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {containers: [{name: web, image: nginx, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {clusterIP: 10.96.7.7, selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: test, labels: {app: foo}}
+spec: {containers: [{name: c, image: alpine}]}
+"""
+
+
+@pytest.fixture
+def manifests(tmp_path: Path) -> Path:
+    (tmp_path / "world.yaml").write_text(WORLD)
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, list(arguments))
+
+
+def test_check_says_it_by_exit_status(manifests: Path) -> None:
+    question = ("check", "pod/test", "svc/web:80", "-f", str(manifests))
+    allowed = run(*question)
+    assert (allowed.exit_code, allowed.stdout) == (0, "allowed\n")
+    (manifests / "policy.yaml").write_text(DENY_ALL)
+    denied = run(*question)
+    assert denied.exit_code == 1
+    assert denied.stdout.startswith("denied: ")
+    assert "default/foo-deny-egress" in denied.stdout
+
+
+def test_explain_names_the_lookup_first(manifests: Path) -> None:
+    (manifests / "policy.yaml").write_text(DENY_ALL)
+    text = run("explain", "pod/test", "http://web:80/", "-f", str(manifests))
+    assert text.exit_code == 1
+    assert "1. lookup of web: fails" in text.stdout
+    assert "Cause: lookup of web" in text.stdout
+    assert "    wget: bad address 'web:80'\n" in text.stdout
+
+
+def test_explain_with_dns_allowed_names_the_connection_and_warns(manifests: Path) -> None:
+    (manifests / "policy.yaml").write_text(ALLOW_DNS)
+    text = run("explain", "pod/test", "http://web", "-f", str(manifests))
+    assert text.exit_code == 1
+    assert "    Connecting to web (10.96.7.7:80)\n    wget: download timed out\n" in text.stdout
+    assert "Warning: " in text.stdout
+    assert "53" in text.stdout.partition("Warning: ")[2]
+
+
+def test_explain_as_json(manifests: Path) -> None:
+    (manifests / "policy.yaml").write_text(DENY_ALL)
+    data = json.loads(run("explain", "pod/test", "http://web:80/", "-f", str(manifests), "-o", "json").stdout)
+    assert data["allowed"] is False
+    assert data["symptom"] == ["wget: bad address 'web:80'"]
+    assert [step["kind"] for step in data["steps"]] == ["lookup", "translate", "connect"]
+    proof = data["steps"][0]["attempts"][0]
+    assert proof["egress"]["isolated_by"] == ["default/foo-deny-egress"]
+
+
+def test_bad_manifests_end_with_their_place_and_status_2(manifests: Path) -> None:
+    bad = manifests / "policy.yaml"
+    bad.write_text(DENY_ALL.replace("- Egress", "- egress"))
+    result = run("check", "pod/test", "svc/web:80", "-f", str(manifests))
+    assert result.exit_code == 2
+    assert f"{bad}:10:5: error: NetworkPolicy foo-deny-egress: spec.policyTypes[0]:" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("pod/nosuch", "svc/web:80"), "pod default/nosuch does not exist"),
+        (("pod/test", "svc/nosuch:80"), "nosuch"),
+        (("pod/test", "http://web:80/", "--resolve", "x"), "--resolve x: write NAME=IP"),
+    ],
+)
+def test_bad_references_are_one_clear_line(manifests: Path, arguments: tuple[str, ...], says: str) -> None:
+    result = run("check", *arguments, "-f", str(manifests))
+    assert result.exit_code == 2
+    assert result.stderr.startswith("stockade: ")
+    assert says in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_without_files_and_without_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    result = run("check", "pod/test", "svc/web:80")
+    assert result.exit_code == 2
+    assert "or name manifests with -f" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["check", "explain", "up", "down", "status", "kubeconfig", "image", "drops", "agent", "demo"]
+)
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    result = run(name, "--help") if name != "image" else run("image", "load", "--help")
+    assert result.exit_code == 0
+    assert "Example" in result.output

@@ -1,0 +1,39 @@
+"""Certificates and kubeconfigs: complete, private, fresh for each lab."""
+
+from __future__ import annotations
+
+import base64
+import stat
+from pathlib import Path
+
+import yaml
+
+from stockade.kube.config import load
+from stockade.lab import credentials
+
+
+def test_kubeconfig_is_what_a_client_needs(tmp_path: Path) -> None:
+    made = credentials.make(tmp_path, ("admin", "agent"))
+    text = made.kubeconfig(cluster="stockade-t1", user="admin", server="https://127.0.0.1:1234")
+    document = yaml.safe_load(text)
+    assert document["current-context"] == "stockade-t1"
+    cluster = document["clusters"][0]["cluster"]
+    assert base64.b64decode(cluster["certificate-authority-data"]).startswith(b"-----BEGIN CERTIFICATE")
+    (tmp_path / "kubeconfig").write_text(text)
+    access = load(tmp_path / "kubeconfig")
+    assert (access.server, access.token) == ("https://127.0.0.1:1234", made.tokens["admin"])
+
+
+def test_every_user_and_every_lab_has_its_own_token(tmp_path: Path) -> None:
+    first = credentials.make(tmp_path, ("admin", "agent"))
+    second = credentials.make(tmp_path, ("admin", "agent"))
+    tokens = [*first.tokens.values(), *second.tokens.values()]
+    assert len(set(tokens)) == 4
+    assert all(len(token) >= 43 for token in tokens)
+
+
+def test_keys_are_private_and_serve_http_1_only(tmp_path: Path) -> None:
+    made = credentials.make(tmp_path, ("admin",))
+    assert stat.S_IMODE(made.key.stat().st_mode) == 0o600
+    context = made.server_context()
+    assert context.minimum_version.name == "TLSv1_2"

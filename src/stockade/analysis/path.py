@@ -15,7 +15,7 @@ import msgspec
 from stockade.analysis import pitfalls
 from stockade.analysis.backends import Backend, backends, service_port
 from stockade.analysis.naming import resolve
-from stockade.analysis.remedy.suggest import Asked, suggest
+from stockade.analysis.remedy.suggest import Asked, Run, suggest
 from stockade.analysis.steps import CONNECT, LOOKUP, TRANSLATE, Attempt, Path, PathQuery, Step, attempts_step
 from stockade.analysis.symptom import Request, symptom
 from stockade.analysis.target import ADDRESS, POD, SERVICE, Target, TargetError, parse_target
@@ -44,8 +44,9 @@ def trace(state: ClusterState, query: PathQuery, *, with_remedy: bool = True) ->
     path = tracer.result()
     if path.allowed or not with_remedy:
         return path
-    asked = Asked(query.source, _target_words(tracer.target, tracer.port, query.source.namespace))
-    found = suggest(tracer.state, tracer.compiled, path.steps, asked)
+    home = query.source.namespace
+    asked = Asked(query.source.name, home, _target_words(tracer.target, tracer.port, home))
+    found = suggest(tracer.state, tracer.compiled, [Run(path.steps)], asked)
     return msgspec.structs.replace(path, remedy=found)
 
 

@@ -153,12 +153,7 @@ def questions(draw: st.DrawFn) -> tuple[ClusterState, PathQuery]:
     return state, PathQuery(source, target, HOSTS)
 
 
-@settings(
-    phases=[__import__("hypothesis").Phase.generate],
-    max_examples=400,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(questions())
 def test_on_random_worlds_exactly_the_path_becomes_allowed(question):
     state, query = question

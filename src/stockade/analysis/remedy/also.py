@@ -21,11 +21,15 @@ _Line = tuple[Endpoint, Endpoint, str, int]  # source, destination, protocol, po
 
 
 def also_allowed(
-    compiled: CompiledPolicies, grants: Iterable[Grant], asked: Iterable[Flow]
+    compiled: CompiledPolicies, grants: Iterable[Grant], asked: Iterable[tuple[Flow, int]]
 ) -> tuple[tuple[Flow, ...], bool]:
-    """The flows, and whether there may be more: so many pods share labels that not all pairs were looked at."""
+    """``asked``: flows that are meant, each with how many ports. The flows, and whether there may be more: so many pods share labels that not all pairs were looked at."""
     grants = tuple(grants)
-    meant = {(flow.source, flow.destination, flow.protocol, flow.port) for flow in asked}
+    meant = {
+        (flow.source, flow.destination, flow.protocol, (flow.port or 0) + more)
+        for flow, ports in asked
+        for more in range(ports)
+    }
     todo = (line for line in _unique(_lines(grants)) if line not in meant)
     granted = _Granted(grants)
     found: list[Flow] = []
@@ -48,7 +52,8 @@ def _lines(grants: Iterable[Grant]) -> Iterator[_Line]:
             for subject in map(PodEndpoint, grant.subjects.pods):
                 for other in dict.fromkeys(end for peer in rule.peers for end in _parties(peer)):
                     ends = (subject, other) if grant.direction == EGRESS else (other, subject)
-                    yield from ((*ends, protocol, port) for protocol, port in rule.ports)
+                    for protocol, first, last in rule.ports:
+                        yield from ((*ends, protocol, number) for number in range(first, last + 1))
 
 
 def _parties(peer: Peer) -> tuple[Endpoint, ...]:
@@ -91,7 +96,7 @@ class _Granted:
 
     def _covers(self, direction: str, subject: Endpoint, other: Endpoint, flow: Flow) -> bool:
         return any(
-            (flow.protocol, flow.port) in rule.ports and any(_means(peer, other, flow) for peer in rule.peers)
+            rule.has_port(flow.protocol, flow.port) and any(_means(peer, other, flow) for peer in rule.peers)
             for rule in self._rules.get((direction, subject), ())
         )
 

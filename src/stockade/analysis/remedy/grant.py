@@ -22,22 +22,32 @@ from stockade.model.netpol import (
     NetworkPolicySpec,
 )
 
+Port = tuple[str, int, int]  # protocol, first and last number, as the destination itself knows them (rule 23)
+
 
 class GrantRule(msgspec.Struct, frozen=True):
-    """Each of ``peers`` on each of ``ports`` (protocol, number of the destination's own port)."""
+    """Each of ``peers`` on each of ``ports``."""
 
     peers: tuple[Peer, ...]
-    ports: tuple[tuple[str, int], ...]
+    ports: tuple[Port, ...]
+
+    def has_port(self, protocol: str, number: int | None) -> bool:
+        return number is not None and any(
+            own == protocol and first <= number <= last for own, first, last in self.ports
+        )
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    ref: ObjectRef
+    """``is_lookup``: for nothing but lookups."""
+
+    ref: ObjectRef = ObjectRef("", "")
     direction: str
     subjects: Choice
     rules: tuple[GrantRule, ...]
+    is_lookup: bool = False
 
 
-def merged(rules: Iterable[GrantRule]) -> list[GrantRule]:
+def merged(rules: Iterable[GrantRule]) -> tuple[GrantRule, ...]:
     """Rules with the same peers become one; that is still each of its peers on each of its ports."""
     found: list[GrantRule] = []
     for rule in rules:
@@ -45,7 +55,22 @@ def merged(rules: Iterable[GrantRule]) -> list[GrantRule]:
         if at is None:
             found.append(rule)
         else:
-            found[at] = GrantRule(rule.peers, found[at].ports + rule.ports)
+            found[at] = GrantRule(rule.peers, tuple(dict.fromkeys(found[at].ports + rule.ports)))
+    return tuple(found)
+
+
+def united(grants: Iterable[Grant]) -> list[Grant]:
+    """Grants for the same subjects become one: several pods with the same labels may each have asked."""
+    found: list[Grant] = []
+    for grant in grants:
+        same = (grant.direction, grant.subjects)
+        at = next((at for at, each in enumerate(found) if (each.direction, each.subjects) == same), None)
+        if at is None:
+            found.append(grant)
+        else:
+            rules = merged((*found[at].rules, *grant.rules))
+            lookup = found[at].is_lookup and grant.is_lookup
+            found[at] = msgspec.structs.replace(found[at], rules=rules, is_lookup=lookup)
     return found
 
 
@@ -66,4 +91,7 @@ def _items(rule: GrantRule) -> list[NetworkPolicyPeer]:
 
 
 def _ports(rule: GrantRule) -> list[NetworkPolicyPort]:
-    return [NetworkPolicyPort(protocol=protocol, port=number) for protocol, number in rule.ports]
+    return [
+        NetworkPolicyPort(protocol=protocol, port=first, end_port=last if last > first else None)
+        for protocol, first, last in rule.ports
+    ]

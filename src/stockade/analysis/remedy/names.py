@@ -10,7 +10,6 @@ import re
 from hashlib import sha256
 
 from stockade.model.meta import ObjectRef
-from stockade.model.netpol import EGRESS
 from stockade.store.state import ClusterState
 
 _LONGEST = 60  # leaves room for a number
@@ -20,13 +19,7 @@ class PolicyNames:
     def __init__(self, state: ClusterState) -> None:
         self._taken = set(state.policies)
 
-    def pick(self, direction: str, namespace: str, source: ObjectRef, target: str) -> ObjectRef:
-        """``allow-test-to-web-80`` beside the source, ``allow-web-80-from-test`` beside the target."""
-        if direction == EGRESS:
-            words = f"allow-{source.name}-to-{target}"
-        else:
-            who = source.name if source.namespace == namespace else f"{source.namespace}-{source.name}"
-            words = f"allow-{target}-from-{who}"
+    def pick(self, namespace: str, words: str) -> ObjectRef:
         base = _label(words)
         ref, number = ObjectRef(namespace, base), 2
         while ref in self._taken:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from stockade.analysis.remedy.grant import Grant
 from stockade.analysis.remedy.labels import Choice
 from stockade.analysis.remedy.peers import Peer
+from stockade.net.ranges import RangeSet
 from stockade.policy.verdict import Endpoint, Flow, PodEndpoint
 
 _MOST_NAMED = 5
@@ -49,10 +50,10 @@ def _block_note(peer: Peer, grant: Grant) -> str:
 
 def also_notes(also: Iterable[Flow], *, more: bool) -> list[str]:
     """Sources that gain the same are named together."""
-    gains: dict[Endpoint, dict[Endpoint, dict[str, None]]] = {}
+    gains: dict[Endpoint, dict[Endpoint, dict[str, list[int]]]] = {}
     for flow in also:
         ports = gains.setdefault(flow.source, {}).setdefault(flow.destination, {})
-        ports[f"{flow.protocol} {flow.port}"] = None
+        ports.setdefault(flow.protocol, []).append(flow.port or 0)
     alike: dict[str, list[Endpoint]] = {}
     for source, reached in gains.items():
         alike.setdefault(_gain(reached), []).append(source)
@@ -67,11 +68,17 @@ def also_notes(also: Iterable[Flow], *, more: bool) -> list[str]:
     return notes
 
 
-def _gain(reached: dict[Endpoint, dict[str, None]]) -> str:
+def _gain(reached: dict[Endpoint, dict[str, list[int]]]) -> str:
     by_ports: dict[str, list[Endpoint]] = {}
     for destination, ports in reached.items():
-        by_ports.setdefault(", ".join(ports), []).append(destination)
+        texts = (f"{protocol} {each}" for protocol, numbers in ports.items() for each in _ranges(numbers))
+        by_ports.setdefault(", ".join(texts), []).append(destination)
     return "; ".join(f"{_named(ends)} {ports}" for ports, ends in by_ports.items())
+
+
+def _ranges(numbers: list[int]) -> list[str]:
+    ranges = RangeSet((number, number) for number in numbers)
+    return [str(low) if low == high else f"{low}-{high}" for low, high in ranges]
 
 
 def _named(ends: list[Endpoint]) -> str:

@@ -1,6 +1,6 @@
 """The smallest policy change that would allow a path, and nothing else.
 
-In: the state, its compiled form, the steps of a path that is denied. Out: a Remedy. Called by ``analysis.path``. Pure.
+In: the state, its compiled form, the steps of paths that are denied. Out: a Remedy. Called by ``analysis.path``. Pure.
 
     denied attempts --> needs (direction, pod, peer, port) --> grants (selector, rules) --> new NetworkPolicies
                                                                        \\--> what else they would allow (``also``)
@@ -17,22 +17,21 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from stockade.analysis.remedy.also import also_allowed
-from stockade.analysis.remedy.grant import Grant, GrantRule, merged, policy_of
+from stockade.analysis.remedy.grant import Grant, GrantRule, Port, merged, policy_of, united
 from stockade.analysis.remedy.labels import LabelChooser
 from stockade.analysis.remedy.names import PolicyNames
 from stockade.analysis.remedy.notes import also_notes, grant_notes
-from stockade.analysis.remedy.peers import Peers, peers_for
+from stockade.analysis.remedy.peers import peers_for
 from stockade.analysis.remedy.values import Remedy
-from stockade.analysis.steps import LOOKUP, Attempt, Step
+from stockade.analysis.steps import CONNECT, LOOKUP, Attempt, Step
 from stockade.model.meta import ObjectRef
 from stockade.model.netpol import EGRESS, INGRESS
 from stockade.policy.compiled import CompiledPolicies
 from stockade.policy.content import MAX_PORT
 from stockade.policy.explain import flow_text
-from stockade.policy.verdict import ICMP, DirectionVerdict, Endpoint, Flow
+from stockade.policy.verdict import ICMP, Endpoint, Flow
 from stockade.store.state import ClusterState
 
-Port = tuple[str, int]
 _NO_ADDRESS = "{} is not known here, and a policy needs an address (never a whole 0.0.0.0/0): give it, --resolve NAME=IP"
 _PING = (
     "{}: only a rule without ports lets ICMP pass, and it would open every port to that peer as well; so no change"
@@ -41,31 +40,58 @@ _PING = (
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """Who asks, and for what: ``target`` is words for a policy's name."""
+    """Who asks, and for what, in words for a policy's name: ``test`` (in ``namespace``), ``web-80``."""
 
-    source: ObjectRef
+    source: str
+    namespace: str
     target: str
 
 
-def suggest(state: ClusterState, compiled: CompiledPolicies, steps: Iterable[Step], asked: Asked) -> Remedy:
-    return _Suggestion(state, compiled, tuple(steps), asked).result()
+class Run(msgspec.Struct, frozen=True):
+    """The steps of one path. ``ports``: how many ports, one after the other, the connection speaks for."""
+
+    steps: tuple[Step, ...]
+    ports: int = 1
+
+
+class _Need(msgspec.Struct):
+    """What one pod lacks in one direction: ends by port, each with the family of its traffic. ``open``: ends that it may exchange
+    traffic with already, to choose which once more adds nothing."""
+
+    direction: str
+    subject: ObjectRef
+    lacks: dict[Port, dict[Endpoint, int]] = {}
+    open: dict[Port, set[Endpoint]] = {}
+    is_lookup: bool = True
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for pods that can share a policy."""
+        ends = tuple((port, tuple(found.items())) for port, found in self.lacks.items())
+        return self.direction, self.subject.namespace, self.is_lookup, ends
+
+
+def suggest(state: ClusterState, compiled: CompiledPolicies, runs: Iterable[Run], asked: Asked) -> Remedy:
+    """One remedy for all ``runs``: the paths of one question."""
+    return _Suggestion(state, compiled, asked).result(tuple(runs))
 
 
 class _Suggestion:
-    def __init__(
-        self, state: ClusterState, compiled: CompiledPolicies, steps: tuple[Step, ...], asked: Asked
-    ) -> None:
-        self.state, self.compiled, self.steps, self.asked = state, compiled, steps, asked
+    def __init__(self, state: ClusterState, compiled: CompiledPolicies, asked: Asked) -> None:
+        self.state, self.compiled, self.asked = state, compiled, asked
         self.chooser = LabelChooser(compiled)
         self.names = PolicyNames(state)
+        self.needs: dict[tuple[str, ObjectRef], _Need] = {}
+        self.meant: list[tuple[Flow, int]] = []
         self.notes: dict[str, None] = {}
         self.complete = True
-        self.wanted = {id(step): tuple(self._wanted(step)) for step in steps}
 
-    def result(self) -> Remedy:
-        grants = [*self._egress(), *self._ingress()]
-        asked = [attempt.flow for attempts in self.wanted.values() for attempt in attempts]
-        also, more = also_allowed(self.compiled, grants, asked)
+    def result(self, runs: tuple[Run, ...]) -> Remedy:
+        for run in runs:
+            for step in run.steps:
+                self._read(step, run.ports if step.kind == CONNECT else 1)
+        grants = [msgspec.structs.replace(each, ref=self._name(each)) for each in united(self._grants())]
+        also, more = also_allowed(self.compiled, grants, self.meant)
         notes = [note for grant in grants for note in grant_notes(grant)]
         notes += also_notes(also, more=more)
         return Remedy(
@@ -75,90 +101,79 @@ class _Suggestion:
             notes=tuple(dict.fromkeys([*notes, *self.notes])),
         )
 
-    def _wanted(self, step: Step) -> Iterator[Attempt]:
-        """Denied attempts of a step that a policy can mend. A lookup that is denied is mended for large answers too."""
-        if step.ok:
-            return
-        attempts = (*step.attempts, *step.by_tcp) if step.kind == LOOKUP else step.attempts
-        denied = [attempt for attempt in attempts if not attempt.allowed]
-        if not denied:
+    # From steps to needs
+
+    def _read(self, step: Step, ports: int) -> None:
+        """A lookup that is denied is mended for large answers too."""
+        attempts = (*step.attempts, *step.by_tcp) if step.kind == LOOKUP and not step.ok else step.attempts
+        for attempt in attempts:
+            if attempt.allowed or self._can_mend(step, attempt.flow, ports):
+                self._note(step, attempt, ports)
+        if not step.ok and all(attempt.allowed for attempt in attempts):
             self._give_up(f"{step.title}: {step.detail}; no policy change helps")
-        for attempt in denied:
-            if step.stand_in:
-                self._give_up(_NO_ADDRESS.format(f"the address of {attempt.flow.destination}".split(" (")[0]))
-            elif attempt.flow.protocol == ICMP:
-                self._give_up(_PING.format(flow_text(attempt.flow)))
-            elif not 1 <= (attempt.flow.port or 0) <= MAX_PORT:
-                self._give_up(f"{flow_text(attempt.flow)}: no rule can name that port")
+
+    def _can_mend(self, step: Step, flow: Flow, ports: int) -> bool:
+        if step.stand_in:
+            self._give_up(_NO_ADDRESS.format(f"the address of {flow.destination}".split(" (")[0]))
+        elif flow.protocol == ICMP:
+            self._give_up(_PING.format(flow_text(flow)))
+        elif not 1 <= (flow.port or 0) <= MAX_PORT + 1 - ports:
+            self._give_up(f"{flow_text(flow)}: no rule can name that port")
+        else:
+            self.meant.append((flow, ports))
+            return True
+        return False
+
+    def _note(self, step: Step, attempt: Attempt, ports: int) -> None:
+        flow = attempt.flow
+        first = flow.port or 0
+        port = flow.protocol, first, first + ports - 1
+        for side in (attempt.verdict.egress, attempt.verdict.ingress):
+            if side.subject is None:
+                continue
+            other = flow.destination if side.direction == EGRESS else flow.source
+            key = side.direction, side.subject
+            need = self.needs.setdefault(key, _Need(*key))
+            if side.allowed:
+                need.open.setdefault(port, set()).add(other)
             else:
-                yield attempt
+                need.lacks.setdefault(port, {})[other] = flow.family
+                need.is_lookup = need.is_lookup and step.kind == LOOKUP
 
     def _give_up(self, note: str) -> None:
         self.complete = False
         self.notes[note] = None
 
-    def _egress(self) -> Iterator[Grant]:
-        """One policy for the pod that asks; its rules in the order of the steps."""
-        by_port: dict[Port, dict[Flow, None]] = {}
-        for attempt in self._denied(EGRESS):
-            by_port.setdefault(_port(attempt.flow), {})[attempt.flow] = None
+    # From needs to grants
+
+    def _grants(self) -> Iterator[Grant]:
+        """Egress first, as a packet meets it."""
+        for direction in (EGRESS, INGRESS):
+            alike: dict[tuple[object, ...], list[_Need]] = {}
+            for need in self.needs.values():
+                if need.lacks and need.direction == direction:
+                    alike.setdefault(need.key, []).append(need)
+            for needs in alike.values():
+                yield from self._shared(needs)
+
+    def _shared(self, needs: list[_Need]) -> Iterator[Grant]:
+        """For pods that lack the same: one policy, if labels can say who they are."""
+        first = needs[0]
         rules = []
-        for port, flows in by_port.items():
-            ends = [(flow.destination, flow.family) for flow in flows]
-            found = self._peers(ends, self.asked.source.namespace, self._open_on(port))
-            rules.append(GrantRule(found.found, (port,)))
-        yield from self._grants(EGRESS, [self.asked.source], merged(rules), self.asked.target)
-
-    def _ingress(self) -> Iterator[Grant]:
-        """Policies for the pods that are asked: one for all that need the same ports, if labels can say who they are."""
-        needs: dict[ObjectRef, dict[Port, Flow]] = {}
-        lookups: dict[ObjectRef, bool] = {}
-        for step in self.steps:
-            for attempt in self.wanted[id(step)]:
-                subject = attempt.verdict.ingress.subject
-                if attempt.verdict.ingress.allowed or subject is None:
-                    continue
-                needs.setdefault(subject, {})[_port(attempt.flow)] = attempt.flow
-                lookups[subject] = step.kind == LOOKUP and lookups.get(subject, True)
-        alike: dict[tuple[str, bool, tuple[Port, ...], int], list[ObjectRef]] = {}
-        for subject, ports in needs.items():
-            family = next(iter(ports.values())).family
-            key = subject.namespace, lookups[subject], tuple(ports), family
-            alike.setdefault(key, []).append(subject)
-        for (namespace, is_lookup, port_list, family), subjects in alike.items():
-            source = needs[subjects[0]][port_list[0]].source
-            found = self._peers([(source, family)], namespace, ())
-            rules = [GrantRule(found.found, port_list)]
-            yield from self._grants(INGRESS, subjects, rules, "dns" if is_lookup else self.asked.target)
-
-    def _grants(
-        self, direction: str, subjects: list[ObjectRef], rules: list[GrantRule], target: str
-    ) -> Iterator[Grant]:
-        useful = [rule for rule in rules if rule.peers]
-        if not useful:
+        for port, ends in first.lacks.items():
+            spare = set.intersection(*(need.open.get(port, set()) for need in needs))
+            found = peers_for(self.compiled, self.chooser, ends.items(), spare, first.subject.namespace)
+            for end in found.nameless:
+                self._give_up(f"{end} has no address yet that a rule could name")
+            if found.found:
+                rules.append(GrantRule(found.found, (port,)))
+        if not rules:
             return
+        subjects = [need.subject for need in needs]
         for choice in self.chooser.choose(subjects, likely=self._likely(subjects)):
-            ref = self.names.pick(direction, choice.pods[0].namespace, self.asked.source, target)
-            yield Grant(ref=ref, direction=direction, subjects=choice, rules=tuple(useful))
-
-    def _peers(self, ends: Iterable[tuple[Endpoint, int]], home: str, free: Iterable[Endpoint]) -> Peers:
-        found = peers_for(self.compiled, self.chooser, ends, tuple(free), home)
-        for end in found.nameless:
-            self._give_up(f"{end} has no address yet that a rule could name")
-        return found
-
-    def _denied(self, direction: str) -> Iterator[Attempt]:
-        for step in self.steps:
-            for attempt in self.wanted[id(step)]:
-                if not _side(attempt, direction).allowed:
-                    yield attempt
-
-    def _open_on(self, port: Port) -> Iterator[Endpoint]:
-        """Backends that the pod may send to already: to choose them once more adds nothing."""
-        for step in self.steps:
-            for attempt in (*step.attempts, *step.by_tcp):
-                if _port(attempt.flow) == port and attempt.verdict.egress.allowed:
-                    yield attempt.flow.destination
+            yield Grant(
+                direction=first.direction, subjects=choice, rules=merged(rules), is_lookup=first.is_lookup
+            )
 
     def _likely(self, subjects: Iterable[ObjectRef]) -> set[str]:
         """Labels by which the policies at hand mean these pods: their authors think in them."""
@@ -170,10 +185,11 @@ class _Suggestion:
                     keys |= (self.state.policies[ref].pod_selector.match_labels or {}).keys()
         return keys
 
-
-def _port(flow: Flow) -> Port:
-    return flow.protocol, flow.port or 0
-
-
-def _side(attempt: Attempt, direction: str) -> DirectionVerdict:
-    return attempt.verdict.egress if direction == EGRESS else attempt.verdict.ingress
+    def _name(self, grant: Grant) -> ObjectRef:
+        """``allow-test-to-web-80`` beside the source, ``allow-web-80-from-test`` beside the target."""
+        asked, namespace = self.asked, grant.subjects.pods[0].namespace
+        target = "dns" if grant.is_lookup and grant.direction == INGRESS else asked.target
+        if grant.direction == EGRESS:
+            return self.names.pick(namespace, f"allow-{asked.source}-to-{target}")
+        foreign = asked.namespace if asked.namespace != namespace else ""
+        return self.names.pick(namespace, f"allow-{target}-from-{foreign}-{asked.source}")

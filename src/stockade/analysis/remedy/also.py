@@ -9,21 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from stockade.analysis.remedy.grant import Grant, GrantRule
+from stockade.analysis.remedy.grant import Grant
 from stockade.analysis.remedy.peers import Peer
 from stockade.model.netpol import EGRESS, INGRESS
 from stockade.policy.compiled import CompiledPolicies
 from stockade.policy.evaluate import evaluate
 from stockade.policy.verdict import AddressEndpoint, Endpoint, Flow, PodEndpoint
 
-MAX_LOOKED_AT = 20_000
+MAX_LOOKED_AT = 5_000
 _Line = tuple[Endpoint, Endpoint, str, int]  # source, destination, protocol, port
 
 
 def also_allowed(
     compiled: CompiledPolicies, grants: Iterable[Grant], asked: Iterable[tuple[Flow, int]]
 ) -> tuple[tuple[Flow, ...], bool]:
-    """``asked``: flows that are meant, each with how many ports. The flows, and whether there may be more: so many pods share labels that not all pairs were looked at."""
+    """``asked``: flows that are meant, each with how many ports. Out: the others, and whether there may be more of them (so many
+    pods share labels that not all pairs were looked at)."""
     grants = tuple(grants)
     meant = {
         (flow.source, flow.destination, flow.protocol, (flow.port or 0) + more)
@@ -80,10 +81,14 @@ class _Granted:
     """Whether the grants turn a denial into a permission."""
 
     def __init__(self, grants: Iterable[Grant]) -> None:
-        self._rules: dict[tuple[str, Endpoint], list[GrantRule]] = {}
-        for grant in grants:
-            for ref in grant.subjects.pods:
-                self._rules.setdefault((grant.direction, PodEndpoint(ref)), []).extend(grant.rules)
+        self._grants = [
+            (
+                grant.direction,
+                {PodEndpoint(ref) for ref in grant.subjects.pods},
+                [(rule, [_Meaning(peer) for peer in rule.peers]) for rule in grant.rules],
+            )
+            for grant in grants
+        ]
 
     def changes(self, compiled: CompiledPolicies, flow: Flow) -> bool:
         verdict = evaluate(compiled, flow)
@@ -96,13 +101,18 @@ class _Granted:
 
     def _covers(self, direction: str, subject: Endpoint, other: Endpoint, flow: Flow) -> bool:
         return any(
-            rule.has_port(flow.protocol, flow.port) and any(_means(peer, other, flow) for peer in rule.peers)
-            for rule in self._rules.get((direction, subject), ())
+            rule.has_port(flow.protocol, flow.port)
+            and any(other in each.ends and flow.family in each.families for each in peers)
+            for own, subjects, rules in self._grants
+            if own == direction and subject in subjects
+            for rule, peers in rules
         )
 
 
-def _means(peer: Peer, other: Endpoint, flow: Flow) -> bool:
-    if other not in peer.ends:
-        return False
-    first = peer.ends[0]
-    return not isinstance(first, AddressEndpoint) or first.family == flow.family
+class _Meaning:
+    """A peer made quick to ask: a selector means pods in both families, a block its own."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.ends = frozenset(peer.ends)
+        blocks = {end.family for end in peer.ends if isinstance(end, AddressEndpoint)}
+        self.families = blocks or {4, 6}

@@ -13,7 +13,7 @@ from stockade.analysis.remedy.peers import Peer
 from stockade.net.ranges import RangeSet
 from stockade.policy.verdict import Endpoint, Flow, PodEndpoint
 
-_MOST_NAMED = 5
+_MOST_NAMED, _MOST_NOTES = 5, 10
 
 
 def grant_notes(grant: Grant) -> Iterator[str]:
@@ -54,13 +54,27 @@ def also_notes(also: Iterable[Flow], *, more: bool) -> list[str]:
     for flow in also:
         ports = gains.setdefault(flow.source, {}).setdefault(flow.destination, {})
         ports.setdefault(flow.protocol, []).append(flow.port or 0)
+    reached = {source: _by_ports(ends) for source, ends in gains.items()}
+    everywhere: dict[str, set[Endpoint]] = {}
+    for groups in reached.values():
+        for ports_text, ends in groups.items():
+            everywhere.setdefault(ports_text, set()).update(ends)
     alike: dict[str, list[Endpoint]] = {}
-    for source, reached in gains.items():
-        alike.setdefault(_gain(reached), []).append(source)
+    for source, groups in reached.items():
+        for ports_text, ends in groups.items():
+            # A pod may always reach itself, so replicas that gain each other all gain the same.
+            own = {source} if source in everywhere[ports_text] else set()
+            gain = f"{_named(sorted(ends | own, key=str))} {ports_text}"
+            alike.setdefault(gain, []).append(source)
     notes = [
         f"also allows {_named(sources)} -> {gain}: no selector tells these pods apart, or these share an address"
         for gain, sources in alike.items()
     ]
+    if len(notes) > _MOST_NOTES:
+        notes = [
+            *notes[:_MOST_NOTES],
+            f"and {len(notes) - _MOST_NOTES} more such notes; -o json lists every pair",
+        ]
     if more:
         notes.append(
             "so many pods share these labels that not every pair was looked at: it allows more of the same kind"
@@ -68,12 +82,13 @@ def also_notes(also: Iterable[Flow], *, more: bool) -> list[str]:
     return notes
 
 
-def _gain(reached: dict[Endpoint, dict[str, list[int]]]) -> str:
-    by_ports: dict[str, list[Endpoint]] = {}
+def _by_ports(reached: dict[Endpoint, dict[str, list[int]]]) -> dict[str, set[Endpoint]]:
+    """``TCP 80, UDP 53`` -> the destinations that are gained on just these."""
+    found: dict[str, set[Endpoint]] = {}
     for destination, ports in reached.items():
         texts = (f"{protocol} {each}" for protocol, numbers in ports.items() for each in _ranges(numbers))
-        by_ports.setdefault(", ".join(texts), []).append(destination)
-    return "; ".join(f"{_named(ends)} {ports}" for ports, ends in by_ports.items())
+        found.setdefault(", ".join(texts), set()).add(destination)
+    return found
 
 
 def _ranges(numbers: list[int]) -> list[str]:

@@ -17,6 +17,8 @@ from stockade.dataplane import readback
 from stockade.dataplane.ir import FAMILY, TABLE, Ruleset
 from stockade.dataplane.programmer import Held, ProgrammingError
 
+# protocols as numbers: their names need /etc/protocols, which minimal systems and containers lack
+_LISTING = ("-j", "--numeric-protocol")
 _ERROR_LIMIT = 2000  # characters of nft's message that help; a large transaction repeats itself
 
 
@@ -66,7 +68,7 @@ class Nft:
     async def _list(self) -> dict[str, Any] | None:
         """None when there is no table."""
         try:
-            output = await self._run(["-j", "list", "table", FAMILY, TABLE])
+            output = await self._run([*_LISTING, "list", "table", FAMILY, TABLE])
         except ProgrammingError as error:
             if "No such file or directory" in str(error):
                 return None

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from stockade.dataplane.ir import (
-    PROTOCOLS,
     Chain,
     Hook,
     KeyType,
@@ -119,7 +118,7 @@ def _chain(body: dict[str, Any]) -> Chain:
 def _number(kind: KeyType, text: str) -> int:
     if kind.family is not None:
         return parse_address(text)[1]
-    named = {v: k for k, v in (_ND_NAMES | _PROTOCOL_NAMES).items()}
+    named = {v: k for k, v in _ND_NAMES.items()}
     return named[text] if text in named else int(text)
 
 
@@ -135,7 +134,7 @@ def _own_key(kind: KeyType, value: int) -> str:
         return format_address(kind.family, value)
     if kind is KeyType.ICMPV6_TYPE:
         return _ND_NAMES.get(value, str(value))
-    return _PROTOCOL_NAMES.get(value, str(value)) if kind is KeyType.PROTOCOL else str(value)
+    return str(value)
 
 
 def _element(item: Any) -> tuple[str, ...]:
@@ -156,7 +155,6 @@ def _pair(item: Any) -> tuple[str, ...]:
     return (*_element(key), verdict["goto"]["target"])
 
 
-_PROTOCOL_NAMES = {PROTOCOLS["TCP"]: "tcp", PROTOCOLS["UDP"]: "udp", PROTOCOLS["SCTP"]: "sctp"}
 _ND_NAMES = {
     133: "nd-router-solicit",
     134: "nd-router-advert",

@@ -24,6 +24,9 @@ from stockade.lab.node import syscalls, zygote
 from stockade.lab.paths import LabPaths, try_lock, write_private
 
 BACKLOG = 128
+IN_CHROOT = (
+    "this is a chroot, which could not hold the lab's pods; run it on the machine itself or in a container"
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -44,22 +47,38 @@ def main(arguments: list[str]) -> int:
         )
         return _fail(ready, f"port {port} of 127.0.0.1 {what}")
     try:
+        if _in_chroot():
+            return _fail(ready, IN_CHROOT)
         syscalls.unshare(
             syscalls.CLONE_NEWNET | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC
         )
-    except OSError as error:
-        return _fail(ready, f"this machine does not let the lab make its namespaces: {error}")
-    try:
         syscalls.make_private()
     except OSError as error:
-        hint = "; is it a bare chroot? Run it in a container or on the machine itself"
-        return _fail(ready, f"the root directory cannot be made a private mount ({error.strerror}){hint}")
+        return _fail(ready, f"this machine does not let the lab make its namespaces: {error}")
     child = os.fork()
     if child:
         write_private(paths.pid, f"{child}\n")
         return 0
     syscalls.mount_proc()
     return zygote.run(lambda spawner: _daemon(paths, listener, spawner, ready))
+
+
+def _in_chroot() -> bool:
+    """Joining one's own mount namespace leads to its real root. Where that is another directory than "/", a pod could get there, too:
+    root in a container may call chroot, and only a root that is the whole namespace's holds it."""
+    before = os.stat("/")  # noqa: PTH116 - pathlib stays out of pid 1
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            syscalls.setns(own, syscalls.CLONE_NEWNS)
+            after = os.stat("/")  # noqa: PTH116
+            status = int((before.st_dev, before.st_ino) != (after.st_dev, after.st_ino))
+        finally:
+            os._exit(status)
+    os.close(own)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
 
 
 def _listen(port: int) -> socket.socket:

@@ -101,3 +101,17 @@ def test_no_cluster_is_one_line_and_exit_2():
     result = CliRunner().invoke(command, ["--kubeconfig", "/nowhere/config"])
     assert result.exit_code == 2
     assert result.stderr == "stockade: no kubeconfig at /nowhere/config\n"
+
+
+async def test_an_event_cannot_act_on_the_terminal(capsys):
+    """Whoever may create Events chooses these texts."""
+    event = denied(pod="foo\x1b[2J\rbar")
+    event["metadata"]["annotations"] |= {
+        "stockade.dev/peer": "\x1b]0;owned\x07",
+        "stockade.dev/policies": "a\nFORGED LINE",
+    }
+    _Printer("text", with_namespace=True, pod="").print_all(await rows(event), "default")
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) == 2
+    assert all(letter.isprintable() or letter == "\n" for letter in printed)
+    assert "foo\\x1b[2J\\x0dbar" in printed

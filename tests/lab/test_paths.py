@@ -1,57 +1,106 @@
-"""A lab's name, its files and its lock."""
+"""A lab's files: whose they must be before anything in them is believed."""
 
 from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from stockade.lab.paths import LabPaths, is_running, running_labs, try_lock, wait_unlocked, write_private
+from stockade.cli.main import cli
+from stockade.lab.paths import (
+    LabPaths,
+    UnsafeStateError,
+    is_running,
+    make_state_root,
+    running_labs,
+    try_lock,
+    wait_unlocked,
+    write_private,
+)
 
 
-@pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+@pytest.fixture
+def paths(tmp_path, monkeypatch) -> LabPaths:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return LabPaths.of("t1")
 
 
-@pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a/b", "..", "a" * 33])
-def test_a_name_that_is_no_directory_and_no_hostname_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="lab name"):
+@pytest.mark.parametrize("name", ["..", "a/b", "", "A", "-a", "a" * 33, "a\n", "a;b", "/etc"])
+def test_a_name_that_would_lead_elsewhere(name) -> None:
+    with pytest.raises(ValueError, match="must be at most 32"):
         LabPaths.of(name)
 
 
-def test_directories_are_private() -> None:
-    paths = LabPaths.of("a")
+def test_directories_are_private_even_where_they_were_not(paths) -> None:
+    paths.directory.mkdir(parents=True, mode=0o755)
     paths.make()
-    for directory in (paths.directory, paths.pods, paths.pki):
-        assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    for directory in (paths.root, paths.root / "labs", paths.directory, paths.pods, paths.pki):
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o700, directory
 
 
-def test_private_files_replace_what_was_there_and_follow_no_link(tmp_path: Path) -> None:
-    target, victim = tmp_path / "file", tmp_path / "victim"
-    victim.write_text("safe")
-    (tmp_path / "file.new").symlink_to(victim)
-    with pytest.raises(OSError, match="symbolic links"):
-        write_private(target, "secret")
-    assert victim.read_text() == "safe"
-    (tmp_path / "file.new").unlink()
-    write_private(target, "secret")
-    assert target.read_text() == "secret"
-    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+@pytest.mark.parametrize("which", ["root", "labs", "directory"])
+def test_a_link_in_the_way(paths, tmp_path, which) -> None:
+    """Whoever laid it would own the credentials of the next lab."""
+    place = {"root": paths.root, "labs": paths.root / "labs", "directory": paths.directory}[which]
+    place.parent.mkdir(parents=True)
+    (tmp_path / "theirs").mkdir()
+    place.symlink_to(tmp_path / "theirs")
+    with pytest.raises(UnsafeStateError, match="no directory of its own"):
+        paths.make()
+    with pytest.raises(UnsafeStateError, match="no directory of its own"):
+        paths.check()
 
 
-def test_a_name_is_taken_as_long_as_the_lock_is_held() -> None:
-    paths = LabPaths.of("a")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_somebody_elses_directory(paths) -> None:
+    paths.directory.mkdir(parents=True)
+    (paths.directory / "pid").write_text("1\n")
+    os.chown(paths.directory, 65534, 65534)
+    result = CliRunner().invoke(cli, ["down", "--name", "t1"])
+    assert result.exit_code == 2
+    assert "belongs to user 65534" in result.output
+    with pytest.raises(UnsafeStateError, match="belongs to user 65534"):
+        paths.make()
+
+
+def test_a_state_home_that_everybody_may_write(paths) -> None:
+    paths.root.parent.mkdir()
+    paths.root.parent.chmod(0o777)
+    with pytest.raises(UnsafeStateError, match="writable by everybody"):
+        make_state_root()
+    paths.root.parent.chmod(0o1777)  # as /tmp: what is ours there stays ours
+    assert make_state_root() == paths.root
+
+
+def test_lock_and_private_files_follow_no_link(paths, tmp_path) -> None:
+    paths.make()
+    victim = tmp_path / "victim"
+    victim.write_text("theirs")
+    paths.lock.symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic link"):
+        try_lock(paths.lock)
+    paths.pid.symlink_to(victim)
+    write_private(paths.pid, "1\n")
+    assert victim.read_text() == "theirs"
+    assert not paths.pid.is_symlink()
+    assert stat.S_IMODE(paths.pid.stat().st_mode) == 0o600
+
+
+def test_stray_files_among_the_labs_are_no_labs(paths) -> None:
+    paths.make()
+    (paths.root / "labs" / ".Stray").mkdir()
+    assert running_labs() == []
+
+
+def test_a_name_is_taken_as_long_as_the_lock_is_held(paths) -> None:
     paths.make()
     assert not is_running(paths)
     held = try_lock(paths.lock)
     assert held is not None
     assert try_lock(paths.lock) is None
     assert is_running(paths)
-    assert running_labs() == ["a"]
     assert not wait_unlocked(paths, 0.05)
     os.close(held)
     assert wait_unlocked(paths, 0.05)
-    assert running_labs() == []

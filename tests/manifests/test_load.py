@@ -132,7 +132,7 @@ def test_what_is_not_an_object_of_the_cluster(text, expected) -> None:
 def test_foreign_kinds_are_kept_without_a_view() -> None:
     loaded = load_text("apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: x}\nspec: {a: 1}\n")
     assert [(o.kind, o.view) for o in loaded.objects] == [("Thing", None)]
-    assert not loaded.diagnostics
+    assert [(d.code, d.severity) for d in loaded.diagnostics] == [("foreign-kind", Severity.NOTE)]
 
 
 def test_defaults_and_namespaces() -> None:
@@ -260,7 +260,14 @@ def test_unreadable_sources(tmp_path) -> None:
         load([*(str(tmp_path / name) for name in names), "-", "https://example.com/x.yaml", "a\0b"])
     )
     assert found == [
-        f"{tmp_path}/latin.yaml:2:4: error: not UTF-8 text (save the file as UTF-8)",
+        (
+            f"{tmp_path}/latin.yaml:2:4: warning: not UTF-8 text; the cluster reads a replacement character (U+FFFD) here "
+            "(save the file as UTF-8)"
+        ),
+        (
+            f"{tmp_path}/latin.yaml:1:1: error: apiVersion: apiVersion is missing: not a Kubernetes object (for example "
+            "apiVersion: networking.k8s.io/v1)"
+        ),
         f"error: {tmp_path}/empty: no manifests in this directory (files end in .json, .yaml, .yml)",
         f"error: {tmp_path}/dangling.yaml: No such file or directory",
         f"error: {tmp_path}/missing.yaml: No such file or directory",

@@ -26,7 +26,7 @@ def test_documents() -> None:
         {"c": 3},
     ]
     assert values("") == values("# nothing\n") == values("---\n---\n") == []
-    assert values("--- {a: 1}\n") == [{"a": 1}]
+    assert "invalid document separator" in values("--- {a: 1}\n")[0]
     assert values("a: 1\r\n---\r\nb: 2\r\n") == [{"a": 1}, {"b": 2}]
     assert values('{"a": [1, null, "x"]}\n') == [{"a": [1, None, "x"]}]
 
@@ -43,9 +43,10 @@ def test_positions() -> None:
         "a: 1\n---\n# note\nspec:\n  egress:\n  - ports:\n    - {port: 80, endPort: 90}\n  'x y': |\n    t\n"
     )
     _, document = read(text)
-    marks = document.marks()
+    end = ("spec", "egress", 0, "ports", 0, "endPort")
+    marks = document.marks([end, ("spec", "x y"), ("spec", "egress", 0, "to", 3, "ipBlock")])
     assert document.mark == Mark(4, 1)
-    assert marks.of(("spec", "egress", 0, "ports", 0, "endPort")) == Mark(7, 27)
+    assert marks.of(end) == Mark(7, 27)
     assert marks.of(("spec", "egress", 0, "ports", 0, "endPort"), key=True) == Mark(7, 18)
     assert marks.of(("spec", "x y"), key=True) == Mark(8, 3)
     assert marks.of(("spec", "egress", 0, "to", 3, "ipBlock")) == Mark(6, 5), "the nearest node above"
@@ -55,7 +56,30 @@ def test_positions() -> None:
 def test_positions_in_json() -> None:
     (document,) = read('\n{\n  "a": {"b": [1,\n   2]}}\n')
     assert document.mark == Mark(2, 1)
-    assert document.marks().of(("a", "b", 1)) == Mark(4, 4)
+    marks = document.marks([("a", "b", 1)])
+    assert marks.of(("a", "b", 1)) == Mark(4, 4)
+    assert marks.of(("a", "b"), key=True) == Mark(3, 9)
+
+
+def test_positions_of_values_on_one_line() -> None:
+    """JSON Lines, and JSON after JSON: each value is a document of its own."""
+    documents = list(read('{"a": 1} {"b":\n 2}\n{"c": [{"d": 3}, {}, {"e": 4}]}'))
+    assert [document.mark for document in documents] == [Mark(1, 1), Mark(1, 10), Mark(3, 1)]
+    assert documents[1].marks([("b",)]).of(("b",), key=True) == Mark(1, 11)
+    assert documents[1].marks([("b",)]).of(("b",)) == Mark(2, 2)
+    assert documents[2].marks([("c", 2, "e")]).of(("c", 2, "e")) == Mark(3, 28)
+
+
+def test_what_follows_the_first_document_is_not_read() -> None:
+    """As kubectl; but silence would be dangerous, so its place is kept."""
+    for text, mark in (
+        ("a: 1\n...\nb: 2\n", Mark(3, 1)),
+        ("{a: 1}\nx\n", Mark(2, 1)),
+        ("a: 1\n...\n}\n", Mark(3, 1)),
+    ):
+        (found,) = read(text)
+        assert (found.value, found.ignored) == ({"a": 1}, mark)
+    assert [found.ignored for found in read("a: 1\n...\n# end\n---\nb: 2\n...\n")] == [None, None]
 
 
 def test_duplicate_keys_are_reported_and_the_last_counts() -> None:
@@ -117,6 +141,11 @@ def test_deep_nesting_is_refused(text) -> None:
     assert "nested" in error(text)[0] or "nesting" in error(text)[0]
 
 
-def test_half_a_surrogate_pair_is_not_text() -> None:
-    (found,) = read('{"a": "\\ud800"}')
-    assert isinstance(found, YamlError)
+def test_half_a_surrogate_pair_is_replaced() -> None:
+    assert values('{"a": "\\ud800", "b": "\\ud83d\\ude00"}') == [{"a": "\ufffd", "b": "\U0001f600"}]
+
+
+def test_aliases_in_measure_are_read() -> None:
+    """The limit is the YAML library's: a share of all nodes that shrinks with their number."""
+    text = "a: &a {x: 1}\nb:\n" + "".join(f"  k{n}: *a\n" for n in range(40_000))
+    assert len(values(text)[0]["b"]) == 40_000

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from stockade.testing.ask import allowed, verdict
+from stockade.policy import reference
+from stockade.policy.compile import compile_state
+from stockade.policy.evaluate import evaluate
+from stockade.policy.verdict import PodEndpoint
+from stockade.store.state import ClusterState
+from stockade.testing.ask import allowed, flow, verdict
 from stockade.testing.build import namespace, node, pod, policy
 
 A = {"matchLabels": {"app": "a"}}
@@ -149,3 +154,22 @@ def test_misses_come_nearest_first_and_say_what_differs(pods):
     assert misses[1].detail == "pod x/a has app=a, the rule wants pods app=db in namespace x"
     assert misses[2].detail == "pod x/a is in namespace x, the rule wants pods app=a in namespaces team=none"
     assert misses[3].detail == "TCP 80 is not among its ports (TCP 443)"
+
+
+@pytest.mark.parametrize("cidr", ["10.244.0.0/16", "0.0.0.0/0"])
+def test_rule_19_the_other_reading_leaves_pods_out_of_every_block(pods, cidr):
+    rule = policy(
+        "x/p",
+        {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"to": [{"ipBlock": {"cidr": cidr}}]}]},
+    )
+    state = ClusterState.of([*pods, rule])
+    compiled = compile_state(state, blocks_match_pods=False)
+    for destination, expected in (("y/b", False), ("10.244.0.4", False), ("10.244.9.9", True)):
+        asked = flow("x/a", destination)
+        verdict = evaluate(compiled, asked)
+        assert verdict.allowed is expected
+        who = asked.destination.ref if isinstance(asked.destination, PodEndpoint) else destination
+        question = asked.source.ref, who, "TCP", 80, 4
+        assert reference.allowed(state, *question, blocks_match_pods=False) is expected
+        assert evaluate(compile_state(state), asked).allowed
+    assert "outside the pods" in evaluate(compiled, flow("x/a", "y/b")).egress.misses[0].detail

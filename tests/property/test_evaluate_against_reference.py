@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from random import Random
 
-from stockade.model.meta import ObjectRef
-from stockade.policy import reference
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from stockade.policy.compile import compile_state
 from stockade.policy.evaluate import evaluate
-from stockade.policy.verdict import DirectionVerdict, Endpoint, Flow, PodEndpoint
+from stockade.policy.verdict import DirectionVerdict, Flow
 from stockade.store.state import ClusterState
-from stockade.testing.strategies import scenarios
+from stockade.testing.disagreement import disagreements, smallest, still_differs, written
+from stockade.testing.sampling import sample
+from stockade.testing.strategies import scenarios, worlds
 
-
-def _who(end: Endpoint) -> ObjectRef | str:
-    return end.ref if isinstance(end, PodEndpoint) else end.text
+CHECKED = settings(deadline=None, suppress_health_check=list(HealthCheck))
+WORLDS, FLOWS = 200, 100
 
 
 def _check_proof(proof: DirectionVerdict) -> None:
@@ -31,16 +33,28 @@ def _check_proof(proof: DirectionVerdict) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(CHECKED, max_examples=WORLDS)
+@given(worlds(), st.integers(0, 2**32), st.booleans())
+def test_evaluate_agrees_with_the_reference(state: ClusterState, luck: int, blocks_match_pods: bool) -> None:
+    flows = sample(state, Random(luck), FLOWS)
+    for flow in disagreements(state, flows, blocks_match_pods=blocks_match_pods):
+        world = smallest(state, still_differs(flow, blocks_match_pods=blocks_match_pods))
+        raise AssertionError(f"{flow}\n{written(world)}")
+
+
+def test_twenty_thousand_flows_are_compared() -> None:
+    assert WORLDS * FLOWS >= 20_000
+
+
+@settings(CHECKED, max_examples=100)
 @given(scenarios())
-def test_evaluate_agrees_with_the_reference(scenario: tuple[ClusterState, list[Flow]]) -> None:
+def test_proofs_hold_and_misses_change_no_verdict(scenario: tuple[ClusterState, list[Flow]]) -> None:
     state, flows = scenario
     compiled = compile_state(state)
     for flow in flows:
-        verdict = evaluate(compiled, flow)
-        question = _who(flow.source), _who(flow.destination), flow.protocol, flow.port, flow.family
-        assert verdict.egress.allowed == reference.egress_allowed(state, *question), flow
-        assert verdict.ingress.allowed == reference.ingress_allowed(state, *question), flow
-        assert verdict.allowed == reference.allowed(state, *question), flow
-        _check_proof(verdict.egress)
-        _check_proof(verdict.ingress)
+        verdict, brief = evaluate(compiled, flow), evaluate(compiled, flow, misses=False)
+        for proof, short in ((verdict.egress, brief.egress), (verdict.ingress, brief.ingress)):
+            _check_proof(proof)
+            assert short.allowed == proof.allowed
+            assert short.allowed_by == proof.allowed_by
+            assert short.misses == ()

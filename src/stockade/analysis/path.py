@@ -66,7 +66,7 @@ class _Tracer:
         self.warnings: dict[str, None] = {}
         self.address, self.port = "", self.target.port
         self.state = self._with_dns(state)
-        self.compiled = compile_state(self.state)
+        self.compiled = compile_state(self.state, blocks_match_pods=query.blocks_match_pods)
         index = self.compiled.by_ref.get(query.source)
         if index is None:
             raise UnknownPodError(f"pod {query.source} does not exist or has finished")

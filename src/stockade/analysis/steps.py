@@ -16,11 +16,13 @@ LOOKUP, TRANSLATE, CONNECT = "lookup", "translate", "connect"
 
 
 class PathQuery(msgspec.Struct, frozen=True):
-    """``hosts``: addresses of names outside the cluster, where the caller knows them (the lab does)."""
+    """``hosts``: addresses of names outside the cluster, where the caller knows them (the lab does).
+    ``blocks_match_pods``: whether an ipBlock may mean a pod's address (rule 19 has two readings)."""
 
     source: ObjectRef
     target: str
     hosts: dict[str, str] = {}
+    blocks_match_pods: bool = True
 
 
 class Attempt(msgspec.Struct, frozen=True):

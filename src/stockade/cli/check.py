@@ -10,6 +10,7 @@ import msgspec
 from stockade.analysis.steps import Path
 from stockade.cli.question import arguments
 from stockade.report.path_text import path_data
+from stockade.report.terminal import visible
 
 
 @click.command(
@@ -25,5 +26,5 @@ def command(path: Path, output: str) -> None:
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(path_data(path))).decode())
     else:
-        click.echo("allowed" if path.allowed else f"denied: {path.cause}")
+        click.echo("allowed" if path.allowed else visible(f"denied: {path.cause}"))
     sys.exit(0 if path.allowed else 1)

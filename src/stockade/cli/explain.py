@@ -11,6 +11,7 @@ import msgspec
 from stockade.analysis.steps import Path
 from stockade.cli.question import arguments_with
 from stockade.report.path_text import patch_text, path_data, path_lines
+from stockade.report.terminal import visible
 
 STYLES: dict[str, dict[str, Any]] = {
     "ok": {"fg": "green"},
@@ -40,7 +41,7 @@ def command(path: Path, output: str) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(path_data(path))).decode())
     else:
         for style, text in path_lines(path):
-            click.echo(click.style(text, **STYLES.get(style, {})))
+            click.echo(click.style(visible(text), **STYLES.get(style, {})))
     sys.exit(0 if path.allowed else 1)
 
 
@@ -51,5 +52,5 @@ def _patch(path: Path) -> None:
         click.echo("stockade: nothing to change, it is allowed already", err=True)
     elif not path.remedy.complete:
         for note in path.remedy.notes:
-            click.echo(f"stockade: {note}", err=True)
+            click.echo(f"stockade: {visible(note)}", err=True)
     sys.exit(0 if path.remedy is None or path.remedy.complete else 1)

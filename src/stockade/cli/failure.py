@@ -13,4 +13,6 @@ class Failure(click.ClickException):
     exit_code = 2
 
     def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002
-        click.echo(f"stockade: {self.message}", err=True)
+        from stockade.report.terminal import visible  # noqa: PLC0415 - only when something failed
+
+        click.echo(visible(f"stockade: {self.message}", keep="\n"), err=True)

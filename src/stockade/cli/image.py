@@ -9,7 +9,7 @@ import click
 from stockade.cli.failure import Failure
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.images.image import ImageError
-from stockade.lab.paths import state_root
+from stockade.lab.paths import UnsafeStateError, make_state_root, state_root
 
 
 @click.group("image")
@@ -23,8 +23,9 @@ def command() -> None:
 def load(name: str, path: Path) -> None:
     """Store PATH (a root-fs directory or a tar of one) as image NAME."""
     try:
+        make_state_root()
         _catalog().load(name, path)
-    except ImageError as error:
+    except (ImageError, UnsafeStateError) as error:
         raise Failure(str(error)) from error
     click.echo(f"image {name} loaded", err=True)
 

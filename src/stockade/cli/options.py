@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from stockade.lab.paths import LabPaths
+from stockade.cli.failure import Failure
+from stockade.lab.paths import LabPaths, UnsafeStateError
 
 
 class LabName(click.ParamType[Any]):
@@ -18,9 +19,13 @@ class LabName(click.ParamType[Any]):
         if isinstance(value, LabPaths):
             return value
         try:
-            return LabPaths.of(str(value))
+            paths = LabPaths.of(str(value))
+            paths.check()
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        except UnsafeStateError as error:
+            raise Failure(str(error)) from error
+        return paths
 
 
 lab_name = click.option(

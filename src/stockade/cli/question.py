@@ -13,6 +13,7 @@ from stockade.analysis.steps import Path, PathQuery
 from stockade.analysis.target import TargetError, parse_pod
 from stockade.cli.failure import Failure
 from stockade.cli.world import read_state
+from stockade.model.meta import ObjectRef
 from stockade.net.cidr import parse_address
 from stockade.policy.evaluate import UnknownPodError
 from stockade.store.state import ClusterState
@@ -32,6 +33,13 @@ OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--kubeconfig", default=None, type=click.Path(dir_okay=False), help="kubeconfig file."),
     click.option(
         "--resolve", multiple=True, metavar="NAME=IP", help="The address of a name outside the cluster."
+    ),
+    click.option(
+        "--ipblock-pods",
+        type=click.Choice(["match", "ignore"]),
+        default="match",
+        show_default=True,
+        help="Whether an ipBlock matches addresses of pods; enforcers differ.",
     ),
 )
 FORMATS = ("text", "json")
@@ -66,11 +74,18 @@ def _decorated(
         context: str | None,
         kubeconfig: str | None,
         resolve: tuple[str, ...],
+        ipblock_pods: str,
         output: str,
     ) -> None:
         hosts = _hosts(resolve)
         state, current = read_state(files, context=context, kubeconfig=kubeconfig, namespace=namespace)
-        command(ask(state, source, target, namespace or current, hosts), output)
+        query = PathQuery(
+            parse_source(source, namespace or current),
+            target,
+            hosts,
+            blocks_match_pods=ipblock_pods == "match",
+        )
+        command(ask(state, query), output)
 
     decorated: Callable[..., None] = wrapped
     for option in reversed(options):
@@ -78,10 +93,17 @@ def _decorated(
     return decorated
 
 
-def ask(state: ClusterState, source: str, target: str, namespace: str, hosts: dict[str, str]) -> Path:
+def parse_source(text: str, namespace: str) -> ObjectRef:
+    try:
+        return parse_pod(text, namespace)
+    except TargetError as error:
+        raise Failure(str(error)) from error
+
+
+def ask(state: ClusterState, query: PathQuery) -> Path:
     """Bad references end the command with one line that says what would be right."""
     try:
-        return trace(state, PathQuery(parse_pod(source, namespace), target, hosts))
+        return trace(state, query)
     except (TargetError, UnknownPodError) as error:
         raise Failure(str(error)) from error
 

@@ -14,7 +14,8 @@ import msgspec
 
 from stockade.cli.failure import Failure
 from stockade.cli.options import lab_name
-from stockade.lab.paths import LabPaths, is_running
+from stockade.lab.interpreter import open_read_only
+from stockade.lab.paths import LabPaths, UnsafeStateError, is_running
 from stockade.lab.preflight import missing_requirement
 from stockade.lab.processes import stop
 
@@ -38,7 +39,10 @@ def command(name: LabPaths, port: int, timeout: float) -> None:
             f"a lab named {name.name!r} is already running; stop it with: stockade down --name {name.name}"
         )
     name.remove()
-    name.make()
+    try:
+        name.make()
+    except UnsafeStateError as error:
+        raise Failure(str(error)) from error
     started = time.monotonic()
     answer = _start(name, port, timeout)
     if "error" in answer:
@@ -54,18 +58,21 @@ def command(name: LabPaths, port: int, timeout: float) -> None:
 def _start(paths: LabPaths, port: int, timeout: float) -> dict[str, str]:
     """Spawn the daemon and wait for the one line it writes when it is ready or has failed."""
     reader, writer = os.pipe()
-    log = os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    program = open_read_only(sys.executable)
     subprocess.Popen(
         [sys.executable, "-m", "stockade.lab.daemon", paths.name, str(port), str(writer)],
+        executable=f"/proc/self/fd/{program}",
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        pass_fds=(writer,),
+        pass_fds=(writer, program),
         start_new_session=True,
         cwd="/",
     )
     os.close(writer)
     os.close(log)
+    os.close(program)
     data = _read_line(reader, timeout)
     os.close(reader)
     if data is None:

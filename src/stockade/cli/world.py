@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import click
 
 from stockade.cli.failure import Failure
+from stockade.report.terminal import visible
 from stockade.store.state import ClusterState
 
 DEFAULT_NAMESPACE = "default"
@@ -31,7 +32,7 @@ def _from_files(files: Sequence[str], namespace: str) -> ClusterState:
 
     loaded = load(files, sys.stdin, namespace=namespace)
     for diagnostic in loaded.diagnostics:
-        click.echo(str(diagnostic), err=True)
+        click.echo(visible(str(diagnostic)), err=True)
     if any(diagnostic.severity is Severity.ERROR for diagnostic in loaded.diagnostics):
         raise Failure("nothing was decided: the manifests have errors")
     return ClusterState.of(item.view for item in loaded.objects if item.view is not None)
@@ -48,5 +49,5 @@ def _from_cluster(context: str | None, kubeconfig: str | None) -> tuple[ClusterS
     except (ConfigError, KubeError) as error:
         raise Failure(f"{error}; or name manifests with -f") from error
     for note in snapshot.notes:
-        click.echo(str(note), err=True)
+        click.echo(visible(str(note)), err=True)
     return ClusterState.of(snapshot.objects), access.namespace or DEFAULT_NAMESPACE

@@ -27,12 +27,15 @@ BACKLOG = 128
 IN_CHROOT = (
     "this is a chroot, which could not hold the lab's pods; run it on the machine itself or in a container"
 )
+FD_LIMIT = 65536
 
 
 def main(arguments: list[str]) -> int:
     """Runs on the host, in the session of its own that ``up`` gave it; ends as soon as pid 1 exists."""
     name, port, ready = arguments[0], int(arguments[1]), int(arguments[2])
     os.umask(0o077)
+    os.closerange(3, ready)  # nothing else that was inherited may reach pid 1 and, through it, containers
+    os.closerange(ready + 1, FD_LIMIT)
     paths = LabPaths.of(name)
     lock = try_lock(paths.lock)
     if lock is None:

@@ -7,6 +7,7 @@ part unless its condition ``ready`` is false (unset means ready: discovery.k8s.i
 
 from __future__ import annotations
 
+import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -71,6 +72,17 @@ def _ready(endpoints: Iterable[JsonObject]) -> Iterable[Endpoint]:
         if (endpoint.get("conditions") or {}).get("ready") is False:
             continue
         target = endpoint.get("targetRef") or {}
-        pod = (target.get("namespace", ""), target["name"]) if target.get("kind") == "Pod" else None
+        is_pod = target.get("kind") == "Pod"
+        pod = (target.get("namespace") or "", target.get("name") or "") if is_pod else None
         for address in endpoint.get("addresses") or ():
-            yield Endpoint(address, endpoint.get("hostname") or "", pod)
+            if _is_ipv4(address):
+                yield Endpoint(address, endpoint.get("hostname") or "", pod)
+
+
+def _is_ipv4(text: str) -> bool:
+    """Slices are written by anybody with a token, and an address goes into nft text as it is: nothing else may pass."""
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True

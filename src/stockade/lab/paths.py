@@ -1,6 +1,7 @@
 """Where a lab keeps its files on the host, and the lock that says whether it runs.
 
 ``$XDG_STATE_HOME/stockade/labs/NAME/`` (0700): kubeconfig, log, database, pods' logs, sockets. ``…/stockade/images`` is shared by all labs.
+Whoever may write there is root in the next lab: from ``stockade`` down every directory must be the user's own, a real directory, and 0700.
 The running lab's first process holds an exclusive lock on ``lock``: a name is taken exactly as long as that process lives.
 """
 
@@ -11,12 +12,17 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import time
 from pathlib import Path
 
 import msgspec
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
+
+
+class UnsafeStateError(Exception):
+    """The state directory is somebody else's, or open to others; the text says what to do."""
 
 
 def state_root() -> Path:
@@ -83,11 +89,51 @@ class LabPaths(msgspec.Struct, frozen=True):
         return self.directory / "pki"
 
     def make(self) -> None:
-        for directory in (self.directory, self.pods, self.pki):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Raises UnsafeStateError."""
+        make_state_root()
+        for directory in (self.directory.parent, self.directory, self.pods, self.pki):
+            _make_own(directory)
+
+    def check(self) -> None:
+        """What is there already, before its lock, its process id or its credentials are believed. Raises UnsafeStateError."""
+        for directory in (self.root, self.directory.parent, self.directory):
+            if os.path.lexists(directory):
+                _refuse_foreign(directory)
 
     def remove(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def make_state_root() -> Path:
+    """The state directory, made when it is not there yet. Raises UnsafeStateError when others could change it."""
+    root = state_root()
+    root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mode = root.parent.stat().st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        message = f"{root.parent} is writable by everybody; choose another XDG_STATE_HOME"
+        raise UnsafeStateError(message)
+    _make_own(root)
+    return root
+
+
+def _make_own(directory: Path) -> None:
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    _refuse_foreign(directory)
+    if stat.S_IMODE(directory.stat().st_mode) & 0o077:
+        directory.chmod(0o700)
+
+
+def _refuse_foreign(directory: Path) -> None:
+    status = directory.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        message = (
+            f"{directory} is no directory of its own (a link?); remove it, or choose another XDG_STATE_HOME"
+        )
+        raise UnsafeStateError(message)
+    if status.st_uid != os.geteuid():
+        message = f"{directory} belongs to user {status.st_uid}; remove it, or choose another XDG_STATE_HOME"
+        raise UnsafeStateError(message)
 
 
 def write_private(path: Path, content: str) -> None:
@@ -101,7 +147,7 @@ def write_private(path: Path, content: str) -> None:
 
 def try_lock(path: Path) -> int | None:
     """The descriptor that holds the lock, or None when another process has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -133,5 +179,6 @@ def wait_unlocked(paths: LabPaths, seconds: float) -> bool:
 def running_labs() -> list[str]:
     labs = state_root() / "labs"
     with contextlib.suppress(FileNotFoundError):
-        return sorted(entry.name for entry in labs.iterdir() if is_running(LabPaths.of(entry.name)))
+        names = [entry.name for entry in labs.iterdir() if NAME.fullmatch(entry.name)]
+        return sorted(name for name in names if is_running(LabPaths.of(name)))
     return []

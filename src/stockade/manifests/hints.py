@@ -34,7 +34,30 @@ _BY_DETAIL = (
     ("name or generateName is required", "add metadata.name"),
     ("does not match template `labels`", "give the template the labels that the selector asks for"),
     ("more than two policyTypes", "list Ingress and Egress once each"),
+    ("no more than 15 bytes", "port names are short: at most 15 letters, digits and hyphens"),
+    ("no more than 63 bytes", "at most 63 characters"),
+    ("with an optional DNS subdomain prefix", "one / at most: prefix/name"),
 )
+_SYNTAX = (
+    ("mapping values are not allowed", "check the indentation, and put text that has a colon in quotes"),
+    ("did not find expected ',' or", "close the bracket, and put text with special characters in quotes"),
+    ("did not find expected key", "check the indentation: the keys of a mapping begin in one column"),
+    ("did not find expected '-' indicator", "check the indentation: the items of a list begin in one column"),
+    ("found unexpected end of stream", "a quote or a bracket is not closed"),
+    ("invalid document separator", "write --- on a line of its own"),
+    ("control characters are not allowed", "remove the control character"),
+    ("unsupported map key", "put the key in quotes"),
+    ("excessive aliasing", "write the values out, or use fewer aliases"),
+)
+
+
+def for_syntax(problem: str, line: str) -> str:
+    """For text that is not YAML; ``line`` is where the reader stopped."""
+    if "{{" in line:
+        return "this is a template: render it first (helm template) and give the result"
+    if "\t" in line[: len(line) - len(line.lstrip())] or "cannot start any token" in problem:
+        return "indent with blanks, not with tabs; put text that begins with @ or ` in quotes"
+    return next((hint for part, hint in _SYNTAX if part in problem), "")
 
 
 def for_decode(problem: DecodeProblem, obj: dict[str, Any], api_version: str, kind: str) -> str:
@@ -65,8 +88,15 @@ def wrong_type(value: Any, expected: str) -> str:
 def for_field(error: FieldError, obj: dict[str, Any]) -> str:
     """For values that the server would refuse."""
     if error.type is ErrorType.NOT_SUPPORTED:
-        return _nearest(error.value, re.findall(r'"([^"]+)"', error.detail))
+        return _nearest(error.value, re.findall(r'"([^"]+)"', error.detail)) or _unsupported(error)
+    if error.type is ErrorType.REQUIRED and error.path[-1:] == ("cidr",):
+        return "add cidr, for example 10.0.0.0/8"
     hint = next((hint for part, hint in _BY_DETAIL if part in error.detail), "")
+    return hint or _by_value(error, obj)
+
+
+def _by_value(error: FieldError, obj: dict[str, Any]) -> str:
+    hint = ""
     if error.detail == "not a valid selector operator":
         hint = _nearest(error.value, _OPERATORS) or f"one of {', '.join(_OPERATORS)}"
     elif "must be a strict subset of `cidr`" in error.detail:
@@ -75,9 +105,15 @@ def for_field(error: FieldError, obj: dict[str, Any]) -> str:
         hint = f"{error.value} or more"
     elif error.detail.startswith("must be a valid CIDR value"):
         hint = _as_block(error.value)
-    elif "RFC 1123" in error.detail and isinstance(error.value, str):
-        hint = _as_name(error.value)
+    elif isinstance(error.value, str):
+        hint = _as_valid(error.value, error.detail)
     return hint
+
+
+def _unsupported(error: FieldError) -> str:
+    if error.path[-1:] == ("protocol",):
+        return "NetworkPolicy knows no other protocol; leave ports out to mean all traffic"
+    return ""
 
 
 def kind_hint(kind: str, known: Iterable[str]) -> str:
@@ -159,13 +195,38 @@ def _described(value: Any) -> str:
 
 
 def _as_block(value: Any) -> str:
+    address, slash, _ = str(value).partition("/")
     try:
-        family, _ = parse_address(str(value))
+        family, _ = parse_address(address)
     except ValueError:
+        is_name = bool(re.search(r"[g-zG-Z]", address)) and ":" not in address
+        return (
+            "a NetworkPolicy names addresses, not hosts"
+            if is_name
+            else "ADDRESS/LENGTH, for example 10.0.0.0/8"
+        )
+    bits = 32 if family == 4 else 128
+    return f"the length behind / is 0..{bits}" if slash else f"write {value}/{bits} for this one address"
+
+
+def _as_valid(value: str, detail: str) -> str:
+    """The nearest value that would pass: names of objects and ports are narrower than label keys and values."""
+    if detail.startswith("prefix part"):
+        prefix, _, name = value.partition("/")
+        fixed = f"{_only('a-z0-9.-', prefix.lower())}/{name}"
+    elif "RFC 1123" in detail:
+        fixed = _only("a-z0-9.-", value.lower())
+    elif "hyphen" in detail:
+        fixed = re.sub("-+", "-", _only("a-z0-9-", value.lower()))
+    elif detail.startswith("name part"):
+        prefix, slash, name = value.rpartition("/")
+        fixed = prefix + slash + _only("A-Za-z0-9_.-", name)
+    elif "valid label" in detail:
+        fixed = _only("A-Za-z0-9_.-", value)
+    else:
         return ""
-    return f"write {value}/{32 if family == 4 else 128} for this one address"
-
-
-def _as_name(value: str) -> str:
-    fixed = re.sub(r"[^a-z0-9.-]+", "-", value.lower()).strip("-.")
     return f"write {fixed}" if fixed and fixed != value else ""
+
+
+def _only(allowed: str, value: str) -> str:
+    return re.sub(f"[^{allowed}]+", "-", value).strip("-._")

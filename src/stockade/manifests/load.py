@@ -5,23 +5,28 @@ document is read as the cluster would read it: kubectl's YAML, strict decoding, 
 the objects (a cluster would not store it), and all its errors are reported at once. Never raises for bad input.
 
     text -> yamlstream -> (List items) -> strict -> defaults -> validate -> view
+                                             └─► findings ─► positions, in one more reading of the documents concerned
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
+import gc
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import msgspec
 
-from stockade.manifests import diagnose, schema, sources, workloads, yamlstream
+from stockade.manifests import diagnose, notes, schema, sources, workloads, yamlstream
 from stockade.manifests.defaults import apply_defaults
-from stockade.manifests.diagnose import Place
+from stockade.manifests.findings import Finding, Place, positioned
+from stockade.manifests.fit import fits
+from stockade.manifests.loaded import Loaded, LoadedObject
 from stockade.manifests.paths import Path
 from stockade.manifests.strict import MAX_PROBLEMS, DecodeProblem, check_fields, drop_nulls, prune_unknown
 from stockade.manifests.validate import FieldError, validate, warnings
-from stockade.model.diagnostic import Diagnostic, Position, Severity
+from stockade.model.diagnostic import Diagnostic, Severity
 from stockade.model.meta import View
 from stockade.model.netpol import NetworkPolicy
 from stockade.model.objects import EndpointSlice, Namespace, Node, Pod, Service
@@ -34,99 +39,110 @@ _VIEWS: dict[tuple[str, str], type[View]] = {
     ("v1", "Service"): Service,
     ("discovery.k8s.io/v1", "EndpointSlice"): EndpointSlice,
 }
+MAX_FINDINGS = 10_000
 _CLUSTER_SCOPED = frozenset({"Namespace", "Node", "ClusterRole", "ClusterRoleBinding"})
-
-
-class LoadedObject(msgspec.Struct, frozen=True, kw_only=True):
-    """``raw`` has the API's defaults applied and its namespace filled in. ``view`` is what decisions read; None for kinds they
-    do not need. For a workload it is one representative pod, and ``is_representative`` says so."""
-
-    api_version: str
-    kind: str
-    raw: dict[str, Any]
-    view: View | None
-    place: Place
-    is_representative: bool = False
-
-    @property
-    def position(self) -> Position:
-        """Where it begins; for an item of a List this reads the document once more, then remembers."""
-        return self.place.position()
-
-    @property
-    def key(self) -> tuple[str, str, str, str]:
-        """API group, kind, namespace, name: the identity on a cluster."""
-        meta = self.raw.get("metadata") or {}
-        group = self.api_version.rpartition("/")[0]
-        return group, self.kind, meta.get("namespace") or "", meta.get("name") or ""
-
-
-class Loaded(msgspec.Struct, frozen=True):
-    """In the order of the files. An object given twice keeps its last form, with a warning."""
-
-    objects: tuple[LoadedObject, ...]
-    diagnostics: tuple[Diagnostic, ...]
-
-    @property
-    def has_errors(self) -> bool:
-        return any(d.severity is Severity.ERROR for d in self.diagnostics)
 
 
 def load(sources_: Sequence[str], stdin: TextIO | None = None, *, namespace: str = "default") -> Loaded:
     """``namespace`` is for objects that name none. Problems are diagnostics, never exceptions."""
     reader = _Reader(namespace)
-    for source in sources.read(sources_, stdin):
-        if isinstance(source, Diagnostic):
-            reader.diagnostics.append(source)
-        else:
-            reader.source(source)
-    return Loaded(tuple(reader.objects.values()), tuple(reader.diagnostics))
+    with _without_collection():
+        for source in sources.read(sources_, stdin):
+            if isinstance(source, Diagnostic):
+                reader.found([Finding(source)])
+            else:
+                reader.source(source)
+        return reader.loaded()
 
 
 def load_text(text: str, name: str = sources.STDIN, *, namespace: str = "default") -> Loaded:
     """The same for a text at hand; ``name`` stands in the positions."""
     reader = _Reader(namespace)
     reader.source(sources.Source(name, text))
-    return Loaded(tuple(reader.objects.values()), tuple(reader.diagnostics))
+    return reader.loaded()
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Reading makes millions of objects and no cycles; looking for cycles all the while takes a third of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class _Reader:
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
         self.objects: dict[tuple[str, str, str, str], LoadedObject] = {}
-        self.diagnostics: list[Diagnostic] = []
+        self.findings: list[Finding] = []
+        self.unlisted: Counter[Severity] = Counter()
+
+    def loaded(self) -> Loaded:
+        objects = tuple(self.objects.values())
+        self.found(notes.about(objects))
+        diagnostics = positioned(self.findings)
+        if self.unlisted:
+            diagnostics.append(diagnose.not_listed(self.unlisted))
+        return Loaded(objects, tuple(diagnostics))
+
+    def found(self, findings: Iterable[Finding | None]) -> None:
+        for finding in findings:
+            if finding is None:
+                continue
+            if len(self.findings) < MAX_FINDINGS:
+                self.findings.append(finding)
+            else:
+                self.unlisted[finding.diagnostic.severity] += 1
 
     def source(self, source: sources.Source) -> None:
+        if source.damage:
+            self.found([Finding(diagnose.not_text(source.damage))])
         for document in yamlstream.read(source.text):
             if isinstance(document, yamlstream.YamlError):
-                self.diagnostics.append(diagnose.syntax(document, source))
+                self.found([Finding(diagnose.syntax(document, source.name))])
                 continue
+            value, document.value = document.value, None  # the objects keep what is theirs
             place = Place(source.name, document)
-            self.diagnostics += [diagnose.duplicate_key(path, place) for path in document.duplicates]
-            for raw, path in _objects(document.value):
-                self.object(raw, place.at(path))
+            self.found(diagnose.duplicate_key(path, place) for path in document.duplicates)
+            if value is not None:
+                for raw, path in _objects(value):
+                    self.object(raw, place.at(path))
+            if document.ignored:
+                self.found([Finding(diagnose.ignored(document.ignored, source.name))])
 
     def object(self, raw: Any, place: Place) -> None:
         problem = diagnose.not_an_object(raw, place) or diagnose.unknown_kind(raw, place)
         if problem is not None:
-            self.diagnostics.append(problem)
+            self.found([problem])
+            return
+        if diagnose.is_tool_file(raw):
+            self.found([diagnose.tool_file(raw, place)])
             return
         api_version, kind = str(raw["apiVersion"]), str(raw["kind"])
         place = place.about(raw)
-        decode = check_fields(raw, api_version, kind)
-        if (
-            sum(not problem.unknown for problem in decode) >= MAX_PROBLEMS
-        ):  # hardly a manifest; what follows needs every mistyped value gone
-            self.diagnostics += [diagnose.decode(p, raw, place) for p in decode]
+        if fits(raw, api_version, kind):
+            self._judge(raw, [], api_version, kind, place)
             return
-        cleaned = _cleaned(raw, decode, api_version, kind)
-        self._complete(cleaned, api_version, kind)
-        errors = [error for error in validate(cleaned) if not _is_consequence(error, decode)]
-        found = [diagnose.decode(p, raw, place) for p in decode]
-        found += [diagnose.field(e, cleaned, place) for e in errors]
-        self.diagnostics += [*found, *(diagnose.warning(text, place) for text in warnings(cleaned))]
-        if not found:
-            self._keep(cleaned, api_version, kind, place)
+        decode = check_fields(raw, api_version, kind)
+        self.found(diagnose.decode(problem, raw, place) for problem in decode)
+        # Beyond the limit it is hardly a manifest; what follows needs every mistyped value gone.
+        if sum(not problem.unknown for problem in decode) < MAX_PROBLEMS:
+            self._judge(_cleaned(raw, decode, api_version, kind), decode, api_version, kind, place)
+
+    def _judge(
+        self, raw: dict[str, Any], decode: list[DecodeProblem], api_version: str, kind: str, place: Place
+    ) -> None:
+        self._complete(raw, api_version, kind)
+        errors = [error for error in validate(raw) if not _is_consequence(error, decode)]
+        self.found(diagnose.field(error, raw, place) for error in errors)
+        self.found(diagnose.warning(text, place) for text in warnings(raw))
+        if not decode and not errors:
+            self.found(diagnose.inert_rules(raw, place))
+            self._keep(raw, api_version, kind, place)
 
     def _complete(self, raw: dict[str, Any], api_version: str, kind: str) -> None:
         apply_defaults(raw)
@@ -143,7 +159,7 @@ class _Reader:
         try:
             view = _view(raw, api_version, kind)
         except msgspec.ValidationError as error:  # a kind without a table of fields, yet with a view
-            self.diagnostics.append(diagnose.unreadable(str(error), place))
+            self.found([diagnose.unreadable(str(error), place)])
             return
         loaded = LoadedObject(
             api_version=api_version,
@@ -155,7 +171,7 @@ class _Reader:
         )
         earlier = self.objects.pop(loaded.key, None)
         if earlier is not None:
-            self.diagnostics.append(diagnose.given_twice(earlier.position, place))
+            self.found([diagnose.given_twice(earlier.place, place)])
         self.objects[loaded.key] = loaded
 
 
@@ -183,7 +199,7 @@ def _cleaned(
     raw: dict[str, Any], problems: list[DecodeProblem], api_version: str, kind: str
 ) -> dict[str, Any]:
     """A copy that can be validated: unknown fields gone, values of the wrong type null."""
-    cleaned = copy.deepcopy(raw)  # the document keeps its own
+    cleaned: dict[str, Any] = yamlstream.copied(raw)  # the findings speak of what was written
     for problem in problems:
         if not problem.unknown:
             parent: Any = cleaned

@@ -38,8 +38,9 @@ def resolve(text: str, tag: str | None, *, plain: bool) -> Scalar:
     short = tag.removeprefix(_PREFIX)
     if short == "binary":
         try:
-            return base64.b64decode(text, validate=False).decode("utf-8", "replace")
-        except binascii.Error as error:
+            kept = text.replace("\n", "").replace("\r", "")
+            return base64.b64decode(kept, validate=True).decode("utf-8", "replace")
+        except (binascii.Error, ValueError) as error:
             raise ValueError("!!binary value contains invalid base64 data") from error
     if short not in _RESOLVABLE or not tag.startswith(_PREFIX):
         return text
@@ -128,9 +129,9 @@ def _fitting(value: Scalar) -> Scalar:
 
 def _go_float(value: float) -> str:
     """Go's shortest form of a 32-bit float, ``%g``."""
-    if not math.isfinite(value):
-        return ".nan" if math.isnan(value) else (".inf" if value > 0 else "-.inf")
     narrow = _single(value)
+    if not math.isfinite(narrow):
+        return ".nan" if math.isnan(narrow) else (".inf" if narrow > 0 else "-.inf")
     for precision in range(9):
         shown = f"{narrow:.{precision}e}"
         if _single(float(shown)) == narrow:

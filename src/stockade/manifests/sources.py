@@ -6,6 +6,7 @@ In: what stands behind ``-f``. Out: texts with the name that diagnostics show, o
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,10 +22,11 @@ STDIN = "<stdin>"
 
 
 class Source(msgspec.Struct, frozen=True):
-    """One text; ``name`` is the file as the user would write it."""
+    """One text; ``name`` is the file as the user would write it. ``damage`` is where the first bytes stand that are no text."""
 
     name: str
     text: str
+    damage: Position | None = None
 
 
 def read(sources: Sequence[str], stdin: TextIO | None) -> Iterator[Source | Diagnostic]:
@@ -41,8 +43,9 @@ def read(sources: Sequence[str], stdin: TextIO | None) -> Iterator[Source | Diag
 def _stdin(stdin: TextIO | None) -> Source | Diagnostic:
     if stdin is None:
         return _problem("unreadable-file", "there is no standard input to read", "give a file or a directory")
+    buffer = getattr(stdin, "buffer", None)
     try:
-        return Source(STDIN, stdin.read())
+        return decoded(STDIN, buffer.read(MAX_BYTES + 1)) if buffer else Source(STDIN, stdin.read())
     except (OSError, UnicodeError) as error:
         return _problem("unreadable-file", f"standard input: {error}")
 
@@ -71,15 +74,21 @@ def _file(path: Path) -> Source | Diagnostic:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return _problem("unreadable-file", f"{path}: {reason}")
+    return decoded(str(path), data)
+
+
+def decoded(name: str, data: bytes) -> Source | Diagnostic:
+    """As kubectl: UTF-8 or, with a byte order mark, UTF-16. What is neither becomes U+FFFD."""
     if len(data) > MAX_BYTES:
-        return _problem("unreadable-file", f"{path}: larger than {MAX_BYTES >> 20} MiB")
+        return _problem("unreadable-file", f"{name}: larger than {MAX_BYTES >> 20} MiB")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return Source(name, data.decode("utf-16", "replace"))
     try:
-        return Source(str(path), data.decode("utf-8-sig"))
+        return Source(name, data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - data.rfind(b"\n", 0, error.start)
-        where = Position(str(path), line, column)
-        return _problem("unreadable-file", "not UTF-8 text", "save the file as UTF-8", where)
+        before = data[: error.start].decode("utf-8-sig")
+        where = Position(name, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        return Source(name, data.decode("utf-8-sig", "replace"), where)
 
 
 def _problem(code: str, message: str, hint: str = "", position: Position | None = None) -> Diagnostic:

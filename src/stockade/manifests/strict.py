@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from stockade.manifests import schema
+from stockade.manifests import jsonstream, schema
 from stockade.manifests.paths import Path, dotted
 from stockade.manifests.schema import FieldSpec, TypeSpec
 
@@ -74,36 +73,16 @@ def check_fields(obj: dict[str, Any], api_version: str, kind: str) -> list[Decod
 
 def duplicate_fields(body: bytes | str) -> list[DecodeProblem]:
     """Keys that a JSON object has twice: ``duplicate field "spec.ingress"``. Raises ValueError when ``body`` is not JSON."""
-    repeated: dict[
-        int, tuple[dict[str, Any], list[str]]
-    ] = {}  # by identity; holding the object keeps its id unique
-
-    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            counts = Counter(key for key, _ in pairs)
-            repeated[id(found)] = found, [key for key, count in counts.items() if count > 1]
-        return found
-
+    text = body if isinstance(body, str) else body.decode()
+    start = len(text) - len(text.lstrip())
     try:
-        root = json.loads(body, object_pairs_hook=note)
-        return list(_duplicates(root, (), repeated)) if repeated else []
+        duplicates = jsonstream.decode(text, start).duplicates
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-
-
-def _duplicates(
-    value: Any, path: Path, repeated: dict[int, tuple[dict[str, Any], list[str]]]
-) -> Iterator[DecodeProblem]:
-    if isinstance(value, dict):
-        for key in repeated.get(id(value), ({}, []))[1]:
-            at = (*path, key)
-            yield DecodeProblem(path=at, message=f'duplicate field "{dotted(at)}"', unknown=False)
-    steps: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, (dict, list)):
-        steps = value.items() if isinstance(value, dict) else enumerate(value)
-    for step, item in steps:
-        yield from _duplicates(item, (*path, step), repeated)
+    return [
+        DecodeProblem(path=path, message=f'duplicate field "{dotted(path)}"', unknown=False)
+        for path in duplicates
+    ]
 
 
 def prune_unknown(obj: dict[str, Any], api_version: str, kind: str) -> None:

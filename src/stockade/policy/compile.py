@@ -26,7 +26,10 @@ from stockade.model.netpol import (
     NetworkPolicyPeer,
     NetworkPolicyPort,
 )
+from stockade.model.objects import Pod
 from stockade.model.selectors import LabelSelector
+from stockade.net.cidr import Address
+from stockade.net.ranges import RangeSet
 from stockade.policy.compiled import (
     BlockPeer,
     CompiledPolicies,
@@ -38,7 +41,7 @@ from stockade.policy.compiled import (
     RuleRef,
     SelectorPeer,
 )
-from stockade.policy.content import compile_block, compile_port, port_text
+from stockade.policy.content import compile_block, compile_port, port_text, without
 from stockade.policy.entries import live_pods, named_ports, node_addresses, owners, parse_all
 from stockade.policy.selection import LabelIndex, bits, is_valid, valid_part
 from stockade.store.state import ClusterState
@@ -46,14 +49,18 @@ from stockade.store.state import ClusterState
 DIRECTIONS = (EGRESS, INGRESS)
 
 
-def compile_state(state: ClusterState) -> CompiledPolicies:
-    """Total: whatever the state holds, there is a result, and invalid content never widens access."""
-    compiler = _Compiler(state)
+def compile_state(state: ClusterState, *, blocks_match_pods: bool = True) -> CompiledPolicies:
+    """Total: whatever the state holds, there is a result, and invalid content never widens access.
+
+    ``blocks_match_pods=False`` is the second reading of rule 19: an ipBlock then means addresses outside the cluster only.
+    """
+    pods = live_pods(state)
+    by_address = owners(pods)
+    compiler = _Compiler(state, pods, () if blocks_match_pods else by_address)
     profiles = {direction: compiler.profiles(direction) for direction in DIRECTIONS}
-    by_address = owners(compiler.pods)
     nodes = node_addresses(state)
     entries = []
-    for index, pod in enumerate(compiler.pods):
+    for index, pod in enumerate(pods):
         own = parse_all(pod.ips)
         if pod.on_host_network:
             addresses = own or nodes.get(pod.spec.node_name, ())
@@ -82,9 +89,14 @@ def effective_directions(policy: NetworkPolicy) -> frozenset[str]:
 class _Compiler:
     """The caches of one compilation."""
 
-    def __init__(self, state: ClusterState) -> None:
+    def __init__(self, state: ClusterState, pods: tuple[Pod, ...], outside_blocks: Iterable[Address]) -> None:
+        """``outside_blocks``: addresses that no block matches, whatever it says."""
         self.state = state
-        self.pods = live_pods(state)
+        self.pods = pods
+        unmatched = list(outside_blocks)
+        self._outside_blocks = {
+            family: RangeSet((value, value) for own, value in unmatched if own == family) for family in (4, 6)
+        }
         # Host-network pods are neither subject nor peer (rules 37, 38): no label of theirs is indexed.
         self._index = LabelIndex(None if pod.on_host_network else pod.labels for pod in self.pods)
         self._names = state.namespace_names()
@@ -154,7 +166,9 @@ class _Compiler:
     def _peer(self, item: NetworkPolicyPeer, namespace: str) -> SelectorPeer | BlockPeer | None:
         if item.ip_block is not None:
             alone = item.pod_selector is None and item.namespace_selector is None
-            return compile_block(item.ip_block) if alone else None
+            block = compile_block(item.ip_block) if alone else None
+            outside = self._outside_blocks[block.family] if block else RangeSet()
+            return without(block, outside) if block and outside else block
         pods, namespaces = item.pod_selector, item.namespace_selector
         if (pods is None and namespaces is None) or not (is_valid(pods) and is_valid(namespaces)):
             return None

@@ -60,6 +60,12 @@ def compile_block(item: IPBlock) -> BlockPeer | None:
     return BlockPeer(family=block.family, ranges=ranges, text=text, whole=whole)
 
 
+def without(block: BlockPeer, pods: RangeSet) -> BlockPeer:
+    """``block`` as an enforcer reads it that knows pods by their labels only: none of their addresses is in it."""
+    text = f"{block.text} outside the pods"
+    return BlockPeer(family=block.family, ranges=block.ranges - pods, text=text, whole=block.whole - pods)
+
+
 def _block(text: str) -> Block | None:
     try:
         return parse_block(text) if _CIDR.match(text) else None

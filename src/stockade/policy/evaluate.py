@@ -8,10 +8,10 @@ Rules 2-6, 10-12, 33-38, 46, 57; the choices where the API leaves room are those
 from __future__ import annotations
 
 from stockade.model.netpol import EGRESS, INGRESS
+from stockade.policy import nearest
 from stockade.policy.compiled import CompiledPolicies, Profile
 from stockade.policy.ends import End, UnknownPodError, end_of, endpoint_for, is_own_node
 from stockade.policy.matching import Candidate, any_peer_matches, any_port_matches
-from stockade.policy.nearest import misses
 from stockade.policy.verdict import DirectionVerdict, Flow, Verdict
 
 __all__ = [
@@ -30,32 +30,39 @@ OWN_ADDRESS = "own address"
 OWN_NODE = "own node"
 
 
-def evaluate(compiled: CompiledPolicies, flow: Flow) -> Verdict:
-    """Raises UnknownPodError when the flow names a pod that is not there."""
+def evaluate(compiled: CompiledPolicies, flow: Flow, *, misses: bool = True) -> Verdict:
+    """Raises UnknownPodError when the flow names a pod that is not there.
+
+    Without ``misses`` a denial does not say how near each rule was: for whoever asks about every pair and wants yes or no.
+    """
     source, destination = end_of(compiled, flow.source), end_of(compiled, flow.destination)
     return Verdict(
         flow=flow,
-        egress=_egress(source, destination, flow),
-        ingress=_ingress(compiled, source, destination, flow),
+        egress=_egress(source, destination, flow, misses=misses),
+        ingress=_ingress(compiled, source, destination, flow, misses=misses),
     )
 
 
-def _egress(source: End, destination: End, flow: Flow) -> DirectionVerdict:
+def _egress(source: End, destination: End, flow: Flow, *, misses: bool) -> DirectionVerdict:
     if source.entry is None:
         return _open(EGRESS, source, NOT_A_POD)
     if _is_self(source, destination):
         return _open(EGRESS, source, OWN_ADDRESS)
-    return _judge(EGRESS, source, source.entry.egress, _candidate(destination, destination, flow))
+    candidate = _candidate(destination, destination, flow)
+    return _judge(EGRESS, source, source.entry.egress, candidate, misses=misses)
 
 
-def _ingress(compiled: CompiledPolicies, source: End, destination: End, flow: Flow) -> DirectionVerdict:
+def _ingress(
+    compiled: CompiledPolicies, source: End, destination: End, flow: Flow, *, misses: bool
+) -> DirectionVerdict:
     if destination.entry is None:
         return _open(INGRESS, destination, NOT_A_POD)
     if _is_self(source, destination):
         return _open(INGRESS, destination, OWN_ADDRESS)
     if is_own_node(compiled, source, destination.entry):
         return _open(INGRESS, destination, OWN_NODE)
-    return _judge(INGRESS, destination, destination.entry.ingress, _candidate(source, destination, flow))
+    candidate = _candidate(source, destination, flow)
+    return _judge(INGRESS, destination, destination.entry.ingress, candidate, misses=misses)
 
 
 def _is_self(source: End, destination: End) -> bool:
@@ -76,7 +83,9 @@ def _open(direction: str, subject: End, reason: str) -> DirectionVerdict:
     return DirectionVerdict(direction=direction, allowed=True, subject=ref, reason=reason)
 
 
-def _judge(direction: str, subject: End, profile: Profile | None, flow: Candidate) -> DirectionVerdict:
+def _judge(
+    direction: str, subject: End, profile: Profile | None, flow: Candidate, *, misses: bool
+) -> DirectionVerdict:
     if profile is None:
         return _open(direction, subject, NOT_ISOLATED)
     allowing = tuple(
@@ -92,6 +101,6 @@ def _judge(direction: str, subject: End, profile: Profile | None, flow: Candidat
         subject=subject.entry.ref if subject.entry else None,
         isolated_by=profile.policies,
         allowed_by=allowing,
-        misses=() if allowing else misses(profile.rules, flow),
+        misses=nearest.misses(profile.rules, flow) if misses and not allowing else (),
         reason=reason,
     )

@@ -4,7 +4,8 @@ In: a ClusterState and the two ends of a connection. Out: yes or no. Called by t
 ``compile`` and ``evaluate`` (an import contract says so): it walks the objects as the API documents them, one sentence
 at a time, with the ``ipaddress`` module for addresses and no cache anywhere.
 
-An end is an ``ObjectRef`` (a pod) or the text of an address. Numbers in comments are rules of the reference.
+An end is an ``ObjectRef`` (a pod) or the text of an address. Numbers in comments are rules of the reference; where the
+API leaves two readings of rule 19, ``blocks_match_pods`` chooses.
 """
 
 from __future__ import annotations
@@ -36,21 +37,38 @@ class _Packet(msgspec.Struct, frozen=True):
     protocol: str
     port: int | None
     family: int
+    blocks_match_pods: bool  # the two readings of 19
 
 
 def allowed(
-    state: ClusterState, source: Who, destination: Who, protocol: str, port: int | None, family: int
+    state: ClusterState,
+    source: Who,
+    destination: Who,
+    protocol: str,
+    port: int | None,
+    family: int,
+    *,
+    blocks_match_pods: bool = True,
 ) -> bool:
     """5: the source's egress and the destination's ingress must both allow."""
-    return egress_allowed(state, source, destination, protocol, port, family) and ingress_allowed(
-        state, source, destination, protocol, port, family
+    asked = state, source, destination, protocol, port, family
+    return egress_allowed(*asked, blocks_match_pods=blocks_match_pods) and ingress_allowed(
+        *asked, blocks_match_pods=blocks_match_pods
     )
 
 
 def egress_allowed(
-    state: ClusterState, source: Who, destination: Who, protocol: str, port: int | None, family: int
+    state: ClusterState,
+    source: Who,
+    destination: Who,
+    protocol: str,
+    port: int | None,
+    family: int,
+    *,
+    blocks_match_pods: bool = True,
 ) -> bool:
-    packet = _Packet(_party(state, source), _party(state, destination), protocol, port, family)
+    ends = _party(state, source), _party(state, destination)
+    packet = _Packet(*ends, protocol, port, family, blocks_match_pods)
     subject = packet.source.pod
     if subject is None or _to_itself(packet):  # 37; 36
         return True
@@ -65,9 +83,17 @@ def egress_allowed(
 
 
 def ingress_allowed(
-    state: ClusterState, source: Who, destination: Who, protocol: str, port: int | None, family: int
+    state: ClusterState,
+    source: Who,
+    destination: Who,
+    protocol: str,
+    port: int | None,
+    family: int,
+    *,
+    blocks_match_pods: bool = True,
 ) -> bool:
-    packet = _Packet(_party(state, source), _party(state, destination), protocol, port, family)
+    ends = _party(state, source), _party(state, destination)
+    packet = _Packet(*ends, protocol, port, family, blocks_match_pods)
     subject = packet.destination.pod
     if subject is None or _to_itself(packet):  # 37; 36
         return True
@@ -198,17 +224,20 @@ def _rule_allows(
     """12: any peer and any port; none listed means all of them."""
     if _bad_requirements(policy.pod_selector):
         return False  # 57: for whom the rule was meant is not known
-    if peers and not any(_peer_is(state, policy, peer, other, packet.family) for peer in peers):
+    if peers and not any(_peer_is(state, policy, peer, other, packet) for peer in peers):
         return False
     return not ports or any(_port_is(port, packet) for port in ports)
 
 
 def _peer_is(
-    state: ClusterState, policy: NetworkPolicy, peer: NetworkPolicyPeer, other: _Party, family: int
+    state: ClusterState, policy: NetworkPolicy, peer: NetworkPolicyPeer, other: _Party, packet: _Packet
 ) -> bool:
     pods, namespaces = peer.pod_selector, peer.namespace_selector
     if peer.ip_block is not None:
-        return pods is None and namespaces is None and _in_block(peer.ip_block, other, family)
+        of_pods = [ip for ip in other.ips if ip.version == packet.family and _owner(state, ip)]
+        if of_pods and not packet.blocks_match_pods:
+            return False
+        return pods is None and namespaces is None and _in_block(peer.ip_block, other, packet.family)
     if other.pod is None or (pods is None and namespaces is None):  # 16, 18, 38
         return False
     if (pods and _bad_requirements(pods)) or (namespaces and _bad_requirements(namespaces)):

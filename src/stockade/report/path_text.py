@@ -15,6 +15,7 @@ from stockade.analysis.remedy.values import Remedy, manifest
 from stockade.analysis.steps import Attempt, Path, Step
 from stockade.policy.explain import DirectionProof, Proof, explain, flow_text
 from stockade.report.manifest_text import documents
+from stockade.report.terminal import visible
 
 Line = tuple[str, str]  # (style, text)
 OK, BAD, DIM, WARN, PLAIN = "ok", "bad", "dim", "warn", "plain"

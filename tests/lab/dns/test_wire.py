@@ -96,3 +96,13 @@ def test_a_broken_question_is_a_format_error(responder, cut):
     response = dns.message.from_wire(responder.respond(query[:cut]))
     assert response.rcode() == dns.rcode.FORMERR
     assert response.id == int.from_bytes(query[:2], "big")
+
+
+def test_padded_questions_are_answered_but_not_remembered(responder):
+    """Pods choose what they send: 64 kB for each of thousands would be the daemon's memory."""
+    wire = dns.message.make_query("web.default.svc.cluster.local", "A").to_wire()
+    for number in range(50):
+        assert responder.respond(wire + bytes([number]) * 60_000, stream=True) is not None
+    assert sum(len(key[0]) for key in responder._remembered) == 0
+    assert responder.respond(wire) is not None
+    assert len(responder._remembered) == 1

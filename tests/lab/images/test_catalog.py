@@ -185,3 +185,43 @@ def test_load_says_what_is_wrong(tmp_path, make, text) -> None:
     make(tmp_path / "source")
     with pytest.raises(ImageError, match=text):
         Catalog(tmp_path / "state").load("x", tmp_path / "source")
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [
+            member("usr", tarfile.DIRTYPE),
+            member("lib", tarfile.SYMTYPE, "usr"),
+            member("lib/x", content=b"x"),
+        ],
+        [
+            member("usr", tarfile.DIRTYPE),
+            member("lib", tarfile.SYMTYPE, "usr"),
+            member("lib", tarfile.DIRTYPE),
+        ],
+        [member("a/x", content=b"x"), member("b", tarfile.SYMTYPE, "a"), member("c", tarfile.LNKTYPE, "b/x")],
+    ],
+    ids=["file behind a link", "directory where a link is", "hard link through a link"],
+)
+def test_load_never_goes_through_a_link_of_the_archive(tmp_path, members) -> None:
+    """Not even to a place inside: what a link leads to has been misjudged before."""
+    with pytest.raises(ImageError, match="is a link in this archive"):
+        Catalog(tmp_path / "state").load("bad", archive(tmp_path / "bad.tar.gz", *members))
+
+
+def test_load_replaces_a_link_instead_of_writing_through_it(tmp_path) -> None:
+    source = archive(
+        tmp_path / "twice.tar.gz",
+        member("etc/a", content=b"first"),
+        member("etc/b", tarfile.SYMTYPE, "a"),
+        member("etc/b", content=b"second"),
+    )
+    catalog = Catalog(tmp_path / "state")
+    catalog.load("twice", source)
+    etc = Path(catalog.resolve("twice").root) / "etc"
+    assert ((etc / "a").read_text(), (etc / "b").read_text(), (etc / "b").is_symlink()) == (
+        "first",
+        "second",
+        False,
+    )

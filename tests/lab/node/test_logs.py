@@ -84,3 +84,23 @@ async def test_follow_until_closed_over_a_rotation(log) -> None:
     assert received.decode().splitlines() == ["before", *map(str, range(60))]
     log.write(b"late\n")
     assert "late" not in await text(log)
+
+
+async def test_numbers_beyond_reason_mean_everything(log) -> None:
+    log.write(b"one\ntwo\n")
+    assert await text(log, tail_lines=2**63 - 1) == "one\ntwo\n"
+    assert await text(log, since_seconds=1e20) == "one\ntwo\n"
+
+
+async def test_a_flood_stays_bounded_on_disk(log, tmp_path) -> None:
+    for _ in range(200):
+        log.write(b"\n" * 100)
+    assert sum(file.stat().st_size for file in (tmp_path / "pod").iterdir()) <= 3 * 100 * 50 + 2 * 1000
+
+
+async def test_a_link_where_the_log_should_be_is_not_followed(tmp_path) -> None:
+    (tmp_path / "pod").mkdir()
+    (tmp_path / "pod" / "web.0.log").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="symbolic link"):
+        ContainerLog(tmp_path / "pod" / "web.0.log")
+    assert not (tmp_path / "victim").exists()

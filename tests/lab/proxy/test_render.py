@@ -182,3 +182,52 @@ def udp(endpoints, door=("10.96.0.10", 53)):
 )
 def test_flows_to_lose_are_udp_flows_whose_endpoint_went(before, after, lost):
     assert lost_flows(before, after) == lost
+
+
+HOSTILE = (
+    '1.2.3.4:80; } ; flush ruleset; #"',
+    "1.2.3.4\n}\nflush ruleset\n",
+    "@set",
+    "::1",
+    "",
+    "10.0.0.0/8",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_nothing_a_user_wrote_reaches_nft_as_it_is(text):
+    """Names are folded to harmless letters, and what is no address is left out, alone."""
+    named = [{"name": text, "port": 8080, "protocol": "TCP"}]
+    slices = [
+        endpoint_slice(["10.244.0.2", text], [*UNNAMED, *named]),
+        endpoint_slice([text], UNNAMED, service_name=text),
+    ]
+    services = [
+        service(externalIPs=[text], status={"loadBalancer": {"ingress": [{"ip": text}]}}),
+        service(name=text, namespace=text, ports=[{"name": text, "port": 80, "protocol": text}]),
+        service(name="odd", clusterIP=text, clusterIPs=[text]),
+        service(name=text, namespace=text),
+    ]
+    wanted = targets(services, slices)
+    rendered = render(wanted, cluster_ips(services), "10.96.0.0/12")
+    assert "dnat to 10.244.0.2:8080" in rendered
+    assert not text or text not in rendered
+    allowed = {
+        "add",
+        "delete",
+        "table",
+        "set",
+        "map",
+        "chain",
+        "type",
+        "elements",
+        "}",
+        "goto",
+        "ip",
+        "meta",
+        "reject",
+        "ct",
+    }
+    for line in filter(None, map(str.strip, rendered.splitlines())):
+        first = line.split()[0]
+        assert first in allowed or first[0].isdigit(), line

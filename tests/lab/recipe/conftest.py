@@ -105,6 +105,12 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     yield from _run(tmp_path, NEW_KUBECTL)
 
 
+@pytest.fixture(scope="module")
+def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One lab for a whole file of tests that do not get into each other's way."""
+    yield from _run(tmp_path_factory.mktemp("lab"), NEW_KUBECTL)
+
+
 def _run(tmp_path: Path, kubectl: Path) -> Iterator[Lab]:
     lab = _start(tmp_path, kubectl)
     try:

@@ -122,9 +122,10 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
 async def _authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every path asks for a token: there is nothing here for strangers on the same machine."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    presented = given.strip().encode(errors="surrogateescape")  # header bytes that are no UTF-8
     user = ""
     for token, name in request.app[CONTEXT].tokens.items():
-        if hmac.compare_digest(token.encode(), given.strip().encode()):
+        if hmac.compare_digest(token.encode(), presented):
             user = name
     if scheme.lower() != "bearer" or not user:
         raise failures.unauthorized()

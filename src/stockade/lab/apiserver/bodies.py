@@ -1,4 +1,7 @@
-"""Request bodies and answers: JSON, YAML or protobuf in, JSON out. The only place that knows media types of objects."""
+"""Request bodies and answers: JSON, YAML or protobuf in, JSON out. The only place that knows media types of objects.
+
+Bodies are bounded in nesting and in what YAML aliases may grow to: the loop that decodes them serves everybody.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-import yaml
 from aiohttp import web
 
 from stockade.lab.apiserver import failures, protobuf
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.registry import JsonObject
+from stockade.manifests import yamlstream
 
+MAX_DEPTH = 200  # no kind nests a tenth of it
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
 
 
@@ -29,23 +33,44 @@ async def read_object(request: web.Request, kind: Kind | None = None) -> JsonObj
 
 
 def _decode(media: str, body: bytes) -> Any:
-    if media == PROTOBUF:
-        return _decode_protobuf(body)
+    decoders = {JSON: decode_json, YAML: decode_yaml, PROTOBUF: protobuf.decode}
+    decoder = decoders.get(media)
+    if decoder is None:
+        raise failures.unsupported_media_type(*decoders)
     try:
-        if media == JSON:
-            return msgspec.json.decode(body)
-        if media == YAML:
-            return yaml.safe_load(body)
-    except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+        return decoder(body)
+    except (ValueError, RecursionError) as error:
         raise failures.bad_request(f"the object provided is unrecognized: {error}") from None
-    raise failures.unsupported_media_type(JSON, YAML, PROTOBUF)
 
 
-def _decode_protobuf(body: bytes) -> JsonObject:
-    try:
-        return protobuf.decode(body)
-    except ValueError as error:
-        raise failures.bad_request(f"the object provided is unrecognized: {error}") from None
+def decode_json(body: bytes) -> Any:
+    """Raises ValueError (msgspec's errors are such) or, for a nesting beyond Python's own limit, RecursionError."""
+    value = msgspec.json.decode(body)
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _inner(outer)]
+        if not level:
+            return value
+    message = f"nested more than {MAX_DEPTH} levels deep"
+    raise ValueError(message)
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def decode_yaml(body: bytes) -> Any:
+    """One document, read as kubectl reads files. Raises ValueError."""
+    documents = list(yamlstream.read(body.decode()))
+    if len(documents) != 1:
+        message = f"yaml: one document is wanted, {len(documents)} were sent"
+        raise ValueError(message)
+    if isinstance(documents[0], yamlstream.YamlError):
+        message = f"yaml: line {documents[0].mark.line}: {documents[0].problem}"
+        raise ValueError(message)  # noqa: TRY004 - a document that cannot be read is a value here
+    return documents[0].value
 
 
 def check_kind(kind: Kind, obj: JsonObject) -> None:

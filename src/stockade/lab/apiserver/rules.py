@@ -22,13 +22,20 @@ class Decoding(msgspec.Struct, frozen=True):
 
 
 def decode(kind: Kind, obj: JsonObject) -> Decoding:
-    """Check the fields of ``obj`` and drop the unknown ones from it, as decoding into a typed struct would."""
+    """Check the fields of ``obj``; drop the unknown ones and the nulls, as decoding into a typed struct would."""
     problems = strict.check_fields(obj, kind.api_version, kind.kind)
     unknown = [problem.message for problem in problems if problem.unknown]
     fatal = next((problem.message for problem in problems if not problem.unknown), "")
     if unknown and not fatal:
         strict.prune_unknown(obj, kind.api_version, kind.kind)
+    if not fatal:
+        strict.drop_nulls(obj, kind.api_version, kind.kind)
     return Decoding(unknown, fatal)
+
+
+def duplicates(body: bytes) -> list[str]:
+    """``duplicate field "spec.egress"`` for every key that a JSON object has twice. ``body`` has been decoded before."""
+    return [problem.message for problem in strict.duplicate_fields(body)]
 
 
 def apply_defaults(obj: JsonObject) -> None:

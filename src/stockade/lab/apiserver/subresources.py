@@ -12,7 +12,7 @@ from stockade.lab.apiserver.bodies import answer, read_object
 from stockade.lab.apiserver.context import USER, context_of
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.lab.apiserver.requests import Target, is_dry_run
-from stockade.lab.apiserver.writes import patched
+from stockade.lab.apiserver.writes import decode_patch, patched
 from stockade.model.selectors import LabelSelector
 
 
@@ -43,13 +43,16 @@ async def replace_scale(request: web.Request, target: Target) -> web.Response:
 
 
 async def patch_scale(request: web.Request, target: Target) -> web.Response:
-    patch = msgspec.json.decode(await request.read())
+    patch = decode_patch(request.content_type, await request.read())
     held = context_of(request).store.get(target.kind.resource, target.namespace, target.name)
     return _write_scale(request, target, patched(target.kind, _scale_of(held), request.content_type, patch))
 
 
 def _write_scale(request: web.Request, target: Target, scale: JsonObject) -> web.Response:
-    replicas: Any = (scale.get("spec") or {}).get("replicas", 0)
+    spec, metadata = scale.get("spec") or {}, scale.get("metadata") or {}
+    if not isinstance(spec, dict) or not isinstance(metadata, dict):
+        raise failures.bad_request("a Scale has a metadata and a spec object")
+    replicas: Any = spec.get("replicas", 0)
     if not isinstance(replicas, int) or replicas < 0:
         why = f"Invalid value: {replicas}: must be greater than or equal to 0"
         raise failures.invalid(
@@ -57,7 +60,7 @@ def _write_scale(request: web.Request, target: Target, scale: JsonObject) -> web
         )
     store = context_of(request).store
     held = store.get(target.kind.resource, target.namespace, target.name)
-    version = (scale.get("metadata") or {}).get("resourceVersion") or held["metadata"]["resourceVersion"]
+    version = metadata.get("resourceVersion") or held["metadata"]["resourceVersion"]
     wanted = {
         **held,
         "metadata": {**held["metadata"], "resourceVersion": version},

@@ -95,6 +95,7 @@ async def watch_objects(request: web.Request, target: Target) -> web.StreamRespo
         query.get("includeObject", "Metadata"),
     )
     start, first = _start(request, context, target, lines)
+    seconds = number(query, "timeoutSeconds") or random.randint(*LONGEST)  # noqa: S311 - spreads reconnects
     response = web.StreamResponse(headers={"Content-Type": "application/json", "Cache-Control": "no-cache"})
     response.enable_chunked_encoding()
     await response.prepare(request)
@@ -103,7 +104,7 @@ async def watch_objects(request: web.Request, target: Target) -> web.StreamRespo
     context.streams.add(task)
     try:
         await _write(response, [first])
-        await _follow(request, response, target, lines, start)
+        await _follow(request, response, target, lines, start, time.monotonic() + seconds)
         await response.write_eof()
     except ConnectionResetError:
         pass  # the client went away, as watchers do
@@ -140,12 +141,15 @@ def _asked_revision(text: str) -> int:
 
 
 async def _follow(
-    request: web.Request, response: web.StreamResponse, target: Target, lines: _Lines, revision: int
+    request: web.Request,
+    response: web.StreamResponse,
+    target: Target,
+    lines: _Lines,
+    revision: int,
+    end: float,
 ) -> None:
     store = context_of(request).store
     history = store.history(target.kind.resource)
-    seconds = number(request.query, "timeoutSeconds") or random.randint(*LONGEST)  # noqa: S311 - spreads reconnects
-    end = time.monotonic() + seconds
     bookmarks = flag(request.query, "allowWatchBookmarks")
     next_bookmark = time.monotonic() + BOOKMARK_EVERY
     while (now := time.monotonic()) < end and request.transport and not request.transport.is_closing():

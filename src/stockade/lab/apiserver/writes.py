@@ -6,15 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-import yaml
 from aiohttp import web
 
 from stockade.lab.apiserver import failures, rules
 from stockade.lab.apiserver import patch as patches
 from stockade.lab.apiserver.apply import apply
-from stockade.lab.apiserver.bodies import JSON, answer, check_kind, read_object
+from stockade.lab.apiserver.bodies import JSON, answer, check_kind, decode_json, decode_yaml, read_object
 from stockade.lab.apiserver.context import context_of
-from stockade.lab.apiserver.duplicates import duplicate_fields
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.merge_keys import merge_keys_of
 from stockade.lab.apiserver.registry import JsonObject
@@ -48,12 +46,12 @@ async def replace_object(request: web.Request, target: Target) -> web.Response:
 async def _duplicates(request: web.Request) -> list[str]:
     """Only JSON can carry them to us, and only bodies that were decoded get here."""
     is_json = "Content-Type" not in request.headers or request.content_type == JSON
-    return duplicate_fields(await request.read()) if is_json else []
+    return rules.duplicates(await request.read()) if is_json else []
 
 
 async def patch_object(request: web.Request, target: Target) -> web.Response:
     """Nothing awaits between reading and writing the object, so no version conflict can arise by itself."""
-    patch = _decode_patch(request.content_type, await request.read())
+    patch = decode_patch(request.content_type, await request.read())
     store, kind = context_of(request).store, target.kind
     held = store.find(kind.resource, target.namespace, target.name)
     if request.content_type == APPLY_PATCH:
@@ -85,13 +83,14 @@ def patched(kind: Kind, held: JsonObject, media: str, patch: Any) -> JsonObject:
     return result
 
 
-def _decode_patch(media: str, body: bytes) -> Any:
+def decode_patch(media: str, body: bytes) -> Any:
+    """Raises ApiError."""
     try:
         if media == APPLY_PATCH:
-            return yaml.safe_load(body)
+            return decode_yaml(body)
         if media in (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH):
-            return msgspec.json.decode(body)
-    except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+            return decode_json(body)
+    except (ValueError, RecursionError) as error:
         raise failures.bad_request(f"error decoding patch: {error}") from None
     raise failures.unsupported_media_type(JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
 

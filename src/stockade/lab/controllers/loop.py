@@ -51,7 +51,12 @@ async def run_loop(
 
 async def _feed(registry: Registry, queue: WorkQueue[K], resource: str, keys: Keys[K]) -> None:
     async for change in registry.watch(resource):
-        for key in keys(change):
+        try:
+            found = list(keys(change))
+        except Exception:  # one object that nobody expected must not end the lab
+            log.exception("%s %s cannot be looked at", resource, place(change.object))
+            continue
+        for key in found:
             queue.add(key)
 
 

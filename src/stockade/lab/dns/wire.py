@@ -42,7 +42,10 @@ class Responder:
                 return None
             if len(self._remembered) >= _MAX_REMEMBERED:
                 self._remembered.clear()
-            self._remembered[key] = known
+            if (
+                len(query) <= _UDP_SIZE
+            ):  # pods choose the queries: 64 kB of padding each would fill the daemon's memory
+                self._remembered[key] = known
         return query[:2] + known[2:]
 
     def _build(self, query: bytes, *, stream: bool) -> bytes | None:

@@ -57,6 +57,22 @@ def _extract(source: Path, target: Path) -> None:
         raise ImageError(f"{source}: not usable as a root file system: {error}") from error
 
 
+def _through_directories_only(root: str, name: str) -> None:
+    """Refuses a member that lies behind a symbolic link of the archive: where such a link leads is not for tar to decide, and
+    comparing resolved paths has been fooled before (CVE-2025-4517). Walks without following anything."""
+    place = root
+    for part in name.split("/")[:-1]:
+        if part == "..":
+            raise ImageError(f"{name}: leads out of its directory")
+        place = f"{place}/{part}"
+        try:
+            status = os.lstat(place)
+        except FileNotFoundError:
+            return
+        if not stat.S_ISDIR(status.st_mode):
+            raise ImageError(f"{name}: {part} is a link in this archive, not a directory")
+
+
 def _only_inside(member: tarfile.TarInfo, target: str) -> tarfile.TarInfo | None:
     """As ``tarfile.tar_filter``, without special files and without hard links to files of the host."""
     if member.isdev():
@@ -67,6 +83,12 @@ def _only_inside(member: tarfile.TarInfo, target: str) -> tarfile.TarInfo | None
         if os.path.commonpath([linked, os.path.realpath(target)]) != os.path.realpath(target):
             raise tarfile.LinkOutsideDestinationError(safe, linked)
         safe = safe.replace(linkname=safe.linkname.lstrip("/"), deep=False)
+        _through_directories_only(target, safe.linkname)
+    if safe is not None:
+        _through_directories_only(target, f"{safe.name}/" if safe.isdir() else safe.name)
+        place = Path(target, safe.name)
+        if place.is_symlink():  # a later member replaces an earlier link and is not written through it
+            place.unlink()
     if safe is not None and member.mode is not None:
         safe = safe.replace(
             mode=member.mode & 0o7777, deep=False

@@ -137,11 +137,22 @@ def _build_tree(name: str, root: Path, applets: list[str], script: Path) -> None
         (work / "usr/share/nginx/html").mkdir(parents=True)
         _write(work / "usr/share/nginx/html/index.html", _NGINX_PAGE)
         _write(work / "docker-entrypoint.sh", _NGINX_ENTRYPOINT, 0o755)
-    work.chmod(0o755)
+    _open_to_all(work)
     try:
         work.rename(root)
     except OSError:  # another process was faster; the content is the same
         shutil.rmtree(work)
+
+
+def _open_to_all(root: Path) -> None:
+    """Users of the container other than root read it too; the umask of the lab is 077."""
+    for place, _, names in os.walk(root):
+        inside = Path(place).relative_to(root)
+        Path(place).chmod(_DIRECTORIES.get(str(inside), 0o755))
+        for name in names:
+            path = Path(place, name)
+            if not path.is_symlink():
+                path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
 
 
 def _write(path: Path, text: str, mode: int = 0o644) -> None:

@@ -51,12 +51,13 @@ def run(request: wire.SpawnRequest, fds: dict[str, int]) -> NoReturn:
         # Until exec nobody in the container may look into (or at the binary of) this more powerful process.
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         own_binary = os.stat("/proc/self/exe")
+        if request["kind"] != "plain":
+            os.umask(0o022)  # the lab's own is 077; what is made from here on is the container's
         _isolate(request, fds)
         os.setsid()
         _standard_streams(request, fds, status)
         os.closerange(_FIRST_FREE_FD, status)
         os.closerange(status + 1, _FD_LIMIT)
-        os.umask(0o022)
         if request["kind"] != "plain":
             privileges.drop(request["capabilities"], request["uid"], request["gid"], request["groups"])
         _change_directory(request["cwd"])

@@ -19,6 +19,8 @@ import msgspec
 from stockade.lab.node.runtime import LogOptions
 
 _HALF_LIMIT: Final = 5_000_000
+_LONG_AGO: Final = 10 * 365 * 86400.0  # seconds: before any lab
+_MOST_LINES: Final = 2 * _HALF_LIMIT
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -71,7 +73,8 @@ class ContainerLog:
         generation, offset = self._generation, self._size
         entries: Iterator[Entry] = self._recorded()
         if options.since_seconds is not None:
-            oldest = datetime.fromtimestamp(datetime.now(UTC).timestamp() - options.since_seconds, UTC)
+            age = min(options.since_seconds, _LONG_AGO)
+            oldest = datetime.fromtimestamp(datetime.now(UTC).timestamp() - age, UTC)
             oldest_text = oldest.strftime("%Y-%m-%dT%H:%M:%S.%f").encode()
             entries = (entry for entry in entries if entry.time >= oldest_text)
         if options.tail_lines is not None:
@@ -90,7 +93,8 @@ class ContainerLog:
                 await changed.wait()
 
     def _open(self) -> int:
-        return os.open(self._path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(self._path, flags, 0o600)
 
     def _rotate(self) -> None:
         os.close(self._fd)
@@ -156,7 +160,7 @@ def _parse(data: bytes) -> Iterator[Entry]:
 
 def _tail(entries: Iterator[Entry], lines: int) -> Iterator[Entry]:
     """The last lines; a line may consist of several entries."""
-    kept: deque[list[Entry]] = deque(maxlen=max(lines, 0))
+    kept: deque[list[Entry]] = deque(maxlen=min(max(lines, 0), _MOST_LINES))
     current: list[Entry] = []
     for entry in entries:
         current.append(entry)

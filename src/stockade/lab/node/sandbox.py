@@ -29,6 +29,7 @@ _DEVICE_LINKS: Final = {
 _MASKED: Final = (
     "/proc/acpi",
     "/proc/asound",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
@@ -36,6 +37,7 @@ _MASKED: Final = (
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 )
 _READ_ONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
@@ -109,7 +111,8 @@ def _mount_dev() -> None:
     syscalls.mount("tmpfs", "/dev", "tmpfs", MS_NOSUID, "mode=0755,size=65536k")
     for name in _DEVICES:
         _touch(f"/dev/{name}")
-        syscalls.mount(f"{_OLD}/dev/{name}", f"/dev/{name}", flags=syscalls.MS_BIND)
+        # The node is the host's own: read-only keeps its mode and owner out of reach; a device is written through it all the same.
+        syscalls.bind(f"{_OLD}/dev/{name}", f"/dev/{name}", MS_RDONLY | MS_NOSUID | MS_NOEXEC)
     for name, target in _DEVICE_LINKS.items():
         os.symlink(target, f"/dev/{name}")
     os.mkdir("/dev/pts", 0o755)

@@ -34,7 +34,23 @@ def metadata(obj: JsonObject, name_form: Names, *, namespaced: bool = True) -> l
     if not namespaced and namespace:
         errors.append(forbidden((*_META, "namespace"), "not allowed on this type"))
     errors += labels(child(meta, "labels"), (*_META, "labels"))
-    return errors + annotation_pairs(child(meta, "annotations"), (*_META, "annotations"))
+    errors += annotation_pairs(child(meta, "annotations"), (*_META, "annotations"))
+    return errors + _owners(meta)
+
+
+def _owners(meta: JsonObject) -> list[FieldError]:
+    """metav1.OwnerReference: the garbage collector follows all four fields."""
+    errors: list[FieldError] = []
+    for index, owner in enumerate(children(meta, "ownerReferences")):
+        at = (*_META, "ownerReferences", index)
+        if not text(owner, "apiVersion"):
+            errors.append(invalid((*at, "apiVersion"), "", "version must not be empty"))
+        errors += [
+            invalid((*at, key), "", "must not be empty")
+            for key in ("kind", "name", "uid")
+            if not text(owner, key)
+        ]
+    return errors
 
 
 def labels(pairs: JsonObject, path: Path) -> list[FieldError]:

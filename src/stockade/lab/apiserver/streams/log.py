@@ -21,6 +21,7 @@ from stockade.lab.node.runtime import LogOptions, NotRunningError, Runtime
 _FIRST = 0.1
 """Seconds to wait for output (or a refusal) before the headers go out; a quiet container is followed for longer."""
 _CHECK = 5.0
+_INT64 = 2**63 - 1
 
 
 class Log:
@@ -101,7 +102,7 @@ def _number(request: web.Request, name: str) -> int | None:
         raise bad_request(f'unable to decode query: strconv.ParseInt: parsing "{text}": invalid syntax')
     if int(text) < 0:
         raise bad_request(f"{name}: Invalid value: {text}: must be greater than or equal to 0")
-    return int(text)
+    return min(int(text), _INT64)
 
 
 def _seconds_ago(text: str) -> float:

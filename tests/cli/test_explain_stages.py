@@ -18,6 +18,14 @@ from stockade.testing.pairs import Key, allowed_flows, around, mentioned_ports
 
 WORLD = """\
 apiVersion: v1
+kind: Namespace
+metadata: {name: default}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: kube-system}
+---
+apiVersion: v1
 kind: Pod
 metadata: {name: web, labels: {app: web}}
 spec: {containers: [{name: web, image: nginx, ports: [{containerPort: 80}]}]}
@@ -229,3 +237,4 @@ def test_nothing_a_user_types_becomes_a_line_of_the_patch(tmp_path: Path) -> Non
     patch = run("explain", "pod/test", "http://web:80/\nkind: Secret", "-f", str(tmp_path), "-o", "patch")
     assert [each.kind for each in load_text(patch.stdout).objects] == ["NetworkPolicy"]
     assert "\nkind: Secret" not in patch.stdout
+    assert patch.stdout.startswith("# Allows pod default/test → http://web:80/\\x0akind: Secret\n")

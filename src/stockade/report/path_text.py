@@ -100,9 +100,7 @@ def patch_text(path: Path) -> str:
         return ""
     aim = "Allows" if remedy.complete else "Not enough by itself to allow"
     said = (f"{aim} {headline(path)}", *(f"Note: {note}" for note in remedy.notes))
-    comments = "".join(
-        f"# {' '.join(line.split())}\n" for line in said
-    )  # never a second line: it would be YAML
+    comments = "".join(f"# {visible(line)}\n" for line in said)  # never a second line: it would be YAML
     return comments + documents(manifest(policy) for policy in remedy.policies)
 
 

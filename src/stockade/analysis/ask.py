@@ -15,7 +15,9 @@ from functools import cache, partial
 import msgspec
 
 from stockade.analysis import atoms
-from stockade.analysis.path import World, prepare, trace_in
+from stockade.analysis.path import World, prepare, target_words, trace_in
+from stockade.analysis.remedy.suggest import Asked, Run, suggest
+from stockade.analysis.remedy.values import Remedy
 from stockade.analysis.source import origin_of, origins, parse_source
 from stockade.analysis.steps import Origin, Path, query
 from stockade.analysis.target import Target, at_port, parse_target, with_ports
@@ -47,11 +49,13 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """``groups``: the cases by outcome; the first group is that of ``deciding``."""
+    """``groups``: the cases by outcome; the first group is that of ``deciding``. ``remedy``: one change for all cases; None
+    when nothing is denied, or when nobody asked for one."""
 
     question: Question
     cases: tuple[Case, ...]
     groups: tuple[tuple[Case, ...], ...]
+    remedy: Remedy | None = None
 
     @property
     def allowed(self) -> bool:
@@ -71,9 +75,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         return self.groups[0][0]
 
 
-def ask(state: ClusterState, question: Question) -> Answer:
+def ask(state: ClusterState, question: Question, *, with_remedy: bool = False) -> Answer:
     """Raises TargetError and UnknownPodError, both with a sentence for people."""
-    return ask_in(prepare(state, blocks_match_pods=question.blocks_match_pods), question)
+    world = prepare(state, blocks_match_pods=question.blocks_match_pods)
+    answer = ask_in(world, question)
+    if answer.allowed or not with_remedy:
+        return answer
+    return msgspec.structs.replace(answer, remedy=_remedy(world, answer))
 
 
 def ask_in(world: World, question: Question) -> Answer:
@@ -93,6 +101,22 @@ def aim_of(question: Question, origin: Origin) -> Target:
     """What TO means for one source."""
     namespace = origin.namespace if isinstance(origin, ObjectRef) else question.namespace
     return with_ports(parse_target(question.target, namespace), question.port, question.protocol)
+
+
+def _remedy(world: World, answer: Answer) -> Remedy:
+    question = answer.question
+    source = parse_source(question.source, question.namespace)
+    home = source.ref.namespace if source.ref else question.namespace
+    name = source.ref.name if source.ref else source.node or source.address
+    first = answer.cases[0].path.query
+    target = aim_of(question, first.outside or first.source)
+    asked = Asked(name, home, target_words(target, home, answer.cases[0].path.port))
+    runs = [Run(case.path.steps, _count(case.ports)) for case in answer.cases]
+    return suggest(world.state, world.compiled, runs, asked)
+
+
+def _count(ports: tuple[int, int] | None) -> int:
+    return ports[1] - ports[0] + 1 if ports else 1
 
 
 def _cases(

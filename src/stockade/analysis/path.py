@@ -15,9 +15,10 @@ import msgspec
 from stockade.analysis import pitfalls
 from stockade.analysis.backends import Backend, backends, exposed_at, node_address, service_port
 from stockade.analysis.naming import resolve
+from stockade.analysis.remedy.suggest import Asked, Run, suggest
 from stockade.analysis.steps import CONNECT, LOOKUP, TRANSLATE, Attempt, Path, PathQuery, Step, attempts_step
 from stockade.analysis.symptom import Request, symptom
-from stockade.analysis.target import ADDRESS, NODE, POD, SERVICE, WORKLOAD, TargetError, parse_target
+from stockade.analysis.target import ADDRESS, NODE, POD, SERVICE, WORKLOAD, Target, TargetError, parse_target
 from stockade.analysis.workloads import nothing_runs, pods_of
 from stockade.model.meta import ObjectMeta, ObjectRef
 from stockade.model.objects import Pod, Service, ServicePort
@@ -55,16 +56,32 @@ def prepare(state: ClusterState, *, blocks_match_pods: bool = True) -> World:
     return World(state, compile_state(state, blocks_match_pods=blocks_match_pods), assumed)
 
 
-def trace(state: ClusterState, query: PathQuery) -> Path:
-    """Raises TargetError and UnknownPodError, both with a sentence for people."""
-    return trace_in(prepare(state, blocks_match_pods=query.blocks_match_pods), query)
+def trace(state: ClusterState, query: PathQuery, *, with_remedy: bool = True) -> Path:
+    """Raises TargetError and UnknownPodError, both with a sentence for people. ``with_remedy=False`` for whoever only wants
+    to know whether it is allowed."""
+    world = prepare(state, blocks_match_pods=query.blocks_match_pods)
+    path = trace_in(world, query)
+    if path.allowed or not with_remedy:
+        return path
+    target = query.aim or parse_target(query.target, query.namespace)
+    asked = Asked(query.source.name, query.namespace, target_words(target, query.namespace, path.port))
+    found = suggest(world.state, world.compiled, [Run(path.steps)], asked)
+    return msgspec.structs.replace(path, remedy=found)
 
 
 def trace_in(world: World, query: PathQuery) -> Path:
-    """The same for callers with several questions about one state, whose reading of ipBlock then holds."""
+    """For callers with several questions about one state, whose reading of ipBlock then holds; without a remedy."""
     tracer = _Tracer(world, query)
     tracer.run()
     return tracer.result()
+
+
+def target_words(target: Target, home: str, port: int | None) -> str:
+    """For the name of a policy: ``web-80``, ``api-other-53-udp``, ``web-8000-8100``. ``port``: the one that was found."""
+    namespace = "" if target.namespace == home else target.namespace
+    protocol = "" if target.protocol == "TCP" else target.protocol.lower()
+    ports = [str(port) for port in (target.port or port, target.last_port) if port is not None]
+    return "-".join(part for part in (target.name, namespace, *ports, protocol) if part)
 
 
 class _Tracer:
@@ -115,6 +132,7 @@ class _Tracer:
             steps=tuple(self.steps),
             allowed=stopped is None,
             failed=failed,
+            port=self.port,
             cause="" if stopped is None else f"{stopped.title}: {stopped.detail}",
             symptom=symptom(self._request(), stopped),
             warnings=tuple(self.warnings),
@@ -205,9 +223,10 @@ class _Tracer:
         if not servers:
             detail = f"Service {DNS_SERVICE} has no endpoints: no policy is to blame"
             step = msgspec.structs.replace(step, detail=detail)
+        large = tuple(self._attempt(each, "TCP") for each in self._dns_backends("TCP"))
+        step = msgspec.structs.replace(step, by_tcp=large)
         self.steps.append(step)
         self._warn_translation(step, self.state.services.get(DNS_SERVICE), _DNS_PORT)
-        large = [self._attempt(each, "TCP") for each in self._dns_backends("TCP")]
         if step.ok and not all(attempt.allowed for attempt in large):
             self._warn(
                 "lookups by TCP are denied, and answers that do not fit into a datagram need TCP port 53"
@@ -282,6 +301,7 @@ class _Tracer:
             endpoint = AddressEndpoint(family, value, text)
         step = self._connect([Backend(endpoint, self.port or 0)])
         if known is None:
+            self.steps[-1] = msgspec.structs.replace(step, stand_in=True)
             self._warn_address_decides(name, step)
 
     def _warn_address_decides(self, name: str, step: Step) -> None:

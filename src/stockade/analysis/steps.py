@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from stockade.analysis.remedy.values import Remedy
 from stockade.analysis.target import Target
 from stockade.model.meta import ObjectRef
 from stockade.policy.explain import explain
@@ -56,7 +57,8 @@ class Attempt(msgspec.Struct, frozen=True):
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """``ok`` when every attempt is allowed (and, for a translation, when there is somebody to connect to).
-    ``questions``: the names a lookup asks for, in order."""
+    ``questions``: the names a lookup asks for, in order; ``by_tcp``: its attempts by TCP, which only answers too large for a
+    datagram need. ``stand_in``: nobody told the address, and what was judged is one that no rule means."""
 
     kind: str
     title: str
@@ -64,11 +66,14 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     attempts: tuple[Attempt, ...] = ()
     questions: tuple[str, ...] = ()
+    by_tcp: tuple[Attempt, ...] = ()
+    stand_in: bool = False
 
 
 class Path(msgspec.Struct, frozen=True, kw_only=True):
     """``failed`` is the index of the first step that stops: the cause. Later steps are judged all the same, so that
-    whoever mends the first sees what comes next. ``symptom``: what busybox wget (or ping) would print."""
+    whoever mends the first sees what comes next. ``symptom``: what busybox wget (or ping) would print. ``remedy``: None
+    when nothing is denied, or when nobody asked for one. ``port``: the one that the application connects to."""
 
     query: PathQuery
     steps: tuple[Step, ...]
@@ -77,6 +82,8 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     symptom: tuple[str, ...]
     warnings: tuple[str, ...]
+    remedy: Remedy | None = None
+    port: int | None = None
 
     @property
     def possible(self) -> bool:

@@ -54,8 +54,8 @@ ASKING: Options = (
     *READING,
     click.option("-p", "--port", default="", metavar="PORT", help="Port of TO, or a range: 8000-8100."),
     click.option("--protocol", default="", metavar="NAME", help="tcp, udp, sctp or icmp."),
-    click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
 )
+FORMATS = ("text", "json")
 STYLES: dict[str, dict[str, Any]] = {
     "ok": {"fg": "green"},
     "bad": {"fg": "red", "bold": True},
@@ -80,6 +80,18 @@ def with_options(command: Callable[..., None], options: Options) -> Callable[...
 
 def arguments(command: Callable[..., None]) -> Callable[..., None]:
     """FROM TO and the options; the decorated function gets an Asked first, and what options it adds itself."""
+    return arguments_with()(command)
+
+
+def arguments_with(*formats: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The same with more output formats than text and JSON."""
+    output = click.option(
+        "-o", "--output", type=click.Choice([*FORMATS, *formats]), default=FORMATS[0], show_default=True
+    )
+    return functools.partial(_decorated, options=(*ASKING, output))
+
+
+def _decorated(command: Callable[..., None], *, options: Options) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapped(
@@ -116,13 +128,13 @@ def arguments(command: Callable[..., None]) -> Callable[..., None]:
         )
         command(Asked(state, question, output), **more)
 
-    return with_options(wrapped, ASKING)
+    return with_options(wrapped, options)
 
 
-def answer(asked: Asked) -> Answer:
+def answer(asked: Asked, *, with_remedy: bool = False) -> Answer:
     """Bad references end the command with one line that says what would be right."""
     try:
-        return ask(asked.state, asked.question)
+        return ask(asked.state, asked.question, with_remedy=with_remedy)
     except (TargetError, UnknownPodError) as error:
         raise Failure(str(error)) from error
 

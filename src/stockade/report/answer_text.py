@@ -12,7 +12,18 @@ from typing import Any
 from stockade.analysis.ask import Answer, Case
 from stockade.analysis.ports import EVERY_PORT, PortMap
 from stockade.net.ranges import RangeSet
-from stockade.report.path_text import BAD, OK, PLAIN, WARN, Line, path_data, path_lines
+from stockade.report.path_text import (
+    BAD,
+    OK,
+    PLAIN,
+    WARN,
+    Line,
+    patch_text,
+    path_data,
+    path_lines,
+    remedy_data,
+    remedy_lines,
+)
 
 
 def verdict_lines(answer: Answer) -> Iterator[Line]:
@@ -38,6 +49,22 @@ def explain_lines(answer: Answer) -> Iterator[Line]:
         if len(group) > 1 or first.ports:
             yield PLAIN, f"{'; '.join(_whom(group))}, judged by {first.source}{_port_text(first)}:"
         yield from path_lines(first.path)
+    if answer.remedy is not None:
+        yield from remedy_lines(answer.remedy)
+
+
+def answer_patch(answer: Answer) -> str:
+    """What ``explain -o patch`` says."""
+    question = answer.question
+    one = len({case.source for case in answer.cases}) == 1
+    source = answer.cases[0].source if one else question.source
+    return patch_text(f"{source} → {question.target}{_options(answer)}", answer.remedy)
+
+
+def _options(answer: Answer) -> str:
+    """What ``--port`` and ``--protocol`` have added to TO."""
+    question = answer.question
+    return f" {question.protocol} {question.port}".rstrip() if question.port or question.protocol else ""
 
 
 def answer_data(answer: Answer) -> dict[str, Any]:
@@ -46,6 +73,7 @@ def answer_data(answer: Answer) -> dict[str, Any]:
         **path_data(answer.deciding.path),
         "source": answer.question.source if len(answer.cases) > 1 else str(answer.cases[0].path.query.source),
         "allowed": answer.allowed,
+        "remedy": remedy_data(answer.remedy),
         "agree": answer.agree,
         "cases": [
             {

@@ -195,3 +195,27 @@ def test_who_is_no_pod_asks_too(source, allowed):
     found = ask_shop(source, "deploy/web:443", WEB_FROM)
     assert found.allowed is allowed
     assert found.denied is not allowed
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("pod/cli", "pod/web-1:7990-8020"),
+        ("deploy/web", "pod/cli:80"),
+        ("pod/cli", "deploy/web:81"),
+        ("198.51.100.1", "deploy/web:443"),
+        ("sts/db", "deploy/web:80-90"),
+    ],
+)
+def test_one_change_mends_every_pod_and_port_of_a_question(source, target):
+    state = ClusterState.of([*WORLD, OLD_ONLY, WEB_FROM])
+    question = Question(source=source, target=target, namespace="shop")
+    before = ask(state, question, with_remedy=True)
+    assert not before.allowed
+    assert before.remedy is not None
+    assert before.remedy.complete
+    after = ask(
+        ClusterState.of([*WORLD, OLD_ONLY, WEB_FROM, *before.remedy.policies]), question, with_remedy=True
+    )
+    assert after.allowed
+    assert after.remedy is None

@@ -70,7 +70,7 @@ def _tries(case: Case, world: World) -> Iterator[_Try]:
     index = world.compiled.by_ref.get(query.source)
     if query.outside is not None or index is None or target is None or target.protocol != "TCP":
         return
-    port = target.port or _default_port(case, target, world)
+    port = case.path.port
     pod = world.compiled.pods[index].pod
     containers = [each.name for each in pod.spec.containers or []]
     if port is None or not containers:
@@ -78,16 +78,6 @@ def _tries(case: Case, world: World) -> Iterator[_Try]:
     container = (pod.metadata.annotations or {}).get(_DEFAULT_CONTAINER) or containers[0]
     for host in _hosts(target, world):
         yield _Try(pod.ref, container, host, port)
-
-
-def _default_port(case: Case, target: Target, world: World) -> int | None:
-    """The one that was judged: a Service's own, or that of the pod."""
-    service = world.state.services.get(target.ref) if target.kind == SERVICE else None
-    if service is not None:
-        return next(
-            (each.port for each in service.spec.ports or [] if each.protocol == target.protocol), None
-        )
-    return next((each.flow.port for each in case.path.steps[-1].attempts if each.flow.port), None)
 
 
 def _hosts(target: Target, world: World) -> Iterator[str]:

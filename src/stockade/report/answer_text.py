@@ -63,8 +63,8 @@ def answer_patch(answer: Answer) -> str:
 
 def _options(answer: Answer) -> str:
     """What ``--port`` and ``--protocol`` have added to TO."""
-    question = answer.question
-    return f" {question.protocol} {question.port}".rstrip() if question.port or question.protocol else ""
+    given = (answer.question.protocol.upper(), answer.question.port)
+    return "".join(f" {part}" for part in given if part)
 
 
 def answer_data(answer: Answer) -> dict[str, Any]:

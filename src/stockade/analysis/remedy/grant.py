@@ -21,6 +21,7 @@ from stockade.model.netpol import (
     NetworkPolicyPort,
     NetworkPolicySpec,
 )
+from stockade.net.ranges import RangeSet
 
 Port = tuple[str, int, int]  # protocol, first and last number, as the destination itself knows them (rule 23)
 
@@ -55,8 +56,16 @@ def merged(rules: Iterable[GrantRule]) -> tuple[GrantRule, ...]:
         if at is None:
             found.append(rule)
         else:
-            found[at] = GrantRule(rule.peers, tuple(dict.fromkeys(found[at].ports + rule.ports)))
-    return tuple(found)
+            found[at] = GrantRule(rule.peers, found[at].ports + rule.ports)
+    return tuple(GrantRule(rule.peers, _joined(rule.ports)) for rule in found)
+
+
+def _joined(ports: Iterable[Port]) -> tuple[Port, ...]:
+    """Neighbouring numbers as one range; protocols in the order of their first mention."""
+    numbers: dict[str, list[tuple[int, int]]] = {}
+    for protocol, first, last in ports:
+        numbers.setdefault(protocol, []).append((first, last))
+    return tuple((protocol, *pair) for protocol, pairs in numbers.items() for pair in RangeSet(pairs))
 
 
 def united(grants: Iterable[Grant]) -> list[Grant]:

@@ -66,9 +66,12 @@ def also_notes(also: Iterable[Flow], *, more: bool) -> list[str]:
             own = {source} if source in everywhere[ports_text] else set()
             gain = f"{_named(sorted(ends | own, key=str))} {ports_text}"
             alike.setdefault(gain, []).append(source)
+    together: dict[str, list[str]] = {}
+    for gain, sources in alike.items():
+        together.setdefault(_named(sources), []).append(gain)
     notes = [
-        f"also allows {_named(sources)} -> {gain}: no selector tells these pods apart, or these share an address"
-        for gain, sources in alike.items()
+        f"also allows {who} -> {'; '.join(what)}: no selector tells these pods apart, or these share an address"
+        for who, what in together.items()
     ]
     if len(notes) > _MOST_NOTES:
         notes = [

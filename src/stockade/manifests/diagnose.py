@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stockade.manifests import hints, schema
-from stockade.manifests.findings import Finding, Place
+from stockade.manifests.findings import Finding, Place, shown
 from stockade.manifests.marks import Mark
 from stockade.manifests.paths import Path, dotted, go_quoted, value_at
 from stockade.manifests.strict import DecodeProblem
@@ -35,6 +35,21 @@ _RETIRED = (
     "batch/v2alpha",
     "discovery.k8s.io/v1beta",
 )
+
+# Files that look like objects and stand among them.
+_TOOLS = (
+    "kustomize.config.k8s.io/",
+    "kubeadm.k8s.io/",
+    "kubelet.config.k8s.io/",
+    "kind.x-k8s.io/",
+    "skaffold/",
+    "audit.k8s.io/",
+)
+# Kinds of the groups whose fields we know that are served and of no interest here.
+_SERVED = {
+    "v1": {"ComponentStatus", "LimitRange", "PersistentVolume", "ResourceQuota"},
+    "networking.k8s.io/v1": {"IPAddress", "Ingress", "IngressClass", "ServiceCIDR"},
+}
 
 
 def syntax(error: YamlError, file: str) -> Diagnostic:
@@ -107,7 +122,7 @@ def not_an_object(raw: Any, place: Place) -> Finding | None:
 def unknown_kind(raw: dict[str, Any], place: Place) -> Finding | None:
     """A kind of Kubernetes' own that does not exist under this apiVersion; kinds of other groups pass (CRDs)."""
     api_version, kind = raw["apiVersion"], raw["kind"]
-    if schema.type_of(api_version, kind):
+    if schema.type_of(api_version, kind) or kind in _SERVED.get(api_version, ()):
         return None
     homes = [version for version, known in schema.kinds() if known == kind]
     here = [known for version, known in schema.kinds() if version == api_version]
@@ -124,6 +139,16 @@ def unknown_kind(raw: dict[str, Any], place: Place) -> Finding | None:
         hint=hint,
     )
     return place.finding(found, (path,))
+
+
+def is_tool_file(raw: dict[str, Any]) -> bool:
+    return bool(raw["apiVersion"].startswith(_TOOLS))
+
+
+def tool_file(raw: dict[str, Any], place: Place) -> Finding:
+    message = f"{shown(raw['kind'])}: a file for a tool, not an object of a cluster: not read"
+    hint = "give what the tool makes of it (kustomize build)" if "kustomize" in raw["apiVersion"] else ""
+    return place.finding(Diagnostic(code="tool-file", message=message, severity=Severity.NOTE, hint=hint))
 
 
 def decode(problem: DecodeProblem, raw: dict[str, Any], place: Place) -> Finding:

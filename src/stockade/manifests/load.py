@@ -119,6 +119,9 @@ class _Reader:
         if problem is not None:
             self.found([problem])
             return
+        if diagnose.is_tool_file(raw):
+            self.found([diagnose.tool_file(raw, place)])
+            return
         api_version, kind = str(raw["apiVersion"]), str(raw["kind"])
         place = place.about(raw)
         if fits(raw, api_version, kind):

@@ -22,6 +22,15 @@ _POLICY_GROUPS = {
     "k8s.ovn.org": "OVN-Kubernetes",
     "security.istio.io": "Istio",
 }
+# Groups with a dot that Kubernetes itself serves; what they hold makes no pods.
+_SERVED = frozenset(
+    f"{group}.k8s.io"
+    for group in (
+        "admissionregistration", "apiextensions", "apiregistration", "authentication", "authorization", "certificates",
+        "coordination", "discovery", "events", "flowcontrol.apiserver", "internal.apiserver", "networking", "node",
+        "rbac.authorization", "resource", "scheduling", "storage", "storagemigration",
+    )
+)  # fmt: skip
 _GIVEN = frozenset({"default"})  # every cluster has it
 _SHOWN = 8
 
@@ -43,7 +52,7 @@ def _kinds(objects: Sequence[LoadedObject]) -> Iterator[Finding]:
         counted = f"{name} ({len(members)} objects)" if len(members) > 1 else name
         if group in _POLICY_GROUPS and "Policy" in kind:
             yield members[0].place.finding(_not_evaluated(counted, _POLICY_GROUPS[group]))
-        else:
+        elif "." in group and group not in _SERVED:
             yield members[0].place.finding(_not_read(counted))
 
 

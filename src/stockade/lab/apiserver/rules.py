@@ -5,8 +5,6 @@ The same rules serve ``stockade check -f`` on files; here they become Status cau
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from stockade.lab.apiserver.failures import Cause
@@ -28,23 +26,11 @@ def decode(kind: Kind, obj: JsonObject) -> Decoding:
     problems = strict.check_fields(obj, kind.api_version, kind.kind)
     unknown = [problem.message for problem in problems if problem.unknown]
     fatal = next((problem.message for problem in problems if not problem.unknown), "")
-    fatal = fatal or _nil_item(obj, kind.kind)
     if unknown and not fatal:
         strict.prune_unknown(obj, kind.api_version, kind.kind)
     if not fatal:
         strict.drop_nulls(obj, kind.api_version, kind.kind)
     return Decoding(unknown, fatal)
-
-
-def _nil_item(value: Any, path: str) -> str:
-    """A null in a list, in kubectl's words: no list of the API means anything by it, and no reader of ours expects it."""
-    items = value.items() if isinstance(value, dict) else ()
-    found = (_nil_item(inner, f"{path}.{key}") for key, inner in items)
-    if isinstance(value, list):
-        if None in value:
-            return f'unknown object type "nil" in {path}[{value.index(None)}]'
-        found = (_nil_item(inner, f"{path}[{index}]") for index, inner in enumerate(value))
-    return next(filter(None, found), "")
 
 
 def duplicates(body: bytes) -> list[str]:

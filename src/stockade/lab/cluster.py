@@ -21,6 +21,7 @@ import socket
 from collections.abc import Callable
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from stockade.agent.gate import GateClient
 from stockade.dataplane.nft import Nft
@@ -52,6 +53,7 @@ POLL = 0.01  # seconds between looks while the lab starts
 def run(paths: LabPaths, listener: socket.socket, spawner: socket.socket, tell: Tell) -> int:
     """Until SIGTERM. An error before the lab is ready is told to ``up`` in one line, with the log for the rest."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("aiohttp.server").addFilter(_is_no_bad_request)
     told = False
 
     def tell_once(answer: dict[str, str]) -> None:
@@ -179,6 +181,12 @@ class _Cluster:
         while not await answers(addresses.DNS_SERVICE_IP, name):  # noqa: ASYNC110 - the answer is on the network
             await asyncio.sleep(POLL)
         self._tell({"server": self._server, "node": self._node})
+
+
+def _is_no_bad_request(record: logging.LogRecord) -> bool:
+    """What is not even HTTP is answered with 400 and not logged: strangers could fill the disk, and its lines may hold a token."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
 
 
 def _mark_ready(store: ObjectStore, node: str) -> None:

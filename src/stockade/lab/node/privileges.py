@@ -29,7 +29,8 @@ NUMBERS: Final = {
     "AUDIT_WRITE": 29,
     "SETFCAP": 31,
 }
-# NET_ADMIN is for the asking: it reaches no further than the pod's own network namespace.
+# NET_ADMIN is for the asking. It reaches the pod's own network namespace and, by namespace ids, the links of the node's
+# (never the host's): docs/security.md.
 DEFAULT: Final = frozenset(NUMBERS) - {"NET_ADMIN"}
 _LAST_CAPABILITY: Final = 40
 

@@ -9,7 +9,8 @@ Files of the given size, of pods as ``kubectl get -o yaml`` prints them:
   wrong.yaml       one List in which every pod has an unknown field and a bad port: positions for 10 000 diagnostics
   wrong.json       the same as JSON
 Hostile ones: billion laughs, deep nesting, one line of that size, a quote that never closes.
-Aims for 50 MB: YAML 60 s, JSON 6 s, 1.5 GB; hostile input 5 s and one diagnostic.
+Aims for 50 MB, in CPU time (one process; the machine may be busy): YAML 60 s, JSON 6 s, both twice that when every pod is wrong;
+1.5 GB; hostile input 5 s and one diagnostic.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -100,14 +100,16 @@ def read(path: str) -> None:
     """In the process of the case: loads, and prints what it took."""
     from stockade.manifests.load import load  # noqa: PLC0415 - its import is not measured
 
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     loaded = load([path])
-    took = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    took, work = time.perf_counter() - started, time.process_time() - worked
+    # ru_maxrss would count the parent's memory at the fork
+    peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) >> 10
     print(
         json.dumps(
             {
                 "s": round(took, 2),
+                "cpu s": round(work, 2),
                 "MB": peak,
                 "objects": len(loaded.objects),
                 "diagnostics": len(loaded.diagnostics),
@@ -120,7 +122,7 @@ def measured(folder: Path, name: str, text: str) -> dict:
     path = folder / name
     path.write_text(text)
     done = subprocess.run([sys.executable, __file__, "--read", str(path)], capture_output=True, check=True)
-    aim = HOSTILE_AIM if name in HOSTILE else AIMS[path.suffix]
+    aim = HOSTILE_AIM if name in HOSTILE else AIMS[path.suffix] * (2 if name.startswith("wrong") else 1)
     found = {
         "file": name,
         "size MB": round(path.stat().st_size / 1e6, 1),
@@ -129,7 +131,9 @@ def measured(folder: Path, name: str, text: str) -> dict:
     }
     path.unlink()
     found["ok"] = (
-        found["s"] <= aim and found["MB"] <= MEMORY_AIM and (name not in HOSTILE or found["diagnostics"] == 1)
+        found["cpu s"] <= aim
+        and found["MB"] <= MEMORY_AIM
+        and (name not in HOSTILE or found["diagnostics"] == 1)
     )
     return found
 

@@ -40,7 +40,7 @@ POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": TEM
 POLICY = {
     "apiVersion": "networking.k8s.io/v1",
     "kind": "NetworkPolicy",
-    "metadata": {"name": "n"},
+    "metadata": {"name": "deny"},
     "spec": {},
 }
 

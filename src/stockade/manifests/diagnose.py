@@ -51,6 +51,8 @@ _SERVED = {
     "networking.k8s.io/v1": {"IPAddress", "Ingress", "IngressClass", "ServiceCIDR"},
 }
 
+_COMPLETE = frozenset({"v1", "apps/v1", "batch/v1", "networking.k8s.io/v1"})
+
 
 def syntax(error: YamlError, file: str) -> Diagnostic:
     return Diagnostic(
@@ -128,7 +130,7 @@ def unknown_kind(raw: dict[str, Any], place: Place) -> Finding | None:
     here = [known for version, known in schema.kinds() if version == api_version]
     if homes and (here or api_version.startswith(_RETIRED)):
         hint, path = f"write apiVersion: {homes[0]}", "apiVersion"
-    elif nearest := hints.kind_hint(kind, here):
+    elif (nearest := hints.kind_hint(kind, here)) or api_version in _COMPLETE:
         hint, path = nearest, "kind"
     else:
         return None

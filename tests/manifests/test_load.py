@@ -281,6 +281,14 @@ def test_a_byte_order_mark_is_no_content() -> None:
     assert len(load_text("\ufeff" + POLICY).objects) <= 1  # a file's mark is dropped when it is decoded
 
 
+def test_damage_behind_a_byte_order_mark_has_its_place(tmp_path) -> None:
+    file = tmp_path / "f.yaml"
+    file.write_bytes(b"\xef\xbb\xbf# \xbf\n" + POLICY.encode())
+    loaded = load([str(file)])
+    assert len(loaded.objects) == 1
+    assert [(d.code, d.position.line, d.position.column) for d in loaded.diagnostics] == [("not-utf8", 1, 3)]
+
+
 def test_control_characters_do_not_reach_the_terminal() -> None:
     found = lines(load_text(HEAD + 'spec: {"\\e[31m": 1, policyTypes: ["\\e[2J"]}\n'))
     assert len(found) == 2

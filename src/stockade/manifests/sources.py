@@ -83,12 +83,13 @@ def decoded(name: str, data: bytes) -> Source | Diagnostic:
         return _problem("unreadable-file", f"{name}: larger than {MAX_BYTES >> 20} MiB")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return Source(name, data.decode("utf-16", "replace"))
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        return Source(name, data.decode("utf-8-sig"))
+        return Source(name, data.decode())
     except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8-sig")
+        before = data[: error.start].decode()
         where = Position(name, before.count("\n") + 1, len(before) - before.rfind("\n"))
-        return Source(name, data.decode("utf-8-sig", "replace"), where)
+        return Source(name, data.decode(errors="replace"), where)
 
 
 def _problem(code: str, message: str, hint: str = "", position: Position | None = None) -> Diagnostic:

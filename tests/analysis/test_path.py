@@ -6,11 +6,13 @@ import msgspec
 import pytest
 
 from stockade.analysis.path import DNS_SERVICE, trace
-from stockade.analysis.steps import Path, PathQuery
+from stockade.analysis.steps import Path, PathQuery, query
 from stockade.analysis.target import TargetError
 from stockade.model.meta import ObjectRef
-from stockade.model.objects import Pod
+from stockade.model.objects import Pod, Service
+from stockade.net.cidr import parse_address
 from stockade.policy.evaluate import UnknownPodError
+from stockade.policy.verdict import AddressEndpoint
 from stockade.store.state import ClusterState
 from stockade.testing.build import endpoint_slice, namespace, node, pod, policy, service
 from stockade.testing.worlds import EXAMPLE_COM, GOOGLE_COM, WEB_SERVICE_IP, recipe, recipe_objects
@@ -335,7 +337,7 @@ def test_a_host_network_pod_asks_the_resolver_of_its_node():
         ("10.0.0.1", "names no port"),
         ("www.example.com", "names no port"),
         ("http://web:99999/", "the port must be a number from 1 to 65535"),
-        ("deploy/web", "kind 'deploy' is not known here"),
+        ("pvc/web", "kind 'pvc' is not known here"),
         ("web:80/icmp", "protocol must be tcp, udp or sctp"),
         ("ftp://web/", "scheme 'ftp' is not known"),
         ("web:", "a port is missing"),
@@ -357,4 +359,82 @@ def test_pods_that_are_not_there_are_errors_in_words():
 
 def test_a_path_survives_json():
     found = path(recipe("dns"), "http://web:80/")
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Path) == found
+
+
+def exposed(kind: str, policy_kind: str = "", **status) -> list:
+    spec = {
+        "type": kind,
+        "selector": {"app": "web"},
+        "clusterIP": "10.96.0.77",
+        "ports": [{"port": 80, "targetPort": 80, "nodePort": 30080}],
+        "externalTrafficPolicy": policy_kind,
+        "externalIPs": ["198.51.100.9"],
+    }
+    raw = {"metadata": {"name": "front", "namespace": "default"}, "spec": spec, "status": status}
+    return [*recipe_objects(), msgspec.convert(raw, Service)]
+
+
+@pytest.mark.parametrize(
+    "target", ["172.30.0.1:30080", "node/lab-node-1:30080", "198.51.100.9:80", "192.0.2.1:80"]
+)
+def test_rule_41_a_nodes_port_and_a_balancers_address_are_the_pod_behind(target):
+    world = exposed("LoadBalancer", loadBalancer={"ingress": [{"ip": "192.0.2.1"}]})
+    found = path(world, target)
+    assert outline(found) == [("translate", True), ("connect", True)]
+    assert found.steps[0].detail.endswith("is pod default/web port 80")
+    assert found.steps[1].attempts[0].flow.port == 80
+    assert f":{target.rpartition(':')[2]}" in found.symptom[0]
+
+
+def test_rule_41_another_port_of_the_node_is_the_node():
+    found = path(exposed("NodePort"), "172.30.0.1:30081")
+    assert outline(found) == [("connect", True)]
+
+
+def outside(world: list, target: str, address: str = "203.0.113.7") -> Path:
+    end = AddressEndpoint(*parse_address(address), address)
+    return trace(ClusterState.of(world), query(end, target, {}))
+
+
+ONLY_OUTSIDE = policy(
+    "web",
+    {
+        "podSelector": {"matchLabels": {"app": "web"}},
+        "ingress": [{"from": [{"ipBlock": {"cidr": "203.0.113.0/24"}}]}],
+    },
+)
+
+
+def test_a_host_outside_is_judged_by_ingress_alone():
+    world = [*recipe_objects("deny-all"), ONLY_OUTSIDE]
+    assert outside(world, "pod/web:80").allowed
+    assert outline(outside(world, "pod/web:80")) == [("connect", True)]
+    refused = outside(world, "pod/web:80", "198.51.100.1")
+    assert not refused.allowed
+    assert "198.51.100.1 -> pod default/web TCP 80: denied, ingress of pod default/web" in refused.cause
+
+
+@pytest.mark.parametrize(
+    ("world", "warning"),
+    [
+        (recipe_objects(), "is of type ClusterIP, which hosts outside the cluster cannot reach"),
+        (exposed("NodePort", "Cluster"), "has externalTrafficPolicy Cluster"),
+        (exposed("NodePort", "Local"), ""),
+    ],
+)
+def test_rule_41_whose_address_the_pod_sees(world, warning):
+    target = "svc/web:80" if len(world) == len(recipe_objects()) else "svc/front:80"
+    found = outside(world, target)
+    assert found.allowed
+    assert [warning in each for each in found.warnings] == ([True] if warning else [])
+
+
+def test_names_mean_nothing_to_a_host_outside():
+    with pytest.raises(TargetError, match="names mean nothing to a host outside"):
+        outside(recipe_objects(), "http://web/")
+
+
+def test_a_path_from_outside_survives_json():
+    found = outside(recipe_objects(), "pod/web:80")
     assert msgspec.json.decode(msgspec.json.encode(found), type=Path) == found

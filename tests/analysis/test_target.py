@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from stockade.analysis.target import ADDRESS, NAME, POD, SERVICE, TargetError, parse_pod, parse_target
+from stockade.analysis.target import (
+    ADDRESS,
+    NAME,
+    NODE,
+    POD,
+    SERVICE,
+    WORKLOAD,
+    TargetError,
+    at_port,
+    parse_pod,
+    parse_target,
+    with_ports,
+)
 
 
 @pytest.mark.parametrize(
@@ -15,6 +27,9 @@ from stockade.analysis.target import ADDRESS, NAME, POD, SERVICE, TargetError, p
         ("ns:pod/foo", POD, "ns", "foo", None, "TCP"),
         ("svc/web:80", SERVICE, "dev", "web", 80, "TCP"),
         ("kube-system:svc/kube-dns:53/udp", SERVICE, "kube-system", "kube-dns", 53, "UDP"),
+        ("deploy/web:80", WORKLOAD, "dev", "web", 80, "TCP"),
+        ("ns:statefulsets.apps/db", WORKLOAD, "ns", "db", None, "TCP"),
+        ("node/node-1:22", NODE, "", "node-1", 22, "TCP"),
         ("web:80", NAME, "", "web", 80, "TCP"),
         ("Web.Example.COM:443", NAME, "", "web.example.com", 443, "TCP"),
         ("www.example.com", NAME, "", "www.example.com", None, "TCP"),
@@ -50,7 +65,19 @@ def test_the_host_is_kept_as_written(text, written):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "http://", "http:///x", "web:x", "web:0", "pod/foo:99999", "[::1", "http://web:0/", "http://[::1"],
+    [
+        "",
+        "http://",
+        "http:///x",
+        "web:x",
+        "web:0",
+        "pod/foo:99999",
+        "[::1",
+        "http://web:0/",
+        "http://[::1",
+        "pod/a:9-8",
+        "pod/a:1-70000",
+    ],
 )
 def test_what_is_no_target(text):
     with pytest.raises(TargetError):
@@ -69,3 +96,36 @@ def test_pods(text, ref):
 def test_what_is_no_pod(text):
     with pytest.raises(TargetError, match="is not a pod; write pod/NAME or NS:pod/NAME"):
         parse_pod(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ports"),
+    [
+        ("pod/a:8000-8100", (8000, 8100)),
+        ("svc/a:8000-8100/udp", (8000, 8100)),
+        ("10.0.0.1:1-65535", (1, 65535)),
+        ("[fd00::1]:80-81", (80, 81)),
+        ("web:80-80", (80, None)),
+    ],
+)
+def test_ranges(text, ports):
+    target = parse_target(text)
+    assert (target.port, target.last_port) == ports
+
+
+def test_one_port_of_a_range_is_written_as_an_application_would():
+    assert at_port(parse_target("web:80-90"), 85).as_written == "web:85"
+    assert at_port(parse_target("web:80-90"), 85).last_port is None
+
+
+def test_what_the_options_add():
+    target = with_ports(parse_target("web"), "80-81", "udp")
+    assert (target.port, target.last_port, target.protocol, target.as_written) == (80, 81, "UDP", "web:80")
+    assert with_ports(parse_target("web"), "53/udp").protocol == "UDP"
+    assert with_ports(parse_target("web:80"), "", "icmp").port is None
+
+
+@pytest.mark.parametrize(("port", "protocol"), [("http", ""), ("0", ""), ("80", "gre"), ("80-", "")])
+def test_options_that_say_nothing(port, protocol):
+    with pytest.raises(TargetError):
+        with_ports(parse_target("web"), port, protocol)

@@ -182,10 +182,44 @@ async def test_a_snapshot_without_nodes_says_so():
     (note,) = found.notes
     assert str(note) == (
         "warning: nodes: not read: nodes is forbidden "
-        "(the verdict holds; names of Services or nodes may be missing from it)"
+        "(the verdict holds; names of Services, nodes or workloads may be missing from it)"
     )
 
 
 async def test_a_snapshot_without_pods_would_lie():
     with pytest.raises(KubeError, match="may not list pods in all namespaces, which a true answer needs"):
         await snapshot(pods=status(403, "Forbidden", "pods is forbidden"))
+
+
+def owner(kind: str, name: str):
+    return {"ownerReferences": [{"kind": kind, "name": name, "uid": "u"}]}
+
+
+async def workload_snapshot(replica_sets, jobs):
+    pod = obj("a", 1)
+    pod["metadata"] |= owner("ReplicaSet", "web-1")
+    api = ScriptedApi()
+    for path, answer in {**LISTS, "/api/v1/pods": listing(9, pod)}.items():
+        api.script(path, answer)
+    api.script("/apis/apps/v1/replicasets", replica_sets)
+    api.script("/apis/batch/v1/jobs", jobs)
+    async with serving(api.handle) as client:
+        return await _read(client.access, workloads=True)
+
+
+async def test_a_snapshot_for_a_workload_knows_whose_pods_they_are():
+    replica_set = obj("web-1", 1)
+    replica_set["metadata"] |= owner("Deployment", "web")
+    found = await workload_snapshot(listing(9, replica_set), status(404))
+    (pod,) = [each for each in found.objects if each.metadata.name == "a"]
+    assert [each.kind for each in pod.metadata.owner_references] == ["ReplicaSet", "Deployment"]
+    assert found.notes == []  # a server without Jobs has none
+    assert sorted(each.metadata.name for each in found.objects) == ["a", "default", "np"]
+
+
+async def test_a_snapshot_without_replica_sets_says_so():
+    found = await workload_snapshot(status(403, "Forbidden", "no"), listing(9))
+    (note,) = found.notes
+    assert str(note).startswith(
+        "warning: replicasets.apps: not read: no (the verdict holds; names of Services,"
+    )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from stockade.analysis.target import TargetError
 from stockade.model.meta import ObjectRef
 from stockade.model.objects import EndpointSlice, Pod, Service, ServicePort
 from stockade.net.cidr import parse_address
@@ -30,6 +31,21 @@ def service_port(service: Service, port: int | None, protocol: str) -> ServicePo
     if port is None:
         return candidates[0] if candidates else None
     return next((each for each in candidates if each.port == port), None)
+
+
+def exposed_at(
+    state: ClusterState, compiled: CompiledPolicies, address: str, port: int | None, protocol: str
+) -> tuple[Service, ServicePort] | None:
+    """Who answers at a node's address on a nodePort, or at an external address: both are translated on the way, and a
+    policy sees the pod behind (rule 41)."""
+    on_node = any(parse_address(address) in own for own in compiled.node_addresses.values())
+    for _, service in sorted(state.services.items()):
+        for each in service.spec.ports or []:
+            if port is None or each.protocol != protocol:
+                continue
+            if (on_node and each.node_port == port) or (each.port == port and address in service.outside_ips):
+                return service, each
+    return None
 
 
 def backends(
@@ -88,3 +104,12 @@ def target_numbers(pod: Pod, port: ServicePort) -> tuple[int, ...]:
         named = (each for each in pod.named_ports() if each.name == target and each.protocol == port.protocol)
         return tuple(each.container_port for each in named)[:1]
     return (target or port.port,)
+
+
+def node_address(compiled: CompiledPolicies, name: str) -> tuple[int, int]:
+    """The first address, which is the one that packets to pods carry. Raises TargetError."""
+    known = compiled.node_addresses.get(name)
+    if not known:
+        names = ", ".join(sorted(compiled.node_addresses)) or "none"
+        raise TargetError(f"node {name} is not known here, or has no address (known: {names})")
+    return known[0]

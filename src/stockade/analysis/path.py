@@ -13,16 +13,18 @@ from __future__ import annotations
 import msgspec
 
 from stockade.analysis import pitfalls
-from stockade.analysis.backends import Backend, backends, service_port
+from stockade.analysis.backends import Backend, backends, exposed_at, node_address, service_port
 from stockade.analysis.naming import resolve
+from stockade.analysis.remedy.suggest import Asked, Run, suggest
 from stockade.analysis.steps import CONNECT, LOOKUP, TRANSLATE, Attempt, Path, PathQuery, Step, attempts_step
 from stockade.analysis.symptom import Request, symptom
-from stockade.analysis.target import ADDRESS, POD, SERVICE, TargetError, parse_target
+from stockade.analysis.target import ADDRESS, NODE, POD, SERVICE, WORKLOAD, Target, TargetError, parse_target
+from stockade.analysis.workloads import nothing_runs, pods_of
 from stockade.model.meta import ObjectMeta, ObjectRef
 from stockade.model.objects import Pod, Service, ServicePort
 from stockade.net.cidr import format_address, parse_address
 from stockade.policy.compile import compile_state
-from stockade.policy.compiled import BlockPeer, PodEntry
+from stockade.policy.compiled import BlockPeer, CompiledPolicies, PodEntry
 from stockade.policy.evaluate import UnknownPodError, endpoint_for, evaluate
 from stockade.policy.verdict import ICMP, AddressEndpoint, Endpoint, Flow, PodEndpoint
 from stockade.store.delta import Upsert, apply
@@ -35,51 +37,91 @@ _DNS_PORT = 53
 _SOMEWHERE = "203.0.113.1"
 
 
-def trace(state: ClusterState, query: PathQuery) -> Path:
-    """Raises TargetError and UnknownPodError, both with a sentence for people."""
-    tracer = _Tracer(state, query)
+class World(msgspec.Struct, frozen=True):
+    """A state made ready for any number of paths. ``assumed``: what had to be added to it, for people."""
+
+    state: ClusterState
+    compiled: CompiledPolicies
+    assumed: str = ""
+
+
+def prepare(state: ClusterState, *, blocks_match_pods: bool = True) -> World:
+    """Files seldom hold kube-dns; a lookup is judged on the pod that every cluster has. ``blocks_match_pods`` as in PathQuery."""
+    known = DNS_SERVICE in state.services or any(_is_dns(pod) for pod in state.pods.values())
+    if known:
+        return World(state, compile_state(state, blocks_match_pods=blocks_match_pods))
+    meta = ObjectMeta(name=DNS_SERVICE.name, namespace=DNS_SERVICE.namespace, labels=DNS_LABELS)
+    state = apply(state, [Upsert(PODS, Pod(metadata=meta))])
+    assumed = "no kube-dns in the input: assumed a pod labelled k8s-app=kube-dns in namespace kube-system"
+    return World(state, compile_state(state, blocks_match_pods=blocks_match_pods), assumed)
+
+
+def trace(state: ClusterState, query: PathQuery, *, with_remedy: bool = True) -> Path:
+    """Raises TargetError and UnknownPodError, both with a sentence for people. ``with_remedy=False`` for whoever only wants
+    to know whether it is allowed."""
+    world = prepare(state, blocks_match_pods=query.blocks_match_pods)
+    path = trace_in(world, query)
+    if path.allowed or not with_remedy:
+        return path
+    target = query.aim or parse_target(query.target, query.namespace)
+    asked = Asked(query.source.name, query.namespace, target_words(target, query.namespace, path.port))
+    found = suggest(world.state, world.compiled, [Run(path.steps)], asked)
+    return msgspec.structs.replace(path, remedy=found)
+
+
+def trace_in(world: World, query: PathQuery) -> Path:
+    """For callers with several questions about one state, whose reading of ipBlock then holds; without a remedy."""
+    tracer = _Tracer(world, query)
     tracer.run()
     return tracer.result()
 
 
+def target_words(target: Target, home: str, port: int | None) -> str:
+    """For the name of a policy: ``web-80``, ``api-other-53-udp``, ``web-8000-8100``. ``port``: the one that was found."""
+    namespace = "" if target.namespace == home else target.namespace
+    protocol = "" if target.protocol == "TCP" else target.protocol.lower()
+    ports = [str(port) for port in (target.port or port, target.last_port) if port is not None]
+    return "-".join(part for part in (target.name, namespace, *ports, protocol) if part)
+
+
 class _Tracer:
-    def __init__(self, state: ClusterState, query: PathQuery) -> None:
+    def __init__(self, world: World, query: PathQuery) -> None:
         self.query = query
-        self.target = parse_target(query.target, query.source.namespace)
+        self.target = query.aim or parse_target(query.target, query.namespace)
         self.steps: list[Step] = []
         self.warnings: dict[str, None] = {}
         self.address, self.port = "", self.target.port
-        self.state = self._with_dns(state)
-        self.compiled = compile_state(self.state, blocks_match_pods=query.blocks_match_pods)
-        index = self.compiled.by_ref.get(query.source)
-        if index is None:
-            raise UnknownPodError(f"pod {query.source} does not exist or has finished")
-        self.entry: PodEntry = self.compiled.pods[index]
-
-    def _with_dns(self, state: ClusterState) -> ClusterState:
-        """Files seldom hold kube-dns; the lookup is judged on the pod that every cluster has."""
-        known = DNS_SERVICE in state.services or any(_is_dns(pod) for pod in state.pods.values())
-        if known or self.target.kind in {POD, ADDRESS}:
-            return state
-        self._warn(
-            "no kube-dns in the input: assumed a pod labelled k8s-app=kube-dns in namespace kube-system"
-        )
-        meta = ObjectMeta(name=DNS_SERVICE.name, namespace=DNS_SERVICE.namespace, labels=DNS_LABELS)
-        return apply(state, [Upsert(PODS, Pod(metadata=meta))])
+        self.world, self.state, self.compiled = world, world.state, world.compiled
+        self.source: Endpoint = query.outside or PodEndpoint(query.source)
+        self.entry: PodEntry | None = None  # None for a host outside
+        if query.outside is None:
+            index = self.compiled.by_ref.get(query.source)
+            if index is None:
+                raise UnknownPodError(f"pod {query.source} does not exist or has finished")
+            self.entry = self.compiled.pods[index]
 
     def run(self) -> None:
-        if self.target.kind == POD:
-            self._to_pod()
+        if self.target.kind in {POD, WORKLOAD}:
+            self._to_pods(self._named_pods())
         elif self.target.kind == ADDRESS:
             self._to_address(self.target.name)
+        elif self.target.kind == NODE:
+            self._to_address(format_address(*node_address(self.compiled, self.target.name)))
         elif self.target.kind == SERVICE:
             service = self.state.services.get(self.target.ref)
             if service is None:
                 raise TargetError(f"service {self.target.ref} does not exist")
-            self._to_name(self._service_name())
+            if self.entry is None:
+                self._from_outside_to(service)
+            else:
+                self._to_name(self.entry, self._service_name())
+        elif self.entry is None:
+            raise TargetError(
+                f"{self.query.target!r}: names mean nothing to a host outside the cluster; write pod/NAME, svc/NAME or IP:PORT"
+            )
         else:
-            self._to_name(self.target.name)
-        for text in pitfalls.open_dns(self.entry):
+            self._to_name(self.entry, self.target.name)
+        for text in pitfalls.open_dns(self.entry) if self.entry else ():
             self._warn(text)
 
     def result(self) -> Path:
@@ -90,6 +132,7 @@ class _Tracer:
             steps=tuple(self.steps),
             allowed=stopped is None,
             failed=failed,
+            port=self.port,
             cause="" if stopped is None else f"{stopped.title}: {stopped.detail}",
             symptom=symptom(self._request(), stopped),
             warnings=tuple(self.warnings),
@@ -98,31 +141,42 @@ class _Tracer:
     def _request(self) -> Request:
         """A reference has no URL: the application is taken to write the Service's name, or the pod's address."""
         target, host = self.target, self.target.as_written
-        if target.kind in {POD, SERVICE}:
+        if not host:
             numeric = f"[{self.address}]" if ":" in self.address else self.address
-            host = numeric if target.kind == POD else self._service_name()
-            port = self.port if target.kind == POD else target.port
+            host = self._service_name() if target.kind == SERVICE else numeric
+            port = target.port if target.kind == SERVICE else self.port
             host = f"{host}:{port}" if port and target.protocol == "TCP" else host
         return Request(host=host, protocol=target.protocol, address=self.address, port=self.port)
 
     def _service_name(self) -> str:
-        near = self.target.namespace == self.query.source.namespace
+        near = self.target.namespace == self.query.namespace
         return self.target.name if near else f"{self.target.name}.{self.target.namespace}"
 
     # The ways to start
 
-    def _to_pod(self) -> None:
-        index = self.compiled.by_ref.get(self.target.ref)
-        if index is None:
+    def _named_pods(self) -> tuple[ObjectRef, ...]:
+        if self.target.kind == WORKLOAD:
+            found = pods_of(self.compiled, self.target.workload, self.target.ref)
+            if not found:
+                raise TargetError(nothing_runs(self.target.workload, self.target.ref))
+            return found
+        if self.target.ref not in self.compiled.by_ref:
             raise UnknownPodError(f"pod {self.target.ref} does not exist or has finished")
-        entry = self.compiled.pods[index]
+        return (self.target.ref,)
+
+    def _to_pods(self, refs: tuple[ObjectRef, ...]) -> None:
+        first = self.compiled.pods[self.compiled.by_ref[refs[0]]].pod
         if self.port is None and self.target.protocol != ICMP:
-            self.port = _first_port(entry.pod, self.target.protocol)
-        self.address = entry.pod.ips[0] if entry.pod.ips else "no address yet"
-        self._connect([Backend(PodEndpoint(entry.ref), self.port or 0)])
+            self.port = _first_port(first, self.target.protocol)
+        self.address = first.ips[0] if first.ips else "no address yet"
+        self._connect([Backend(PodEndpoint(ref), self.port or 0) for ref in refs])
 
     def _to_address(self, text: str) -> None:
         self.address = text
+        exposed = exposed_at(self.state, self.compiled, text, self.port, self.target.protocol)
+        if exposed is not None:
+            self._translate(*exposed)
+            return
         service = next((each for each in self.state.services.values() if text in each.virtual_ips), None)
         if service is not None:
             self._to_service(service)
@@ -130,9 +184,14 @@ class _Tracer:
             self._require_port()
             self._connect([Backend(endpoint_for(self.compiled, parse_address(text)), self.port or 0)])
 
-    def _to_name(self, name: str) -> None:
-        naming = resolve(self.state, name, self.query.source.namespace)
-        self._lookup(name, naming.questions)
+    def _from_outside_to(self, service: Service) -> None:
+        for text in pitfalls.from_outside(service, str(self.source)):
+            self._warn(text)
+        self._to_service(service)
+
+    def _to_name(self, entry: PodEntry, name: str) -> None:
+        naming = resolve(self.state, name, self.query.namespace)
+        self._lookup(entry, name, naming.questions)
         if naming.service is not None and naming.service.spec.type == "ExternalName":
             self._to_outside(naming.service.spec.external_name)
         elif naming.service is not None:
@@ -145,11 +204,13 @@ class _Tracer:
 
     # The three steps
 
-    def _lookup(self, name: str, questions: tuple[str, ...]) -> None:
+    def _lookup(self, entry: PodEntry, name: str, questions: tuple[str, ...]) -> None:
+        if self.world.assumed:
+            self._warn(self.world.assumed)
         title = f"lookup of {name}"
-        policy = self.entry.pod.spec.dns_policy
+        policy = entry.pod.spec.dns_policy
         inside = policy == "ClusterFirstWithHostNet" or (
-            policy == "ClusterFirst" and not self.entry.pod.on_host_network
+            policy == "ClusterFirst" and not entry.pod.on_host_network
         )
         if not inside:
             detail = (
@@ -162,9 +223,10 @@ class _Tracer:
         if not servers:
             detail = f"Service {DNS_SERVICE} has no endpoints: no policy is to blame"
             step = msgspec.structs.replace(step, detail=detail)
+        large = tuple(self._attempt(each, "TCP") for each in self._dns_backends("TCP"))
+        step = msgspec.structs.replace(step, by_tcp=large)
         self.steps.append(step)
         self._warn_translation(step, self.state.services.get(DNS_SERVICE), _DNS_PORT)
-        large = [self._attempt(each, "TCP") for each in self._dns_backends("TCP")]
         if step.ok and not all(attempt.allowed for attempt in large):
             self._warn(
                 "lookups by TCP are denied, and answers that do not fit into a datagram need TCP port 53"
@@ -180,9 +242,9 @@ class _Tracer:
 
     def _to_service(self, service: Service) -> None:
         port = service_port(service, None if service.is_headless else self.port, self.target.protocol)
-        title = f"translation of Service {service.ref}"
         self.address = next(iter(service.virtual_ips), "<ClusterIP>")
         if port is None:
+            title = f"translation of Service {service.ref}"
             if self.target.protocol == ICMP:
                 detail = (
                     f"Service {service.ref} is an address for its ports only: nobody answers to ping there"
@@ -195,6 +257,11 @@ class _Tracer:
             self.steps.append(Step(kind=TRANSLATE, title=title, ok=False, detail=detail))
             return
         self.port = self.port or port.port
+        self._translate(service, port)
+
+    def _translate(self, service: Service, port: ServicePort) -> None:
+        """``self.address`` and ``self.port`` are what the application connects to: the Service's own, or a node's."""
+        title = f"translation of Service {service.ref}"
         found = self._service_backends(service, port)
         if not found:
             detail = f"Service {service.ref} has no ready endpoints: no policy is to blame"
@@ -205,7 +272,7 @@ class _Tracer:
         behind = ", ".join(f"{each.endpoint} port {each.port}" for each in found)
         address = f"{self.address}:{self.port}"
         self.steps.append(Step(kind=TRANSLATE, title=title, ok=True, detail=f"{address} is {behind}"))
-        self._warn_translation(self._connect(list(found)), service, self.port)
+        self._warn_translation(self._connect(list(found)), service, self.port or port.port)
 
     def _warn_translation(self, step: Step, service: Service | None, port: int) -> None:
         if service is None:
@@ -234,12 +301,13 @@ class _Tracer:
             endpoint = AddressEndpoint(family, value, text)
         step = self._connect([Backend(endpoint, self.port or 0)])
         if known is None:
+            self.steps[-1] = msgspec.structs.replace(step, stand_in=True)
             self._warn_address_decides(name, step)
 
     def _warn_address_decides(self, name: str, step: Step) -> None:
         """With blocks among the rules, a verdict without the address is a guess; say so."""
         verdict = step.attempts[0].verdict.egress
-        rules = self.entry.egress.rules if self.entry.egress else ()
+        rules = self.entry.egress.rules if self.entry and self.entry.egress else ()
         certain = any(rule.peers is None and rule.ref in verdict.allowed_by for rule in rules)
         blocks = [peer.text for rule in rules for peer in rule.peers or () if isinstance(peer, BlockPeer)]
         if blocks and not certain:
@@ -256,16 +324,16 @@ class _Tracer:
 
     def _attempt(self, backend: Backend, protocol: str) -> Attempt:
         port = None if protocol == ICMP else backend.port
-        flow = Flow(
-            PodEndpoint(self.entry.ref), backend.endpoint, protocol, port, self._family(backend.endpoint)
-        )
+        flow = Flow(self.source, backend.endpoint, protocol, port, self._family(backend.endpoint))
         return Attempt(flow, evaluate(self.compiled, flow))
 
     # Small facts
 
     def _family(self, endpoint: Endpoint) -> int:
-        if isinstance(endpoint, AddressEndpoint):
-            return endpoint.family
+        for end in (endpoint, self.source):
+            if isinstance(end, AddressEndpoint):
+                return end.family
+        assert isinstance(endpoint, PodEndpoint)
         families = {family for family, _ in self.compiled.pods[self.compiled.by_ref[endpoint.ref]].addresses}
         return 6 if families == {6} else 4
 

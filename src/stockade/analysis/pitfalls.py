@@ -81,3 +81,17 @@ def _missed(compiled: CompiledPolicies, attempt: Attempt) -> Iterator[CompiledRu
         profile = entry.egress if side.direction == EGRESS else entry.ingress
         wanted = {miss.rule for miss in side.misses}
         yield from (rule for rule in (profile.rules if profile else ()) if rule.ref in wanted)
+
+
+def from_outside(service: Service, source: str) -> Iterator[str]:
+    """Whose address the pod sees when somebody outside uses a Service (rule 41)."""
+    if service.spec.type == "ClusterIP" and not service.outside_ips:
+        yield (
+            f"Service {service.ref} is of type ClusterIP, which hosts outside the cluster cannot reach: if something in"
+            " the cluster (an Ingress, a proxy) connects for them, its address counts, not theirs"
+        )
+    elif service.spec.external_traffic_policy != "Local":
+        yield (
+            f"Service {service.ref} has externalTrafficPolicy Cluster: the pod may see a node's address instead of"
+            f" {source}; only with Local is the verdict certain"
+        )

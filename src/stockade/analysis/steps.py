@@ -7,21 +7,41 @@ from __future__ import annotations
 
 import msgspec
 
+from stockade.analysis.remedy.values import Remedy
+from stockade.analysis.target import Target
 from stockade.model.meta import ObjectRef
 from stockade.policy.explain import explain
-from stockade.policy.verdict import Flow, Verdict
+from stockade.policy.verdict import AddressEndpoint, Flow, Verdict
 
 LOOKUP, TRANSLATE, CONNECT = "lookup", "translate", "connect"
+Origin = ObjectRef | AddressEndpoint  # a pod, or a host that is none
 
 
 class PathQuery(msgspec.Struct, frozen=True):
-    """``hosts``: addresses of names outside the cluster, where the caller knows them (the lab does).
-    ``blocks_match_pods``: whether an ipBlock may mean a pod's address (rule 19 has two readings)."""
+    """``hosts``: addresses of names outside the cluster, where the caller knows them (the lab does). ``aim`` is the target
+    when the caller has taken ``target`` apart already (one port of a range, a port given as an option). ``outside`` is
+    given when no pod connects; ``source`` is then its text, without a namespace. ``blocks_match_pods``: whether an ipBlock may mean a
+    pod's address (rule 19 has two readings)."""
 
     source: ObjectRef
     target: str
     hosts: dict[str, str] = {}
     blocks_match_pods: bool = True
+    aim: Target | None = None
+    outside: AddressEndpoint | None = None
+
+    @property
+    def namespace(self) -> str:
+        return self.source.namespace or "default"
+
+
+def query(
+    origin: Origin, target: str, hosts: dict[str, str], aim: Target | None = None, *, blocks: bool = True
+) -> PathQuery:
+    """For a pod or a host outside; ``blocks`` is ``blocks_match_pods``."""
+    if isinstance(origin, ObjectRef):
+        return PathQuery(origin, target, hosts, blocks, aim)
+    return PathQuery(ObjectRef("", origin.text), target, hosts, blocks, aim, origin)
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -37,7 +57,8 @@ class Attempt(msgspec.Struct, frozen=True):
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """``ok`` when every attempt is allowed (and, for a translation, when there is somebody to connect to).
-    ``questions``: the names a lookup asks for, in order."""
+    ``questions``: the names a lookup asks for, in order; ``by_tcp``: its attempts by TCP, which only answers too large for a
+    datagram need. ``stand_in``: nobody told the address, and what was judged is one that no rule means."""
 
     kind: str
     title: str
@@ -45,11 +66,14 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     attempts: tuple[Attempt, ...] = ()
     questions: tuple[str, ...] = ()
+    by_tcp: tuple[Attempt, ...] = ()
+    stand_in: bool = False
 
 
 class Path(msgspec.Struct, frozen=True, kw_only=True):
     """``failed`` is the index of the first step that stops: the cause. Later steps are judged all the same, so that
-    whoever mends the first sees what comes next. ``symptom``: what busybox wget (or ping) would print."""
+    whoever mends the first sees what comes next. ``symptom``: what busybox wget (or ping) would print. ``remedy``: None
+    when nothing is denied, or when nobody asked for one. ``port``: the one that the application connects to."""
 
     query: PathQuery
     steps: tuple[Step, ...]
@@ -58,6 +82,13 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     symptom: tuple[str, ...]
     warnings: tuple[str, ...]
+    remedy: Remedy | None = None
+    port: int | None = None
+
+    @property
+    def possible(self) -> bool:
+        """Some attempts succeed: with several backends a connection may be neither allowed nor denied."""
+        return all(step.ok or any(attempt.allowed for attempt in step.attempts) for step in self.steps)
 
 
 def attempts_step(

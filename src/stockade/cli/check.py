@@ -5,26 +5,49 @@ from __future__ import annotations
 import sys
 
 import click
-import msgspec
 
-from stockade.analysis.steps import Path
-from stockade.cli.question import arguments
-from stockade.report.path_text import path_data
-from stockade.report.terminal import visible
+from stockade.analysis.ports import all_ports
+from stockade.analysis.target import TargetError
+from stockade.cli.failure import Failure
+from stockade.cli.question import Asked, answer, arguments, echo_json, echo_lines
+from stockade.policy.evaluate import UnknownPodError
+from stockade.report.answer_text import answer_data, port_data, port_lines, verdict_lines
 
 
 @click.command(
     "check",
-    epilog="Examples:  stockade check pod/test svc/web:80\n\n           stockade check pod/test http://web:80/ -f manifests/",
+    epilog="Examples:  stockade check pod/test svc/web:80\n\n"
+    "           stockade check pod/test http://web:80/ -f manifests/\n\n"
+    "           stockade check deploy/shop deploy/db --port 5432 -n prod\n\n"
+    "           stockade check 203.0.113.7 pod/web:8000-8100\n\n"
+    "           stockade check pod/test pod/web --all-ports",
 )
 @arguments
-def command(path: Path, output: str) -> None:
-    """Is a connection FROM a pod TO a pod, Service, address or URL allowed?
+@click.option("--all-ports", "every", is_flag=True, help="Print which ports of TO are allowed.")
+def command(asked: Asked, *, every: bool) -> None:
+    """Is a connection FROM a pod, workload, node or address TO a pod, workload, Service, address or URL allowed?
 
-    A name or URL includes its DNS lookup. Exit status: 0 allowed (by every backend), 1 denied, 2 error.
+    References are kubectl's: pod/NAME, deploy/NAME (rs, sts, ds, job, cronjob, rc), svc/NAME, node/NAME, each as
+    NS:KIND/NAME, too. A name or URL includes its DNS lookup. Exit status: 0 allowed (from every pod, by every backend, on
+    every port of a range), 1 denied, if only in part, 2 error. With --all-ports: 0 when some port is allowed, else 1.
     """
-    if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(path_data(path))).decode())
+    if every:
+        _every_port(asked)
+    found = answer(asked)
+    if asked.output == "json":
+        echo_json(answer_data(found))
     else:
-        click.echo("allowed" if path.allowed else visible(f"denied: {path.cause}"))
-    sys.exit(0 if path.allowed else 1)
+        echo_lines(verdict_lines(found))
+    sys.exit(0 if found.allowed else 1)
+
+
+def _every_port(asked: Asked) -> None:
+    try:
+        maps = all_ports(asked.state, asked.question)
+    except (TargetError, UnknownPodError) as error:
+        raise Failure(str(error)) from error
+    if asked.output == "json":
+        echo_json(port_data(maps))
+    else:
+        echo_lines(port_lines(maps))
+    sys.exit(0 if any(each.any_allowed for each in maps) else 1)

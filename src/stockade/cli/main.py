@@ -21,6 +21,8 @@ class LazyGroup(click.Group):
     commands_and_help: ClassVar[dict[str, str]] = {
         "check": "Is this connection allowed? Exit 0 yes, 1 no, 2 error.",
         "explain": "Why, step by step, and what the application would print.",
+        "test": "Judge a file of assertions: who must reach whom, and who must not.",
+        "validate": "Are these manifests what a cluster would take?",
         "up": "Start a lab: a small cluster on this machine.",
         "status": "Show what a lab runs.",
         "kubeconfig": "Print the path or the content of a lab's kubeconfig.",

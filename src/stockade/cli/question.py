@@ -1,26 +1,32 @@
-"""What ``check`` and ``explain`` have in common: their arguments, and the way from these to a Path."""
+"""What ``check``, ``explain`` and ``test`` have in common: where they read, what they are asked, how they speak.
+
+In: the options. Out: an Asked (state and Question). Called by those commands.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
+import msgspec
 
-from stockade.analysis.path import trace
-from stockade.analysis.steps import Path, PathQuery
-from stockade.analysis.target import TargetError, parse_pod
+from stockade.analysis.ask import Answer, Question, ask
+from stockade.analysis.target import TargetError
+from stockade.analysis.workloads import names_workload
 from stockade.cli.failure import Failure
 from stockade.cli.world import read_state
-from stockade.model.meta import ObjectRef
 from stockade.net.cidr import parse_address
 from stockade.policy.evaluate import UnknownPodError
+from stockade.report.path_text import Line
+from stockade.report.terminal import visible
 from stockade.store.state import ClusterState
 
-OPTIONS: tuple[Callable[..., Any], ...] = (
-    click.argument("source", metavar="FROM"),
-    click.argument("target", metavar="TO"),
+MATCH = "match"  # of --ipblock-pods
+Options = tuple[Callable[..., Any], ...]
+
+READING: Options = (
     click.option(
         "-f",
         "--filename",
@@ -36,17 +42,56 @@ OPTIONS: tuple[Callable[..., Any], ...] = (
     ),
     click.option(
         "--ipblock-pods",
-        type=click.Choice(["match", "ignore"]),
-        default="match",
+        type=click.Choice([MATCH, "ignore"]),
+        default=MATCH,
         show_default=True,
         help="Whether an ipBlock matches addresses of pods; enforcers differ.",
     ),
-    click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
 )
+ASKING: Options = (
+    click.argument("source", metavar="FROM"),
+    click.argument("target", metavar="TO"),
+    *READING,
+    click.option("-p", "--port", default="", metavar="PORT", help="Port of TO, or a range: 8000-8100."),
+    click.option("--protocol", default="", metavar="NAME", help="tcp, udp, sctp or icmp."),
+)
+FORMATS = ("text", "json")
+STYLES: dict[str, dict[str, Any]] = {
+    "ok": {"fg": "green"},
+    "bad": {"fg": "red", "bold": True},
+    "dim": {"dim": True},
+    "warn": {"fg": "yellow"},
+}
 
 
-def arguments(command: Callable[[Path, str], None]) -> Callable[..., None]:
-    """FROM TO and the options; the decorated function gets the Path and the output format."""
+class Asked(msgspec.Struct, frozen=True):
+    """A question, and the state it is about."""
+
+    state: ClusterState
+    question: Question
+    output: str
+
+
+def with_options(command: Callable[..., None], options: Options) -> Callable[..., None]:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def arguments(command: Callable[..., None]) -> Callable[..., None]:
+    """FROM TO and the options; the decorated function gets an Asked first, and what options it adds itself."""
+    return arguments_with()(command)
+
+
+def arguments_with(*formats: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The same with more output formats than text and JSON."""
+    output = click.option(
+        "-o", "--output", type=click.Choice([*FORMATS, *formats]), default=FORMATS[0], show_default=True
+    )
+    return functools.partial(_decorated, options=(*ASKING, output))
+
+
+def _decorated(command: Callable[..., None], *, options: Options) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapped(
@@ -59,40 +104,51 @@ def arguments(command: Callable[[Path, str], None]) -> Callable[..., None]:
         kubeconfig: str | None,
         resolve: tuple[str, ...],
         ipblock_pods: str,
+        port: str,
+        protocol: str,
         output: str,
+        **more: Any,
     ) -> None:
-        hosts = _hosts(resolve)
-        state, current = read_state(files, context=context, kubeconfig=kubeconfig, namespace=namespace)
-        query = PathQuery(
-            parse_source(source, namespace or current),
-            target,
-            hosts,
-            blocks_match_pods=ipblock_pods == "match",
+        hosts = hosts_of(resolve)
+        state, current = read_state(
+            files,
+            context=context,
+            kubeconfig=kubeconfig,
+            namespace=namespace,
+            workloads=names_workload(source) or names_workload(target),
         )
-        command(ask(state, query), output)
+        question = Question(
+            source=source,
+            target=target,
+            namespace=namespace or current,
+            hosts=hosts,
+            port=port,
+            protocol=protocol,
+            blocks_match_pods=ipblock_pods == MATCH,
+        )
+        command(Asked(state, question, output), **more)
 
-    decorated: Callable[..., None] = wrapped
-    for option in reversed(OPTIONS):
-        decorated = option(decorated)
-    return decorated
+    return with_options(wrapped, options)
 
 
-def parse_source(text: str, namespace: str) -> ObjectRef:
-    try:
-        return parse_pod(text, namespace)
-    except TargetError as error:
-        raise Failure(str(error)) from error
-
-
-def ask(state: ClusterState, query: PathQuery) -> Path:
+def answer(asked: Asked, *, with_remedy: bool = False) -> Answer:
     """Bad references end the command with one line that says what would be right."""
     try:
-        return trace(state, query)
+        return ask(asked.state, asked.question, with_remedy=with_remedy)
     except (TargetError, UnknownPodError) as error:
         raise Failure(str(error)) from error
 
 
-def _hosts(pairs: tuple[str, ...]) -> dict[str, str]:
+def echo_lines(lines: Iterable[Line]) -> None:
+    for style, text in lines:
+        click.echo(click.style(visible(text), **STYLES.get(style, {})))
+
+
+def echo_json(data: Any) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(data)).decode())
+
+
+def hosts_of(pairs: tuple[str, ...]) -> dict[str, str]:
     """Names outside: those of the lab's simulated Internet, and what --resolve adds."""
     from stockade.lab.addresses import OUTSIDE_NAMES  # noqa: PLC0415 - a module of constants
 

@@ -18,16 +18,24 @@ DEFAULT_NAMESPACE = "default"
 
 
 def read_state(
-    files: Sequence[str], *, context: str | None, kubeconfig: str | None, namespace: str | None
+    files: Sequence[str],
+    *,
+    context: str | None,
+    kubeconfig: str | None,
+    namespace: str | None,
+    workloads: bool = False,
 ) -> tuple[ClusterState, str]:
-    """The state and the default namespace. Files win over the cluster: with ``-f`` nothing is asked of any server."""
+    """The state and the default namespace. Files win over the cluster: with ``-f`` nothing is asked of any server.
+
+    ``workloads``: the question names one, so a cluster's ReplicaSets and Jobs are read, too."""
     if files:
         return _from_files(files, namespace or DEFAULT_NAMESPACE), DEFAULT_NAMESPACE
-    return _from_cluster(context, kubeconfig)
+    return _from_cluster(context, kubeconfig, workloads=workloads)
 
 
 def _from_files(files: Sequence[str], namespace: str) -> ClusterState:
     from stockade.manifests.load import load  # noqa: PLC0415 - only for files
+    from stockade.manifests.ownership import views  # noqa: PLC0415
     from stockade.model.diagnostic import Severity  # noqa: PLC0415
 
     loaded = load(files, sys.stdin, namespace=namespace)
@@ -35,17 +43,19 @@ def _from_files(files: Sequence[str], namespace: str) -> ClusterState:
         click.echo(visible(str(diagnostic)), err=True)
     if any(diagnostic.severity is Severity.ERROR for diagnostic in loaded.diagnostics):
         raise Failure("nothing was decided: the manifests have errors")
-    return ClusterState.of(item.view for item in loaded.objects if item.view is not None)
+    return ClusterState.of(views(loaded))
 
 
-def _from_cluster(context: str | None, kubeconfig: str | None) -> tuple[ClusterState, str]:
+def _from_cluster(
+    context: str | None, kubeconfig: str | None, *, workloads: bool
+) -> tuple[ClusterState, str]:
     from stockade.kube.config import load as load_access  # noqa: PLC0415 - imports the HTTP client
     from stockade.kube.errors import ConfigError, KubeError  # noqa: PLC0415
     from stockade.kube.snapshot import read_cluster  # noqa: PLC0415
 
     try:
         access = load_access(kubeconfig, context)
-        snapshot = read_cluster(access)
+        snapshot = read_cluster(access, workloads=workloads)
     except (ConfigError, KubeError) as error:
         raise Failure(f"{error}; or name manifests with -f") from error
     for note in snapshot.notes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Generic, Self, TypeVar
 
 import aiohttp
@@ -129,6 +129,28 @@ class ApiClient:
         """The lines of a long response (a watch), however long one line is (objects may have megabytes)."""
         async with self._open("GET", path, params, None, "", STREAM_TIMEOUT) as response:
             yield _lines(response.content)
+
+    @contextlib.asynccontextmanager
+    async def websocket(
+        self, path: str, params: Sequence[tuple[str, str]], protocol: str
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """For exec. A handshake that the server refuses has no body that could be read: the status code has to do."""
+        assert self._session is not None, "use ApiClient as an async context manager"
+        try:
+            async with self._session.ws_connect(
+                self.access.server + path,
+                params=list(params),
+                protocols=(protocol,),
+                headers=await self._credentials.headers(),
+                server_hostname=self.access.server_name or None,
+            ) as socket:
+                yield socket
+        except aiohttp.WSServerHandshakeError as error:
+            raise KubeError(error.status, "", f"{path} answers {error.status} {error.message}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise self._unreachable(error) from error
 
     @contextlib.asynccontextmanager
     async def _open(

@@ -36,8 +36,14 @@ class Event(View, frozen=True, kw_only=True):
     last_timestamp: str | None = None
 
 
+class Controller(View, frozen=True, kw_only=True):
+    """A ReplicaSet or Job, of which only its own owner matters (``model.owners``)."""
+
+    metadata: ObjectMeta
+
+
 PolicyObject = Namespace | Node | Pod | Service | NetworkPolicy | EndpointSlice
-KubeObject = PolicyObject | Event
+KubeObject = PolicyObject | Event | Controller
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -74,6 +80,8 @@ SERVICES = Resource("", "v1", "services", "Service", Service)
 EVENTS = Resource("", "v1", "events", "Event", Event)
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", NetworkPolicy)
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", EndpointSlice)
+REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", Controller)
+JOBS = Resource("batch", "v1", "jobs", "Job", Controller)
 
 RESOURCES: dict[str, Resource] = {
     str(resource): resource

@@ -135,11 +135,26 @@ class ServiceSpec(View, frozen=True, kw_only=True):
     selector: dict[str, str] | None = None
     ports: list[ServicePort] | None = None
     external_name: str = ""
+    external_ips: list[str] | None = msgspec.field(name="externalIPs", default=None)
+    external_traffic_policy: str = ""
+
+
+class LoadBalancerIngress(View, frozen=True, kw_only=True):
+    ip: str = ""
+
+
+class LoadBalancerStatus(View, frozen=True, kw_only=True):
+    ingress: list[LoadBalancerIngress] | None = None
+
+
+class ServiceStatus(View, frozen=True, kw_only=True):
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
 
 class Service(View, frozen=True, kw_only=True):
     metadata: ObjectMeta
     spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
 
     @property
     def ref(self) -> ObjectRef:
@@ -150,6 +165,12 @@ class Service(View, frozen=True, kw_only=True):
         """ClusterIPs; empty when headless, not yet allocated or ExternalName."""
         listed = self.spec.cluster_ips or ([self.spec.cluster_ip] if self.spec.cluster_ip else [])
         return tuple(ip for ip in listed if ip and ip != "None")
+
+    @property
+    def outside_ips(self) -> tuple[str, ...]:
+        """externalIPs and the load balancer's addresses: for hosts outside, translated on the nodes like a ClusterIP."""
+        balancer = (each.ip for each in self.status.load_balancer.ingress or [] if each.ip)
+        return (*(self.spec.external_ips or ()), *balancer)
 
     @property
     def is_headless(self) -> bool:

@@ -11,8 +11,12 @@ from typing import Any
 
 import msgspec
 
+from stockade.analysis.remedy.values import Remedy, manifest
+from stockade.analysis.source import origin_of
 from stockade.analysis.steps import Attempt, Path, Step
-from stockade.policy.explain import DirectionProof, Proof, explain
+from stockade.policy.explain import DirectionProof, Proof, explain, flow_text
+from stockade.report.manifest_text import documents
+from stockade.report.terminal import visible
 
 Line = tuple[str, str]  # (style, text)
 OK, BAD, DIM, WARN, PLAIN = "ok", "bad", "dim", "warn", "plain"
@@ -28,7 +32,7 @@ def path_lines(path: Path) -> Iterator[Line]:
 
 
 def headline(path: Path) -> str:
-    return f"pod {path.query.source} → {path.query.target}"
+    return f"{origin_of(path.query)} → {path.query.target}"
 
 
 def _step(number: int, step: Step, failed: int | None) -> Iterator[Line]:
@@ -69,6 +73,36 @@ def _ending(path: Path) -> Iterator[Line]:
             yield PLAIN, f"    {line}"
     for warning in path.warnings:
         yield WARN, f"Warning: {warning}"
+    if path.remedy is not None:
+        yield from remedy_lines(path.remedy)
+
+
+def remedy_lines(remedy: Remedy) -> Iterator[Line]:
+    """Without indentation, so that it can be copied as it stands."""
+    yield PLAIN, ""
+    if not remedy.policies:
+        yield PLAIN, "No policy change is proposed:"
+    elif remedy.complete:
+        yield PLAIN, "Smallest change that allows it:"
+    else:
+        yield PLAIN, "Smallest change towards it (not enough by itself, see the notes):"
+    for line in documents(manifest(policy) for policy in remedy.policies).splitlines():
+        yield OK, line
+    for note in remedy.notes:
+        yield WARN, f"Note: {note}"
+    if remedy.policies:
+        yield DIM, "To apply it, add `-o patch | kubectl apply -f -` to this command."
+
+
+def patch_text(what: str, remedy: Remedy | None) -> str:
+    """What ``kubectl apply -f -`` takes: the new policies, with the notes as comments; empty when there is nothing to apply.
+    ``what`` is the connection, for people."""
+    if remedy is None or not remedy.policies:
+        return ""
+    aim = "Allows" if remedy.complete else "Not enough by itself to allow"
+    said = (f"{aim} {what}", *(f"Note: {note}" for note in remedy.notes))
+    comments = "".join(f"# {visible(line)}\n" for line in said)  # never a second line: it would be YAML
+    return comments + documents(manifest(policy) for policy in remedy.policies)
 
 
 def path_data(path: Path) -> dict[str, Any]:
@@ -80,6 +114,7 @@ def path_data(path: Path) -> dict[str, Any]:
         "cause": path.cause,
         "symptom": list(path.symptom),
         "warnings": list(path.warnings),
+        "remedy": remedy_data(path.remedy),
         "steps": [
             {
                 "kind": step.kind,
@@ -91,6 +126,17 @@ def path_data(path: Path) -> dict[str, Any]:
             }
             for step in path.steps
         ],
+    }
+
+
+def remedy_data(remedy: Remedy | None) -> dict[str, Any] | None:
+    if remedy is None:
+        return None
+    return {
+        "complete": remedy.complete,
+        "manifests": [manifest(policy) for policy in remedy.policies],
+        "also": [flow_text(flow) for flow in remedy.also],
+        "notes": list(remedy.notes),
     }
 
 

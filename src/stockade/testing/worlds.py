@@ -14,17 +14,25 @@ WEB_IP, TEST_IP, DNS_POD_IP = "10.244.0.10", "10.244.0.11", "10.244.0.2"
 WEB_SERVICE_IP, DNS_SERVICE_IP = "10.96.84.91", "10.96.0.10"
 EXAMPLE_COM, GOOGLE_COM = "93.184.216.34", "74.125.129.101"
 
-STAGES = ("none", "deny-all", "dns")
+STAGES = ("none", "deny-all", "dns", "kube-dns")
 
 _FOO = {"matchLabels": {"app": "foo"}}
+_KUBE_DNS = {
+    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+    "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+}
 _DNS_PORTS = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
 
 
 def recipe_policies(stage: str) -> list[NetworkPolicy]:
-    """``none``; ``deny-all``: egress []; ``dns``: port 53 to anywhere."""
+    """``none``; ``deny-all``: egress []; ``dns``: port 53 to anywhere; ``kube-dns``: port 53 to kube-dns only."""
     if stage == "none":
         return []
-    rules = {"deny-all": [], "dns": [{"ports": _DNS_PORTS}]}[stage]
+    rules = {
+        "deny-all": [],
+        "dns": [{"ports": _DNS_PORTS}],
+        "kube-dns": [{"to": [_KUBE_DNS], "ports": _DNS_PORTS}],
+    }[stage]
     return [policy("foo-deny-egress", {"podSelector": _FOO, "policyTypes": ["Egress"], "egress": rules})]
 
 

@@ -6,15 +6,23 @@ pipes are left out (a container gets its own /dev); absolute links are kept, the
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import stat
 import tarfile
 from pathlib import Path
+from typing import Any
 
 from stockade.lab.images.image import ImageError
 
+# Ours is the only filter: tarfile's own came with Python 3.11.4 (Debian 12 has 3.11.2), and its default differs between versions.
+_UNFILTERED: dict[str, Any] = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
 _IMAGE_ARCHIVES = ("oci-layout", "manifest.json", "index.json")
+
+
+class _EscapeError(Exception):
+    """A member that would reach outside; the text says which and how."""
 
 
 def unpack(source: Path, target: Path) -> None:
@@ -43,17 +51,15 @@ def _refuse_image_layout(source: Path, names: set[str]) -> None:
 
 
 def _extract(source: Path, target: Path) -> None:
-    if not hasattr(tarfile, "tar_filter"):
-        raise ImageError(
-            "this Python cannot extract archives safely; use Python 3.11.4 or newer, or a directory"
-        )
     target.mkdir(mode=0o755)
     try:
         with tarfile.open(source) as archive:
             members = archive.getmembers()
             _refuse_image_layout(source, {member.name.removeprefix("./") for member in members})
-            archive.extractall(target, members, numeric_owner=True, filter=_only_inside)  # noqa: S202 - filtered
-    except tarfile.TarError as error:
+            # One by one: each member is looked at when those before it are in place.
+            safe = (kept for member in members if (kept := _only_inside(member, str(target))) is not None)
+            archive.extractall(target, safe, numeric_owner=True, **_UNFILTERED)  # noqa: S202 - filtered by us
+    except (tarfile.TarError, _EscapeError) as error:
         raise ImageError(f"{source}: not usable as a root file system: {error}") from error
 
 
@@ -63,36 +69,34 @@ def _through_directories_only(root: str, name: str) -> None:
     place = root
     for part in name.split("/")[:-1]:
         if part == "..":
-            raise ImageError(f"{name}: leads out of its directory")
+            raise _EscapeError(f"{name}: leads out of its directory")
         place = f"{place}/{part}"
         try:
             status = os.lstat(place)
         except FileNotFoundError:
             return
         if not stat.S_ISDIR(status.st_mode):
-            raise ImageError(f"{name}: {part} is a link in this archive, not a directory")
+            raise _EscapeError(f"{name}: {part} is a link in this archive, not a directory")
 
 
 def _only_inside(member: tarfile.TarInfo, target: str) -> tarfile.TarInfo | None:
-    """As ``tarfile.tar_filter``, without special files and without hard links to files of the host."""
+    """The member as it may be extracted: below ``target``, through no link, without special files. None: leave it out."""
     if member.isdev():
         return None
-    safe = tarfile.tar_filter(member, target)
-    if safe is not None and safe.islnk():
-        linked = os.path.realpath(Path(target) / safe.linkname.lstrip("/"))
-        if os.path.commonpath([linked, os.path.realpath(target)]) != os.path.realpath(target):
-            raise tarfile.LinkOutsideDestinationError(safe, linked)
-        safe = safe.replace(linkname=safe.linkname.lstrip("/"), deep=False)
+    safe = copy.copy(member)
+    safe.name = member.name.lstrip("/")
+    safe.mode = member.mode & 0o7777  # setuid bits are void in a container anyway
+    if ".." in safe.name.split("/"):
+        raise _EscapeError(f"{member.name}: leads out of its directory")
+    if safe.islnk():
+        safe.linkname = member.linkname.lstrip("/")
+        if ".." in safe.linkname.split("/"):
+            raise _EscapeError(f"{member.name}: a hard link to {member.linkname}, out of its directory")
         _through_directories_only(target, safe.linkname)
-    if safe is not None:
-        _through_directories_only(target, f"{safe.name}/" if safe.isdir() else safe.name)
-        place = Path(target, safe.name)
-        if place.is_symlink():  # a later member replaces an earlier link and is not written through it
-            place.unlink()
-    if safe is not None and member.mode is not None:
-        safe = safe.replace(
-            mode=member.mode & 0o7777, deep=False
-        )  # setuid bits are void in a container anyway
+    _through_directories_only(target, f"{safe.name}/" if safe.isdir() else safe.name)
+    place = Path(target, safe.name)
+    if place.is_symlink():  # a later member replaces an earlier link and is not written through it
+        place.unlink()
     return safe
 
 

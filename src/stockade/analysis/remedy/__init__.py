@@ -1,0 +1,1 @@
+"""The smallest policy change that would allow a path, never wider than asked."""

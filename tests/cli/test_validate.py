@@ -1,0 +1,99 @@
+"""``stockade validate``: text and JSON, exit statuses, everything that people pipe into it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from stockade.cli.validate import command
+
+GOOD = """apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: a}
+spec: {podSelector: {}}
+"""
+BAD = GOOD.replace("podSelector: {}", "podSelecter: {}")
+# A block with host bits is what the server takes, with a warning.
+DOUBTFUL = GOOD.replace(
+    "podSelector: {}", "podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.1/8}}]}]"
+)
+
+
+def run(*arguments: str, stdin: str = ""):
+    return CliRunner().invoke(command, arguments, input=stdin)
+
+
+def test_clean_manifests_say_so_and_exit_0(tmp_path):
+    (tmp_path / "a.yaml").write_text(GOOD)
+    done = run(str(tmp_path))
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "1 valid, 0 errors, 0 warnings\n")
+
+
+def test_an_error_has_file_line_and_column_and_exits_2(tmp_path):
+    file = tmp_path / "two.yaml"
+    file.write_text(f"{GOOD}---\n{BAD}")
+    done = run(str(file))
+    assert done.exit_code == 2
+    assert done.stdout.startswith(f"{file}:9:8: error: NetworkPolicy a: ")
+    assert "podSelecter" in done.stdout
+    assert "podSelector" in done.stdout
+
+
+def test_json_carries_the_same(tmp_path):
+    file = tmp_path / "bad.yaml"
+    file.write_text(BAD)
+    done = run("-o", "json", str(file))
+    assert done.exit_code == 2
+    data = json.loads(done.stdout)
+    assert (data["valid"], data["errors"]) == (0, 1)
+    assert data["diagnostics"][0]["code"] == "unknown-field"
+    assert data["diagnostics"][0]["position"] == {"file": str(file), "line": 4, "column": 8}
+
+
+@pytest.mark.parametrize(("arguments", "status"), [((), 0), (("--strict",), 2)])
+def test_warnings_fail_only_when_strict(arguments, status):
+    done = run(*arguments, "-", stdin=DOUBTFUL)
+    assert ": warning: " in done.stdout
+    assert done.exit_code == status
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "List",
+                "items": [
+                    {
+                        "apiVersion": "v1",
+                        "kind": "Pod",
+                        "metadata": {"name": "a"},
+                        "spec": {"containers": [{"name": "c", "image": "i"}]},
+                    }
+                ],
+            }
+        ),
+        "apiVersion: v1\nkind: NamespaceList\nitems:\n- metadata: {name: a}\n",
+        f"---\n# nothing\n---\n{GOOD}",
+    ],
+)
+def test_lists_dumps_and_empty_documents(text):
+    done = run("-", stdin=text)
+    assert (done.exit_code, done.stderr) == (0, "1 valid, 0 errors, 0 warnings\n")
+
+
+@pytest.mark.parametrize("text", ["a: [", "kind: Pod", "- 1", "\x00", "a: &a [*a]"])
+def test_what_is_no_manifest_exits_2_without_a_traceback(text):
+    done = run("-", stdin=text)
+    assert done.exit_code == 2
+    assert re.match(r"<stdin>:\d+:\d+: error: \S", done.stdout)
+
+
+def test_a_missing_file_is_an_error(tmp_path):
+    done = run(str(tmp_path / "nosuch.yaml"))
+    assert done.exit_code == 2
+    assert "No such file" in done.stdout

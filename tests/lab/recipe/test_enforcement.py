@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import msgspec
@@ -15,7 +14,7 @@ from stockade.lab.demo.recipe import ALLOW_DNS, DENY_ALL
 from stockade.lab.processes import agents
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
-PYTHON = "/usr/bin/python3" if sys.base_prefix == "/usr" else "/opt/stockade/python/bin/python3"
+PYTHON = "/opt/stockade/python/bin/python3"  # what runs the stand-ins' wget
 # through a shell: what a runtime would call its own binary may not be executed directly in a pod
 RUN = ("sh", "-c", 'exec "$0" "$@"', PYTHON, "-c")
 PERIOD, CUT_WITHIN = 0.005, 0.1  # seconds

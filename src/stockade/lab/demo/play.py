@@ -107,10 +107,13 @@ class Player:
     def _host(self, line: str) -> None:
         self._print(f"[bold green]$[/] [bold]{escape(line)}[/]")
 
-    def _output(self, text: str, lines: int = 0) -> None:
+    def _output(self, text: str, lines: int = 0, pictured_lines: int = 0) -> None:
+        pictured = self._pictured
         shown = text.rstrip("\n").split("\n")
-        for line in shown[: lines or None]:
+        for number, line in enumerate(shown[: lines or None]):
+            self._pictured = pictured and not 0 < pictured_lines <= number
             self._print(escape(line))
+        self._pictured = pictured
         if lines and len(shown) > lines:
             self._print("[dim](...)[/dim]")
 
@@ -127,7 +130,7 @@ class Player:
             timeout=SECONDS,
             check=False,
         )
-        self._output(done.stdout + done.stderr)
+        self._output(done.stdout + done.stderr, pictured_lines=step.pictured_lines)
         if done.returncode not in (0, 1) or (words[0] == "kubectl" and done.returncode):
             self.failures.append(f"{step.line}: exit status {done.returncode}")
 

@@ -38,11 +38,12 @@ MANIFEST = "foo-deny-egress.yaml"
 
 
 class Run(msgspec.Struct, frozen=True):
-    """A command on the host's prompt; ``why`` is one line on what happened."""
+    """A command on the host's prompt; ``why`` is one line on what happened. ``pictured_lines``: so many of its output; 0 is all."""
 
     line: str
     why: str
     pictured: bool = True
+    pictured_lines: int = 0
 
 
 class Save(msgspec.Struct, frozen=True):
@@ -112,6 +113,7 @@ STEPS: tuple[Step, ...] = (
     Run(
         "stockade explain pod/test http://web:80/",
         "asked for the reason, the engine names the lookup, the policy and what wget prints",
+        pictured_lines=16,
     ),
     Save(FIELD_DROPPED, "the egress field dropped altogether", pictured=False),
     Run(APPLY, "means the same, so the rules do not change", pictured=False),

@@ -19,6 +19,7 @@ from stockade.analysis.remedy.suggest import Asked, Run, suggest
 from stockade.analysis.steps import CONNECT, LOOKUP, TRANSLATE, Attempt, Path, PathQuery, Step, attempts_step
 from stockade.analysis.symptom import Request, symptom
 from stockade.analysis.target import ADDRESS, NODE, POD, SERVICE, WORKLOAD, Target, TargetError, parse_target
+from stockade.analysis.wording import wordings
 from stockade.analysis.workloads import nothing_runs, pods_of
 from stockade.model.meta import ObjectMeta, ObjectRef
 from stockade.model.objects import Pod, Service, ServicePort
@@ -135,6 +136,7 @@ class _Tracer:
             port=self.port,
             cause="" if stopped is None else f"{stopped.title}: {stopped.detail}",
             symptom=symptom(self._request(), stopped),
+            elsewhere=tuple((each.client, each.text) for each in wordings(self._request(), stopped)),
             warnings=tuple(self.warnings),
         )
 

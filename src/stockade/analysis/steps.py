@@ -73,7 +73,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class Path(msgspec.Struct, frozen=True, kw_only=True):
     """``failed`` is the index of the first step that stops: the cause. Later steps are judged all the same, so that
     whoever mends the first sees what comes next. ``symptom``: what busybox wget (or ping) would print. ``remedy``: None
-    when nothing is denied, or when nobody asked for one. ``port``: the one that the application connects to."""
+    when nothing is denied, or when nobody asked for one. ``port``: the one that the application connects to.
+    ``elsewhere``: (client, text) for the same failure met by curl or by a program on glibc or musl."""
 
     query: PathQuery
     steps: tuple[Step, ...]
@@ -84,6 +85,7 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
     remedy: Remedy | None = None
     port: int | None = None
+    elsewhere: tuple[tuple[str, str], ...] = ()
 
     @property
     def possible(self) -> bool:

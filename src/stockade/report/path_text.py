@@ -71,6 +71,8 @@ def _ending(path: Path) -> Iterator[Line]:
         yield PLAIN, "The application prints:"
         for line in path.symptom:
             yield PLAIN, f"    {line}"
+    for client, text in path.elsewhere:
+        yield DIM, f"    {text if client == 'curl' else f'{client}: {text}'}"
     for warning in path.warnings:
         yield WARN, f"Warning: {warning}"
     if path.remedy is not None:
@@ -113,6 +115,7 @@ def path_data(path: Path) -> dict[str, Any]:
         "allowed": path.allowed,
         "cause": path.cause,
         "symptom": list(path.symptom),
+        "elsewhere": dict(path.elsewhere),
         "warnings": list(path.warnings),
         "remedy": remedy_data(path.remedy),
         "steps": [

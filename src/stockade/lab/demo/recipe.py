@@ -113,7 +113,7 @@ STEPS: tuple[Step, ...] = (
     Run(
         "stockade explain pod/test http://web:80/",
         "asked for the reason, the engine names the lookup, the policy and what wget prints",
-        pictured_lines=16,
+        pictured_lines=19,
     ),
     Save(FIELD_DROPPED, "the egress field dropped altogether", pictured=False),
     Run(APPLY, "means the same, so the rules do not change", pictured=False),

@@ -201,7 +201,8 @@ def test_an_address_that_does_not_decide_is_not_warned_about():
 
 def test_pods_with_ipv6_only_are_judged_by_it():
     block = policy("six", {**FOO, "egress": [{"to": [{"ipBlock": {"cidr": "fd00::/16"}}]}]})
-    world = [*recipe_objects(), pod("six", {}, "fd00::6", ports=[{"containerPort": 80}]), block]
+    both = pod("test", {"app": "foo"}, "10.244.0.11", "fd00::11")
+    world = [*recipe_objects(), both, pod("six", {}, "fd00::6", ports=[{"containerPort": 80}]), block]
     found = path(world, "pod/six")
     assert found.allowed
     assert found.symptom == ("Connecting to [fd00::6]:80 ([fd00::6]:80)",)

@@ -126,7 +126,15 @@ def _cases(
 
     def one(aim: Target) -> Path:
         return trace_in(
-            world, query(origin, question.target, question.hosts, aim, blocks=question.blocks_match_pods)
+            world,
+            query(
+                origin,
+                question.target,
+                question.hosts,
+                aim,
+                blocks=question.blocks_match_pods,
+                family=parse_source(question.source, question.namespace).family,
+            ),
         )
 
     if target.port is None or target.last_port is None:

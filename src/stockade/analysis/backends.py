@@ -21,8 +21,11 @@ from stockade.store.state import ClusterState
 
 
 class Backend(msgspec.Struct, frozen=True):
+    """``family``: of the EndpointSlice that lists it; None when no slice does."""
+
     endpoint: Endpoint
     port: int
+    family: int | None = None
 
 
 def service_port(service: Service, port: int | None, protocol: str) -> ServicePort | None:
@@ -71,13 +74,14 @@ def _from_slices(
                 continue
             for address in endpoint.addresses:
                 try:
-                    who = endpoint_for(compiled, parse_address(address))
+                    family, value = parse_address(address)
+                    who = endpoint_for(compiled, (family, value))
                 except ValueError:
                     continue
                 if endpoint.target_ref is not None and endpoint.target_ref.kind == "Pod":
                     ref = ObjectRef(endpoint.target_ref.namespace, endpoint.target_ref.name)
                     who = _named_pod(compiled, ref) or who
-                yield from (Backend(who, number) for number in numbers)
+                yield from (Backend(who, number, family) for number in numbers)
 
 
 def _named_pod(compiled: CompiledPolicies, ref: ObjectRef) -> PodEndpoint | None:

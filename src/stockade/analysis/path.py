@@ -10,13 +10,25 @@ any other (rule 45), so a pod that may reach nobody fails before it has an addre
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
-from stockade.analysis import pitfalls
+from stockade.analysis import families, pitfalls
 from stockade.analysis.backends import Backend, backends, exposed_at, node_address, service_port
 from stockade.analysis.naming import resolve
 from stockade.analysis.remedy.suggest import Asked, Run, suggest
-from stockade.analysis.steps import CONNECT, LOOKUP, TRANSLATE, Attempt, Path, PathQuery, Step, attempts_step
+from stockade.analysis.steps import (
+    CONNECT,
+    LOOKUP,
+    NO_FAMILY,
+    TRANSLATE,
+    Attempt,
+    Path,
+    PathQuery,
+    Step,
+    attempts_step,
+)
 from stockade.analysis.symptom import Request, symptom
 from stockade.analysis.target import ADDRESS, NODE, POD, SERVICE, WORKLOAD, Target, TargetError, parse_target
 from stockade.analysis.wording import wordings
@@ -36,6 +48,7 @@ DNS_LABELS = {"k8s-app": "kube-dns"}
 _DNS_PORT = 53
 # Stands for a host whose address nobody told us; from the block kept for documentation, so that no rule means it.
 _SOMEWHERE = "203.0.113.1"
+_POD_IP = "<pod IP>"
 
 
 class World(msgspec.Struct, frozen=True):
@@ -100,6 +113,14 @@ class _Tracer:
             if index is None:
                 raise UnknownPodError(f"pod {query.source} does not exist or has finished")
             self.entry = self.compiled.pods[index]
+        self.near = self._source_families()
+
+    def _source_families(self) -> families.Families:
+        if self.query.family is not None:
+            return (self.query.family,)
+        if self.query.outside is not None:
+            return tuple(families.of_node(self.compiled, self.query.outside))
+        return families.families_of(self.compiled, self.source)
 
     def run(self) -> None:
         if self.target.kind in {POD, WORKLOAD}:
@@ -107,7 +128,10 @@ class _Tracer:
         elif self.target.kind == ADDRESS:
             self._to_address(self.target.name)
         elif self.target.kind == NODE:
-            self._to_address(format_address(*node_address(self.compiled, self.target.name)))
+            node_address(self.compiled, self.target.name)  # raises when the node is not known
+            own = self.compiled.node_addresses[self.target.name]
+            shared = (each for each in own if each[0] in self.near)
+            self._to_address(format_address(*next(shared, own[0])))
         elif self.target.kind == SERVICE:
             service = self.state.services.get(self.target.ref)
             if service is None:
@@ -170,7 +194,7 @@ class _Tracer:
         first = self.compiled.pods[self.compiled.by_ref[refs[0]]].pod
         if self.port is None and self.target.protocol != ICMP:
             self.port = _first_port(first, self.target.protocol)
-        self.address = first.ips[0] if first.ips else "no address yet"
+        self.address = self._address_of(PodEndpoint(refs[0]))
         self._connect([Backend(PodEndpoint(ref), self.port or 0) for ref in refs])
 
     def _to_address(self, text: str) -> None:
@@ -181,10 +205,11 @@ class _Tracer:
             return
         service = next((each for each in self.state.services.values() if text in each.virtual_ips), None)
         if service is not None:
-            self._to_service(service)
+            self._to_service(service, text)
         else:
             self._require_port()
-            self._connect([Backend(endpoint_for(self.compiled, parse_address(text)), self.port or 0)])
+            end = endpoint_for(self.compiled, parse_address(text))
+            self._connect([Backend(end, self.port or 0)], families.family_of(text))
 
     def _from_outside_to(self, service: Service) -> None:
         for text in pitfalls.from_outside(service, str(self.source)):
@@ -221,11 +246,13 @@ class _Tracer:
             self.steps.append(Step(kind=LOOKUP, title=title, ok=True, detail=detail))
             return
         servers = self._dns_backends("UDP")
-        step = attempts_step(LOOKUP, title, tuple(self._attempt(each, "UDP") for each in servers), questions)
+        step = self._judged(LOOKUP, title, servers, "UDP", self._resolver_family(servers))
+        step = msgspec.structs.replace(step, questions=questions)
         if not servers:
             detail = f"Service {DNS_SERVICE} has no endpoints: no policy is to blame"
             step = msgspec.structs.replace(step, detail=detail)
-        large = tuple(self._attempt(each, "TCP") for each in self._dns_backends("TCP"))
+        by_tcp = self._dns_backends("TCP")
+        large = self._judged(LOOKUP, title, by_tcp, "TCP", self._resolver_family(by_tcp)).attempts
         step = msgspec.structs.replace(step, by_tcp=large)
         self.steps.append(step)
         self._warn_translation(step, self.state.services.get(DNS_SERVICE), _DNS_PORT)
@@ -242,9 +269,18 @@ class _Tracer:
         port = service_port(service, _DNS_PORT, protocol)
         return backends(self.state, self.compiled, service, port) if port else ()
 
-    def _to_service(self, service: Service) -> None:
+    def _resolver_family(self, servers: tuple[Backend, ...]) -> families.Families:
+        """A pod is told one address of kube-dns, the first."""
+        service = self.state.services.get(DNS_SERVICE)
+        if service is not None:
+            return families.of_service(service, self.compiled, servers)[:1]
+        ends = (families.families_of(self.compiled, each.endpoint) for each in servers)
+        return next((own[:1] for own in ends if own), self.near[:1])
+
+    def _to_service(self, service: Service, typed: str = "") -> None:
         port = service_port(service, None if service.is_headless else self.port, self.target.protocol)
-        self.address = next(iter(service.virtual_ips), "<ClusterIP>")
+        shared = (ip for ip in service.virtual_ips if families.family_of(ip)[0] in self.near)
+        self.address = typed or next(shared, next(iter(service.virtual_ips), "<ClusterIP>"))
         if port is None:
             title = f"translation of Service {service.ref}"
             if self.target.protocol == ICMP:
@@ -259,22 +295,27 @@ class _Tracer:
             self.steps.append(Step(kind=TRANSLATE, title=title, ok=False, detail=detail))
             return
         self.port = self.port or port.port
-        self._translate(service, port)
+        self._translate(service, port, by_name=not typed)
 
-    def _translate(self, service: Service, port: ServicePort) -> None:
+    def _translate(self, service: Service, port: ServicePort, *, by_name: bool = False) -> None:
         """``self.address`` and ``self.port`` are what the application connects to: the Service's own, or a node's."""
         title = f"translation of Service {service.ref}"
-        found = self._service_backends(service, port)
+        every = self._service_backends(service, port)
+        wanted = families.family_of(self.address)
+        if by_name:
+            wanted = families.of_service(service, self.compiled, every)
+        found = families.in_family(self.compiled, every, wanted)
         if not found:
-            detail = f"Service {service.ref} has no ready endpoints: no policy is to blame"
+            kind = f"{families.names(wanted)} " if every else ""
+            detail = f"Service {service.ref} has no ready {kind}endpoints: no policy is to blame"
             self.steps.append(Step(kind=TRANSLATE, title=title, ok=False, detail=detail))
             return
         if service.is_headless:
-            self.address = self._address_of(found[0].endpoint)
-        behind = ", ".join(f"{each.endpoint} port {each.port}" for each in found)
-        address = f"{self.address}:{self.port}"
+            self.address = self._address_of(found[0].endpoint, wanted)
+        behind = ", ".join(dict.fromkeys(f"{each.endpoint} port {each.port}" for each in found))
+        address = f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
         self.steps.append(Step(kind=TRANSLATE, title=title, ok=True, detail=f"{address} is {behind}"))
-        self._warn_translation(self._connect(list(found)), service, self.port or port.port)
+        self._warn_translation(self._connect(list(found), wanted), service, self.port or port.port)
 
     def _warn_translation(self, step: Step, service: Service | None, port: int) -> None:
         if service is None:
@@ -289,7 +330,9 @@ class _Tracer:
         """Nothing translates a headless Service: the pod is asked on the port that was written (rule 43)."""
         found = backends(self.state, self.compiled, service, port)
         if service.is_headless and self.target.port is not None:
-            return tuple(dict.fromkeys(Backend(each.endpoint, self.target.port) for each in found))
+            return tuple(
+                dict.fromkeys(Backend(each.endpoint, self.target.port, each.family) for each in found)
+            )
         return found
 
     def _to_outside(self, name: str) -> None:
@@ -317,33 +360,53 @@ class _Tracer:
                 f"the address of {name} is not known here, and it decides: rules list {', '.join(blocks)}"
             )
 
-    def _connect(self, targets: list[Backend]) -> Step:
-        attempts = tuple(self._attempt(each, self.target.protocol) for each in targets)
+    def _connect(self, targets: list[Backend], wanted: families.Families = ()) -> Step:
         port = "" if self.target.protocol == ICMP else f" {self.target.protocol} {self.port}"
-        step = attempts_step(CONNECT, f"connection to {self.target.name}{port}", attempts)
+        title = f"connection to {self.target.name}{port}"
+        step = self._judged(CONNECT, title, targets, self.target.protocol, wanted)
         self.steps.append(step)
         return step
 
-    def _attempt(self, backend: Backend, protocol: str) -> Attempt:
+    def _judged(
+        self, kind: str, title: str, targets: Iterable[Backend], protocol: str, wanted: families.Families
+    ) -> Step:
+        """Every backend in every family in which the application may meet it. ``wanted``: those of the address it has."""
+        attempts: list[Attempt] = []
+        apart = ""
+        for each in targets:
+            far = (each.family,) if each.family else families.families_of(self.compiled, each.endpoint)
+            near = () if families.is_loopback(self.address) else self.near
+            shared = families.common(near, far, wanted)
+            attempts += [self._attempt(each, protocol, family) for family in shared]
+            if not shared:
+                has = families.names(tuple(each for each in far if each in (wanted or far)) or far)
+                apart = apart or (
+                    f"{NO_FAMILY}: {self.source} has {families.names(near)}, {each.endpoint} is met by {has};"
+                    " no policy is to blame"
+                )
+        step = attempts_step(kind, title, tuple(attempts))
+        if not apart:
+            return step
+        detail = f"{apart}; {step.detail}" if attempts and not step.ok else apart
+        return msgspec.structs.replace(step, ok=False, detail=detail, trouble=NO_FAMILY)
+
+    def _attempt(self, backend: Backend, protocol: str, family: int) -> Attempt:
         port = None if protocol == ICMP else backend.port
-        flow = Flow(self.source, backend.endpoint, protocol, port, self._family(backend.endpoint))
+        source = self.source
+        if isinstance(source, AddressEndpoint) and source.family != family:
+            source = families.of_node(self.compiled, source).get(family, source)
+        flow = Flow(source, backend.endpoint, protocol, port, family)
         return Attempt(flow, evaluate(self.compiled, flow))
 
     # Small facts
 
-    def _family(self, endpoint: Endpoint) -> int:
-        for end in (endpoint, self.source):
-            if isinstance(end, AddressEndpoint):
-                return end.family
-        assert isinstance(endpoint, PodEndpoint)
-        families = {family for family, _ in self.compiled.pods[self.compiled.by_ref[endpoint.ref]].addresses}
-        return 6 if families == {6} else 4
-
-    def _address_of(self, endpoint: Endpoint) -> str:
+    def _address_of(self, endpoint: Endpoint, wanted: families.Families = ()) -> str:
         if isinstance(endpoint, AddressEndpoint):
             return format_address(endpoint.family, endpoint.address)
         ips = self.compiled.pods[self.compiled.by_ref[endpoint.ref]].pod.ips
-        return ips[0] if ips else "no address yet"
+        allowed = wanted or self.near
+        shared = (ip for ip in ips if set(families.family_of(ip)) & set(allowed))
+        return next(shared, ips[0] if ips else _POD_IP)
 
     def _require_port(self) -> None:
         if self.port is None and self.target.protocol != ICMP:

@@ -76,7 +76,15 @@ def _from(world: World, question: Question, origin: Origin) -> Iterator[PortMap]
     def path(port: int, protocol: str) -> Path:
         aim = msgspec.structs.replace(at_port(target, port), protocol=protocol)
         return trace_in(
-            world, query(origin, question.target, question.hosts, aim, blocks=question.blocks_match_pods)
+            world,
+            query(
+                origin,
+                question.target,
+                question.hosts,
+                aim,
+                blocks=question.blocks_match_pods,
+                family=parse_source(question.source, question.namespace).family,
+            ),
         )
 
     space = origin.namespace if isinstance(origin, ObjectRef) else question.namespace

@@ -33,6 +33,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     node: str = ""
     address: str = ""
 
+    @property
+    def family(self) -> int | None:
+        """That in which it connects, when an address says so."""
+        return parse_address(self.address)[0] if self.address else None
+
 
 def parse_source(text: str, namespace: str = "default") -> Source:
     """``namespace`` is the one for references that name none. Raises TargetError."""

@@ -15,13 +15,14 @@ from stockade.policy.verdict import AddressEndpoint, Flow, Verdict
 
 LOOKUP, TRANSLATE, CONNECT = "lookup", "translate", "connect"
 Origin = ObjectRef | AddressEndpoint  # a pod, or a host that is none
+NO_FAMILY, NO_NAME = "no common address family", "no such name"
 
 
 class PathQuery(msgspec.Struct, frozen=True):
     """``hosts``: addresses of names outside the cluster, where the caller knows them (the lab does). ``aim`` is the target
     when the caller has taken ``target`` apart already (one port of a range, a port given as an option). ``outside`` is
     given when no pod connects; ``source`` is then its text, without a namespace. ``blocks_match_pods``: whether an ipBlock may mean a
-    pod's address (rule 19 has two readings)."""
+    pod's address (rule 19 has two readings). ``family`` is that of the address when the source was given as one."""
 
     source: ObjectRef
     target: str
@@ -29,6 +30,7 @@ class PathQuery(msgspec.Struct, frozen=True):
     blocks_match_pods: bool = True
     aim: Target | None = None
     outside: AddressEndpoint | None = None
+    family: int | None = None
 
     @property
     def namespace(self) -> str:
@@ -36,12 +38,18 @@ class PathQuery(msgspec.Struct, frozen=True):
 
 
 def query(
-    origin: Origin, target: str, hosts: dict[str, str], aim: Target | None = None, *, blocks: bool = True
+    origin: Origin,
+    target: str,
+    hosts: dict[str, str],
+    aim: Target | None = None,
+    *,
+    blocks: bool = True,
+    family: int | None = None,
 ) -> PathQuery:
     """For a pod or a host outside; ``blocks`` is ``blocks_match_pods``."""
     if isinstance(origin, ObjectRef):
-        return PathQuery(origin, target, hosts, blocks, aim)
-    return PathQuery(ObjectRef("", origin.text), target, hosts, blocks, aim, origin)
+        return PathQuery(origin, target, hosts, blocks, aim, None, family)
+    return PathQuery(ObjectRef("", origin.text), target, hosts, blocks, aim, origin, family)
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -58,7 +66,8 @@ class Attempt(msgspec.Struct, frozen=True):
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """``ok`` when every attempt is allowed (and, for a translation, when there is somebody to connect to).
     ``questions``: the names a lookup asks for, in order; ``by_tcp``: its attempts by TCP, which only answers too large for a
-    datagram need. ``stand_in``: nobody told the address, and what was judged is one that no rule means."""
+    datagram need. ``stand_in``: nobody told the address, and what was judged is one that no rule means. ``trouble``: what else
+    than a policy stops it (one of the constants above)."""
 
     kind: str
     title: str
@@ -68,6 +77,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     questions: tuple[str, ...] = ()
     by_tcp: tuple[Attempt, ...] = ()
     stand_in: bool = False
+    trouble: str = ""
 
 
 class Path(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +113,18 @@ def attempts_step(
     else:
         detail = explain(denied[0].verdict).summary
         if len(denied) < len(attempts):
-            detail = f"denied for {len(denied)} of {len(attempts)} backends, so some attempts fail: {detail}"
+            detail = f"{_share(attempts, denied)}, so some attempts fail: {detail}"
     ok = bool(attempts) and not denied
     return Step(kind=kind, title=title, ok=ok, detail=detail, attempts=attempts, questions=questions)
+
+
+def _share(attempts: tuple[Attempt, ...], denied: list[Attempt]) -> str:
+    """Which of them are denied: those of one address family, or those to some of the backends."""
+    closed = {attempt.flow.family for attempt in denied}
+    still = {attempt.flow.family for attempt in attempts if attempt.allowed}
+    if not closed & still:
+        told = (" and ".join(f"IPv{family}" for family in sorted(each)) for each in (closed, still))
+        return "differs by address family: denied by {}, allowed by {}".format(*told)
+    ends = {(attempt.flow.destination, attempt.flow.port) for attempt in attempts}
+    hit = {(attempt.flow.destination, attempt.flow.port) for attempt in denied}
+    return f"denied for {len(hit)} of {len(ends)} backends"

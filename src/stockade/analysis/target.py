@@ -85,7 +85,8 @@ def parse_target(text: str, namespace: str = "default") -> Target:
         raise TargetError(f"{text!r}: kind {match['kind']!r} is not known here; write {FORMS}")
     host, ports = _split(text)
     number = ports.get("port")
-    return _host(host, ports, host if number is None else f"{host}:{number}")
+    numeric = f"[{host}]" if ":" in host else host
+    return _host(host, ports, host if number is None else f"{numeric}:{number}")
 
 
 def at_port(target: Target, port: int) -> Target:

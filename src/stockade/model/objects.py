@@ -132,6 +132,8 @@ class ServiceSpec(View, frozen=True, kw_only=True):
     type: str = "ClusterIP"
     cluster_ip: str = msgspec.field(name="clusterIP", default="")
     cluster_ips: list[str] | None = msgspec.field(name="clusterIPs", default=None)
+    ip_families: list[str] | None = None
+    ip_family_policy: str = ""
     selector: dict[str, str] | None = None
     ports: list[ServicePort] | None = None
     external_name: str = ""

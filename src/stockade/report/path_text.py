@@ -42,13 +42,20 @@ def _step(number: int, step: Step, failed: int | None) -> Iterator[Line]:
     yield (BAD if first else PLAIN), f"{number + 1}. {step.title}: {result}"
     if not step.attempts:
         yield PLAIN, f"   {step.detail}"
+    if step.trouble and step.attempts:
+        yield PLAIN, f"   {step.detail}"
+    several = _several_families(step)
     for attempt in step.attempts:
-        yield from _attempt(attempt)
+        yield from _attempt(attempt, f" by IPv{attempt.flow.family}" if several else "")
 
 
-def _attempt(attempt: Attempt) -> Iterator[Line]:
+def _several_families(step: Step) -> bool:
+    return len({attempt.flow.family for attempt in step.attempts}) > 1
+
+
+def _attempt(attempt: Attempt, how: str) -> Iterator[Line]:
     proof = explain(attempt.verdict)
-    yield PLAIN, f"   {proof.flow}: {'allowed' if proof.allowed else 'denied'}"
+    yield PLAIN, f"   {proof.flow}{how}: {'allowed' if proof.allowed else 'denied'}"
     for direction in (proof.egress, proof.ingress):
         if direction.subject is not None:
             yield from _direction(direction)
@@ -125,7 +132,13 @@ def path_data(path: Path) -> dict[str, Any]:
                 "ok": step.ok,
                 "detail": step.detail,
                 **({"questions": list(step.questions)} if step.questions else {}),
-                "attempts": [_proof_data(explain(attempt.verdict)) for attempt in step.attempts],
+                "attempts": [
+                    {
+                        **_proof_data(explain(attempt.verdict)),
+                        **({"family": attempt.flow.family} if _several_families(step) else {}),
+                    }
+                    for attempt in step.attempts
+                ],
             }
             for step in path.steps
         ],

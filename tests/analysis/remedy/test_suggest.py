@@ -98,7 +98,8 @@ def test_an_address_nobody_told_is_never_replaced_by_a_wide_block():
 
 
 def test_an_ipv6_address_is_a_block_of_128_bits():
-    found = remedy(recipe_objects("deny-all"), "[2001:db8::7]:443")
+    both = pod("test", {"app": "foo"}, "10.244.0.11", "fd00::11")
+    found = remedy([*recipe_objects("deny-all"), both], "[2001:db8::7]:443")
     assert "2001:db8::7/128" in str(specs(found))
 
 

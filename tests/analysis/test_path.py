@@ -311,9 +311,10 @@ def test_an_address_nobody_told_us_is_judged_with_a_warning_when_it_decides():
     )
     block = {"to": [{"ipBlock": {"cidr": "198.51.100.0/24"}}]}
     found = path(other_port(DNS_RULE, block), "http://elsewhere.example/")
-    assert any(
-        "is not known here, and it decides: rules list 198.51.100.0/24" in text for text in found.warnings
-    )
+    assert found.undecided
+    assert not found.allowed
+    assert "give it with --resolve elsewhere.example=IP" in found.cause
+    assert "203.0.113.1" not in str(found)
 
 
 def test_without_kube_dns_in_the_input_the_usual_one_is_assumed():
@@ -326,8 +327,11 @@ def test_without_kube_dns_in_the_input_the_usual_one_is_assumed():
 def test_a_host_network_pod_asks_the_resolver_of_its_node():
     world = [*recipe_objects("deny-all"), pod("host", {"app": "foo"}, "172.30.0.1", host_network=True)]
     found = path(world, "http://web/", source="host")
-    assert found.allowed
-    assert "not judged here" in found.steps[0].detail
+    assert not found.allowed
+    assert "does not know cluster names" in found.steps[0].detail
+    away = path(world, "http://www.example.com/", source="host")
+    assert away.allowed
+    assert "not judged" in away.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         return all(case.path.allowed for case in self.cases)
 
     @property
+    def undecided(self) -> bool:
+        """Nothing is denied for certain, and an address that nobody told decides."""
+        failing = [case.path for case in self.cases if not case.path.allowed]
+        return bool(failing) and all(path.undecided for path in failing)
+
+    @property
     def denied(self) -> bool:
         """In every case and by every backend; an answer may be neither allowed nor denied."""
         return not any(case.path.possible for case in self.cases)
@@ -79,7 +85,7 @@ def ask(state: ClusterState, question: Question, *, with_remedy: bool = False) -
     """Raises TargetError and UnknownPodError, both with a sentence for people."""
     world = prepare(state, blocks_match_pods=question.blocks_match_pods)
     answer = ask_in(world, question)
-    if answer.allowed or not with_remedy:
+    if answer.allowed or answer.undecided or not with_remedy:
         return answer
     return msgspec.structs.replace(answer, remedy=_remedy(world, answer))
 
@@ -171,4 +177,4 @@ def _outcome(path: Path) -> tuple[object, ...]:
         )
         for step in path.steps
     )
-    return path.allowed, path.failed, steps
+    return path.allowed, path.undecided, path.failed, steps

@@ -22,7 +22,7 @@ from stockade.analysis.target import TargetError
 from stockade.model.meta import ObjectRef
 from stockade.policy.evaluate import UnknownPodError
 
-ALLOWED, DENIED, MIXED = "allowed", "denied", "mixed"
+ALLOWED, DENIED, MIXED, UNDECIDED = "allowed", "denied", "mixed", "undecided"
 Number = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Range = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,5}(-[0-9]{1,5})?$", examples=["8000-8100"])]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
@@ -143,7 +143,9 @@ def _one(world: World, at: int, assertion: Assertion, question: Question) -> Out
         answer = ask_in(world, question)
     except (TargetError, UnknownPodError) as error:
         return BadAssertion(("tests", at, field), str(error))
-    decided = ALLOWED if answer.allowed else DENIED if answer.denied else MIXED
+    decided = (
+        UNDECIDED if answer.undecided else ALLOWED if answer.allowed else DENIED if answer.denied else MIXED
+    )
     wrong = _wrong(answer, assertion, decided)
     return Outcome(
         test=at,
@@ -168,7 +170,9 @@ def _wrong(answer: Answer, assertion: Assertion, decided: str) -> str:
     if decided != assertion.expect:
         wanted = assertion.expect == ALLOWED
         culprits = (
-            case for case in answer.cases if (not case.path.allowed if wanted else case.path.possible)
+            case
+            for case in answer.cases
+            if (not case.path.allowed if wanted else case.path.possible or case.path.undecided)
         )
         case = next(culprits)
         ports = f" port {case.ports[0]}" if case.ports else ""

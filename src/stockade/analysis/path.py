@@ -22,7 +22,9 @@ from stockade.analysis.steps import (
     CONNECT,
     LOOKUP,
     NO_FAMILY,
+    NO_NAME,
     TRANSLATE,
+    UNKNOWN_ADDRESS,
     Attempt,
     Path,
     PathQuery,
@@ -38,7 +40,9 @@ from stockade.model.objects import Pod, Service, ServicePort
 from stockade.net.cidr import format_address, parse_address
 from stockade.policy.compile import compile_state
 from stockade.policy.compiled import BlockPeer, CompiledPolicies, PodEntry
+from stockade.policy.ends import end_of
 from stockade.policy.evaluate import UnknownPodError, endpoint_for, evaluate
+from stockade.policy.matching import Candidate, any_port_matches
 from stockade.policy.verdict import ICMP, AddressEndpoint, Endpoint, Flow, PodEndpoint
 from stockade.store.delta import Upsert, apply
 from stockade.store.state import PODS, ClusterState
@@ -48,6 +52,7 @@ DNS_LABELS = {"k8s-app": "kube-dns"}
 _DNS_PORT = 53
 # Stands for a host whose address nobody told us; from the block kept for documentation, so that no rule means it.
 _SOMEWHERE = "203.0.113.1"
+_SOMEWHERE_6 = "2001:db8::1"
 _POD_IP = "<pod IP>"
 
 
@@ -75,7 +80,7 @@ def trace(state: ClusterState, query: PathQuery, *, with_remedy: bool = True) ->
     to know whether it is allowed."""
     world = prepare(state, blocks_match_pods=query.blocks_match_pods)
     path = trace_in(world, query)
-    if path.allowed or not with_remedy:
+    if path.allowed or path.undecided or not with_remedy:
         return path
     target = query.aim or parse_target(query.target, query.namespace)
     asked = Asked(query.source.name, query.namespace, target_words(target, query.namespace, path.port))
@@ -152,15 +157,22 @@ class _Tracer:
     def result(self) -> Path:
         failed = next((at for at, step in enumerate(self.steps) if not step.ok), None)
         stopped = None if failed is None else self.steps[failed]
+        undecided = stopped is not None and stopped.undecided
+        cause = "" if stopped is None else f"{stopped.title}: {stopped.detail}"
+        if stopped is not None and undecided:
+            cause, failed = stopped.detail, None
         return Path(
             query=self.query,
             steps=tuple(self.steps),
             allowed=stopped is None,
+            undecided=undecided,
             failed=failed,
             port=self.port,
-            cause="" if stopped is None else f"{stopped.title}: {stopped.detail}",
-            symptom=symptom(self._request(), stopped),
-            elsewhere=tuple((each.client, each.text) for each in wordings(self._request(), stopped)),
+            cause=cause,
+            symptom=() if undecided else symptom(self._request(), stopped),
+            elsewhere=()
+            if undecided
+            else tuple((each.client, each.text) for each in wordings(self._request(), stopped)),
             warnings=tuple(self.warnings),
         )
 
@@ -218,9 +230,9 @@ class _Tracer:
 
     def _to_name(self, entry: PodEntry, name: str) -> None:
         naming = resolve(self.state, name, self.query.namespace)
-        self._lookup(entry, name, naming.questions)
+        self._lookup(entry, name, naming.questions, outside=naming.exists and naming.service is None)
         if naming.service is not None and naming.service.spec.type == "ExternalName":
-            self._to_outside(naming.service.spec.external_name)
+            self._to_outside(naming.service.spec.external_name.rstrip("."))
         elif naming.service is not None:
             self._to_service(naming.service)
         elif naming.exists:
@@ -231,7 +243,7 @@ class _Tracer:
 
     # The three steps
 
-    def _lookup(self, entry: PodEntry, name: str, questions: tuple[str, ...]) -> None:
+    def _lookup(self, entry: PodEntry, name: str, questions: tuple[str, ...], *, outside: bool) -> None:
         if self.world.assumed:
             self._warn(self.world.assumed)
         title = f"lookup of {name}"
@@ -240,10 +252,15 @@ class _Tracer:
             policy == "ClusterFirst" and not entry.pod.on_host_network
         )
         if not inside:
-            detail = (
-                f"asks the resolver of its node or its own (dnsPolicy {policy}), which is not judged here"
+            whose = "its own" if policy == "None" else "the node's"
+            detail = f"asks its resolver (dnsPolicy {policy}: {whose}), which is not judged here"
+            if outside:
+                self._warn(f"the {title} goes to a resolver that is not judged (dnsPolicy {policy}: {whose})")
+            else:
+                detail = f"its resolver (dnsPolicy {policy}: {whose}) does not know cluster names"
+            self.steps.append(
+                Step(kind=LOOKUP, title=title, ok=outside, detail=detail, trouble="" if outside else NO_NAME)
             )
-            self.steps.append(Step(kind=LOOKUP, title=title, ok=True, detail=detail))
             return
         servers = self._dns_backends("UDP")
         step = self._judged(LOOKUP, title, servers, "UDP", self._resolver_family(servers))
@@ -339,7 +356,7 @@ class _Tracer:
         self._require_port()
         known = self.query.hosts.get(name)
         self.address = known or "ADDRESS"
-        family, value = parse_address(known or _SOMEWHERE)
+        family, value = parse_address(known or (_SOMEWHERE_6 if self.near == (6,) else _SOMEWHERE))
         endpoint = endpoint_for(self.compiled, (family, value))
         if isinstance(endpoint, AddressEndpoint):
             text = f"{name} ({known})" if known else f"{name} (address not known here)"
@@ -347,18 +364,26 @@ class _Tracer:
         step = self._connect([Backend(endpoint, self.port or 0)])
         if known is None:
             self.steps[-1] = msgspec.structs.replace(step, stand_in=True)
-            self._warn_address_decides(name, step)
+            if self._address_decides(step):
+                detail = UNKNOWN_ADDRESS.format(name)
+                self.steps[-1] = Step(
+                    kind=CONNECT, title=step.title, ok=False, detail=detail, stand_in=True, undecided=True
+                )
 
-    def _warn_address_decides(self, name: str, step: Step) -> None:
-        """With blocks among the rules, a verdict without the address is a guess; say so."""
-        verdict = step.attempts[0].verdict.egress
+    def _address_decides(self, step: Step) -> bool:
+        """With blocks among the rules for that port, a verdict without the address is a guess."""
+        if not step.attempts:
+            return False
+        flow, verdict = step.attempts[0].flow, step.attempts[0].verdict.egress
         rules = self.entry.egress.rules if self.entry and self.entry.egress else ()
-        certain = any(rule.peers is None and rule.ref in verdict.allowed_by for rule in rules)
-        blocks = [peer.text for rule in rules for peer in rule.peers or () if isinstance(peer, BlockPeer)]
-        if blocks and not certain:
-            self._warn(
-                f"the address of {name} is not known here, and it decides: rules list {', '.join(blocks)}"
-            )
+        if any(rule.peers is None and rule.ref in verdict.allowed_by for rule in rules):
+            return False
+        end = end_of(self.compiled, flow.destination)
+        seen = Candidate(
+            other=end, destination=end, protocol=flow.protocol, port=flow.port, family=flow.family
+        )
+        asked = (rule for rule in rules if any_port_matches(rule, seen))
+        return any(isinstance(peer, BlockPeer) for rule in asked for peer in rule.peers or ())
 
     def _connect(self, targets: list[Backend], wanted: families.Families = ()) -> Step:
         port = "" if self.target.protocol == ICMP else f" {self.target.protocol} {self.port}"

@@ -16,6 +16,7 @@ from stockade.policy.verdict import AddressEndpoint, Flow, Verdict
 LOOKUP, TRANSLATE, CONNECT = "lookup", "translate", "connect"
 Origin = ObjectRef | AddressEndpoint  # a pod, or a host that is none
 NO_FAMILY, NO_NAME = "no common address family", "no such name"
+UNKNOWN_ADDRESS = "the address of {0} is not known here; give it with --resolve {0}=IP"
 
 
 class PathQuery(msgspec.Struct, frozen=True):
@@ -78,6 +79,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     by_tcp: tuple[Attempt, ...] = ()
     stand_in: bool = False
     trouble: str = ""
+    undecided: bool = False
 
 
 class Path(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +91,7 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
     query: PathQuery
     steps: tuple[Step, ...]
     allowed: bool
+    undecided: bool = False
     failed: int | None
     cause: str
     symptom: tuple[str, ...]
@@ -100,7 +103,9 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def possible(self) -> bool:
         """Some attempts succeed: with several backends a connection may be neither allowed nor denied."""
-        return all(step.ok or any(attempt.allowed for attempt in step.attempts) for step in self.steps)
+        return self.undecided or all(
+            step.ok or any(attempt.allowed for attempt in step.attempts) for step in self.steps
+        )
 
 
 def attempts_step(

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from stockade.analysis.steps import LOOKUP, TRANSLATE, Step
+from stockade.analysis.steps import LOOKUP, NO_NAME, TRANSLATE, Step
 from stockade.analysis.symptom import Request
 
 DROPPED_LOOKUP: Final = "the lookup's packets are dropped"
@@ -54,7 +54,9 @@ def failure_of(failed: Step) -> str:
     """Which row of the table. A lookup that was answered, or that nobody serves, is a name that does not exist to the resolver."""
     if failed.kind == LOOKUP:
         denied = any(not attempt.allowed for attempt in failed.attempts)
-        return DROPPED_LOOKUP if denied or not failed.attempts else NO_SUCH_NAME
+        return (
+            DROPPED_LOOKUP if denied or not (failed.attempts or failed.trouble == NO_NAME) else NO_SUCH_NAME
+        )
     return REFUSED if failed.kind == TRANSLATE else DROPPED_CONNECTION
 
 

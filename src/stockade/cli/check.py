@@ -12,6 +12,7 @@ from stockade.cli.failure import Failure
 from stockade.cli.question import Asked, answer, arguments, echo_json, echo_lines
 from stockade.policy.evaluate import UnknownPodError
 from stockade.report.answer_text import answer_data, port_data, port_lines, verdict_lines
+from stockade.report.terminal import visible
 
 
 @click.command(
@@ -38,7 +39,9 @@ def command(asked: Asked, *, every: bool) -> None:
         echo_json(answer_data(found))
     else:
         echo_lines(verdict_lines(found))
-    sys.exit(0 if found.allowed else 1)
+        for warning in dict.fromkeys(text for case in found.cases for text in case.path.warnings):
+            click.echo(f"warning: {visible(warning)}", err=True)
+    sys.exit(0 if found.allowed else 2 if found.undecided else 1)
 
 
 def _every_port(asked: Asked) -> None:

@@ -34,7 +34,7 @@ def command(asked: Asked) -> None:
         echo_json(answer_data(found))
     else:
         echo_lines(explain_lines(found))
-    sys.exit(0 if found.allowed else 1)
+    sys.exit(0 if found.allowed else 2 if found.undecided else 1)
 
 
 def _patch(found: Answer) -> None:

@@ -30,6 +30,8 @@ def verdict_lines(answer: Answer) -> Iterator[Line]:
     """What ``check`` says: one line when all agree, else who and which ports differ."""
     if answer.allowed:
         yield OK, "allowed"
+    elif answer.undecided:
+        yield WARN, f"undecided: {answer.deciding.path.cause}"
     elif len(answer.groups) == 1:
         yield BAD, f"denied: {answer.deciding.path.cause}"
     else:
@@ -75,6 +77,7 @@ def answer_data(answer: Answer) -> dict[str, Any]:
         "allowed": answer.allowed,
         "remedy": remedy_data(answer.remedy),
         "agree": answer.agree,
+        **({"undecided": True} if answer.undecided else {}),
         "cases": [
             {
                 "source": str(case.path.query.source),
@@ -98,7 +101,10 @@ def _count(answer: Answer) -> str:
 def _group(group: tuple[Case, ...]) -> Iterator[Line]:
     path = group[0].path
     for whom in _whom(group):
-        yield (OK if path.allowed else BAD), f"  {'allowed' if path.allowed else 'denied '}  {whom}"
+        yield (
+            (OK if path.allowed else BAD),
+            f"  {'allowed' if path.allowed else 'undecided' if path.undecided else 'denied '}  {whom}",
+        )
     if not path.allowed:
         yield PLAIN, f"           {path.cause}"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from stockade.analysis.assertions import MIXED, Outcome
+from stockade.analysis.assertions import MIXED, UNDECIDED, Outcome
 from stockade.model.diagnostic import Position
 from stockade.report.path_text import BAD, DIM, OK, PLAIN, Line
 
@@ -26,7 +26,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def disagrees(self) -> bool:
         """The network does not do what was decided: the worst of all. Where backends differ, any one may have answered."""
-        return bool(self.observed) and self.outcome.decided not in {self.observed, MIXED}
+        return bool(self.observed) and self.outcome.decided not in {self.observed, MIXED, UNDECIDED}
 
     @property
     def ok(self) -> bool:

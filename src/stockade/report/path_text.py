@@ -24,7 +24,10 @@ OK, BAD, DIM, WARN, PLAIN = "ok", "bad", "dim", "warn", "plain"
 
 def path_lines(path: Path) -> Iterator[Line]:
     """Everything ``explain`` says."""
-    yield (OK if path.allowed else BAD), f"{headline(path)}: {'ALLOWED' if path.allowed else 'DENIED'}"
+    yield (
+        (OK if path.allowed else BAD),
+        f"{headline(path)}: {'ALLOWED' if path.allowed else 'UNDECIDED' if path.undecided else 'DENIED'}",
+    )
     yield PLAIN, ""
     for number, step in enumerate(path.steps):
         yield from _step(number, step, path.failed)
@@ -39,6 +42,7 @@ def _step(number: int, step: Step, failed: int | None) -> Iterator[Line]:
     first = number == failed
     later = failed is not None and number > failed
     result = ("ok" if step.ok else "fails") if not later else ("would be ok" if step.ok else "would fail too")
+    result = "undecided" if step.undecided else result
     yield (BAD if first else PLAIN), f"{number + 1}. {step.title}: {result}"
     if not step.attempts:
         yield PLAIN, f"   {step.detail}"

@@ -106,6 +106,9 @@ class _Suggestion:
     def _read(self, step: Step, ports: int) -> None:
         """A lookup that is denied is mended for large answers too."""
         attempts = (*step.attempts, *step.by_tcp) if step.kind == LOOKUP and not step.ok else step.attempts
+        if step.undecided:
+            self._give_up(f"{step.detail}; a policy needs it")
+            return
         for attempt in attempts:
             if attempt.allowed or self._can_mend(step, attempt.flow, ports):
                 self._note(step, attempt, ports)

@@ -118,3 +118,41 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     result = run(name, "--help") if name != "image" else run("image", "load", "--help")
     assert result.exit_code == 0
     assert "Example" in result.output
+
+
+BLOCK = """\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: block}
+spec:
+  podSelector: {matchLabels: {app: foo}}
+  policyTypes: [Egress]
+  egress:
+  - ports: [{port: 53, protocol: UDP}]
+  - to: [{ipBlock: {cidr: 198.51.100.0/24}}]
+"""
+
+
+@pytest.mark.parametrize("command", ["check", "explain"])
+def test_an_unknown_address_that_decides_leaves_it_undecided(manifests: Path, command: str) -> None:
+    (manifests / "policy.yaml").write_text(BLOCK)
+    question = (command, "pod/test", "http://elsewhere.example/", "-f", str(manifests))
+    found = run(*question)
+    assert found.exit_code == 2
+    assert "undecided" in found.stdout.lower()
+    assert "elsewhere.example=IP" in found.stdout
+    assert "203.0.113.1" not in found.output
+    assert run(*question, "--resolve", "elsewhere.example=198.51.100.9").exit_code == 0
+    assert run(*question, "--resolve", "elsewhere.example=192.0.2.9").exit_code == 1
+
+
+def test_check_warns_on_stderr(manifests: Path) -> None:
+    (manifests / "policy.yaml").write_text(ALLOW_DNS)
+    found = run("check", "pod/test", "http://web", "-f", str(manifests))
+    assert "warning: default/foo-deny-egress egress[0] allows port 53 of every host" in found.stderr
+    assert "warning" not in found.stdout
+
+
+def test_a_pod_without_an_address_has_a_placeholder(manifests: Path) -> None:
+    found = run("explain", "pod/test", "pod/web", "-f", str(manifests))
+    assert "Connecting to <pod IP>:80 (<pod IP>:80)" in found.stdout

@@ -26,11 +26,13 @@ from stockade.store.state import ClusterState
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """``namespace`` is for references without one; TO's default is the namespace of the pod that connects."""
+    """``namespace`` is for references without one. ``target_namespace``: the same for TO when somebody said it (-n); empty means
+    the namespace of the pod that connects. Host names follow that pod's search list, whatever is said here."""
 
     source: str
     target: str
     namespace: str = "default"
+    target_namespace: str = ""
     hosts: dict[str, str] = {}
     port: str = ""
     protocol: str = ""
@@ -99,7 +101,8 @@ def ask_in(world: World, question: Question) -> Answer:
 
 def aim_of(question: Question, origin: Origin) -> Target:
     """What TO means for one source."""
-    namespace = origin.namespace if isinstance(origin, ObjectRef) else question.namespace
+    own = origin.namespace if isinstance(origin, ObjectRef) else question.namespace
+    namespace = question.target_namespace or own
     return with_ports(parse_target(question.target, namespace), question.port, question.protocol)
 
 

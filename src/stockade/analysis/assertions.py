@@ -118,8 +118,12 @@ class BadAssertion(msgspec.Struct, frozen=True):
     message: str
 
 
-def judge(world: World, file: AssertionFile, namespace: str) -> Iterator[Outcome | BadAssertion]:
-    """In the order of the file. ``namespace`` is for references without one, and wins over the file's."""
+def judge(
+    world: World, file: AssertionFile, namespace: str, *, given: str = ""
+) -> Iterator[Outcome | BadAssertion]:
+    """In the order of the file. ``given``: the namespace for references without one that somebody named (-n wins over the
+    file's). Where nobody did, ``namespace`` is for ``from``, and ``to`` is where the pod that connects is."""
+    space = given or file.namespace
     for at, assertion in enumerate(file.tests):
         for source in assertion.sources:
             for target in assertion.targets:
@@ -127,7 +131,8 @@ def judge(world: World, file: AssertionFile, namespace: str) -> Iterator[Outcome
                     question = Question(
                         source=source,
                         target=target,
-                        namespace=namespace,
+                        namespace=space or namespace,
+                        target_namespace=space,
                         hosts=file.hosts,
                         port=port,
                         protocol=assertion.protocol or "",

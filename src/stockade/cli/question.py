@@ -6,6 +6,7 @@ In: the options. Out: an Asked (state and Question). Called by those commands.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -34,7 +35,7 @@ READING: Options = (
         multiple=True,
         help="Manifests: a file, a directory (recursive) or - for stdin. Without it the current cluster is read.",
     ),
-    click.option("-n", "--namespace", default=None, help="Namespace of references without one."),
+    click.option("-n", "--namespace", default=None, help="Namespace of references (FROM and TO) without one."),
     click.option("--context", default=None, help="kubeconfig context."),
     click.option("--kubeconfig", default=None, type=click.Path(dir_okay=False), help="kubeconfig file."),
     click.option(
@@ -55,6 +56,13 @@ ASKING: Options = (
     click.option("-p", "--port", default="", metavar="PORT", help="Port of TO, or a range: 8000-8100."),
     click.option("--protocol", default="", metavar="NAME", help="tcp, udp, sctp or icmp."),
 )
+# What check and explain say alike, below their own text.
+REFERENCES = """
+
+A reference without a namespace, FROM or TO, is in the one given with -n; without -n, TO is where FROM is. Host names and URLs follow
+the search list of the pod that connects, whatever -n says. svc/NAME includes the DNS lookup of the Service's name, as a host name
+and a URL do.
+"""
 FORMATS = ("text", "json")
 STYLES: dict[str, dict[str, Any]] = {
     "ok": {"fg": "green"},
@@ -121,6 +129,7 @@ def _decorated(command: Callable[..., None], *, options: Options) -> Callable[..
             source=source,
             target=target,
             namespace=namespace or current,
+            target_namespace=namespace or "",
             hosts=hosts,
             port=port,
             protocol=protocol,
@@ -128,6 +137,7 @@ def _decorated(command: Callable[..., None], *, options: Options) -> Callable[..
         )
         command(Asked(state, question, output), **more)
 
+    wrapped.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}{REFERENCES}"
     return with_options(wrapped, options)
 
 

@@ -124,7 +124,7 @@ def _judge_all(given: Sequence[ReadFile], reading: Reading, *, live: bool) -> li
         file = msgspec.structs.replace(each.file, hosts={**reading.hosts, **each.file.hosts})
         mistakes: list[Wrong] = []
         positions = each.test_positions()
-        for outcome in judge(world, file, space or namespace):
+        for outcome in judge(world, file, namespace, given=space or ""):
             if isinstance(outcome, BadAssertion):
                 mistakes.append(Wrong(outcome.message, outcome.path))
             else:

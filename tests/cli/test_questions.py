@@ -197,3 +197,14 @@ def test_every_command_of_the_table_exists_and_has_an_example():
         done = run(name, "--help")
         assert done.exit_code == 0
         assert "Examples:" in done.stdout
+
+
+@pytest.mark.parametrize(("mode", "status"), [(None, 2), ("strict", 2), ("warn", 0), ("ignore", 0)])
+@pytest.mark.parametrize("verb", ["check", "explain", "test"])
+def test_unknown_fields_are_dropped_when_asked(files, verb, mode, status):
+    file = files / "m.yaml"
+    file.write_text(MANIFESTS.replace("  podSelector: {matchLabels: {app: web}}\n", "  podSelecter: {}\n"))
+    asked = [str(files / "t.yaml")] if verb == "test" else ["cj/report", "deploy/web:80", "-n", "shop"]
+    done = run(verb, *asked, "-f", str(file), *(["--validate", mode] if mode else []))
+    assert done.exit_code == status, done.output
+    assert ("podSelecter" in done.stderr) == (mode != "ignore")

@@ -97,3 +97,34 @@ def test_a_missing_file_is_an_error(tmp_path):
     done = run(str(tmp_path / "nosuch.yaml"))
     assert done.exit_code == 2
     assert "No such file" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "severities"),
+    [("strict", 2, ["error", "warning"]), ("warn", 0, ["warning", "warning"]), ("ignore", 0, [])],
+)
+def test_validate_has_the_words_of_kubectl(mode, status, severities):
+    """One unknown field and one key that stands twice, which kubectl itself accepts."""
+    text = BAD.replace("name: a", "name: a, name: b")
+    done = run("--validate", mode, "-o", "json", "-", stdin=text)
+    data = json.loads(done.stdout)
+    found = {each["code"]: each.get("severity", "error") for each in data["diagnostics"]}
+    assert (done.exit_code, [found[code] for code in sorted(found, reverse=True)]) == (status, severities)
+    assert data["valid"] == (mode != "strict")
+
+
+@pytest.mark.parametrize("mode", ["warn", "ignore"])
+def test_what_follows_from_a_dropped_field_is_an_error_still(mode):
+    done = run("--validate", mode, "-", stdin=DOUBTFUL.replace("cidr", "cird"))
+    assert done.exit_code == 2
+    assert "ipBlock.cidr" in done.stdout
+
+
+def test_a_mistyped_value_is_an_error_in_every_mode():
+    done = run("--validate", "ignore", "-", stdin=GOOD.replace("podSelector: {}", "podSelector: []"))
+    assert done.exit_code == 2
+
+
+def test_strict_fails_on_what_warn_drops():
+    assert run("--strict", "--validate", "warn", "-", stdin=BAD).exit_code == 2
+    assert run("--strict", "--validate", "ignore", "-", stdin=BAD).exit_code == 0

@@ -17,6 +17,7 @@ from stockade.analysis.ask import Answer, Question, ask
 from stockade.analysis.target import TargetError
 from stockade.analysis.workloads import names_workload
 from stockade.cli.failure import Failure
+from stockade.cli.validation import validate_option
 from stockade.cli.world import read_state
 from stockade.net.cidr import parse_address
 from stockade.policy.evaluate import UnknownPodError
@@ -35,7 +36,9 @@ READING: Options = (
         multiple=True,
         help="Manifests: a file, a directory (recursive) or - for stdin. Without it the current cluster is read.",
     ),
-    click.option("-n", "--namespace", default=None, help="Namespace of references (FROM and TO) without one."),
+    click.option(
+        "-n", "--namespace", default=None, help="Namespace of references (FROM and TO) without one."
+    ),
     click.option("--context", default=None, help="kubeconfig context."),
     click.option("--kubeconfig", default=None, type=click.Path(dir_okay=False), help="kubeconfig file."),
     click.option(
@@ -48,6 +51,7 @@ READING: Options = (
         show_default=True,
         help="Whether an ipBlock matches addresses of pods; enforcers differ.",
     ),
+    validate_option,
 )
 ASKING: Options = (
     click.argument("source", metavar="FROM"),
@@ -112,6 +116,7 @@ def _decorated(command: Callable[..., None], *, options: Options) -> Callable[..
         kubeconfig: str | None,
         resolve: tuple[str, ...],
         ipblock_pods: str,
+        validation: str,
         port: str,
         protocol: str,
         output: str,
@@ -124,6 +129,7 @@ def _decorated(command: Callable[..., None], *, options: Options) -> Callable[..
             kubeconfig=kubeconfig,
             namespace=namespace,
             workloads=names_workload(source) or names_workload(target),
+            validation=validation,
         )
         question = Question(
             source=source,

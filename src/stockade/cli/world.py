@@ -24,21 +24,23 @@ def read_state(
     kubeconfig: str | None,
     namespace: str | None,
     workloads: bool = False,
+    validation: str = "strict",
 ) -> tuple[ClusterState, str]:
     """The state and the default namespace. Files win over the cluster: with ``-f`` nothing is asked of any server.
 
     ``workloads``: the question names one, so a cluster's ReplicaSets and Jobs are read, too."""
     if files:
-        return _from_files(files, namespace or DEFAULT_NAMESPACE), DEFAULT_NAMESPACE
+        return _from_files(files, namespace or DEFAULT_NAMESPACE, validation), DEFAULT_NAMESPACE
     return _from_cluster(context, kubeconfig, workloads=workloads)
 
 
-def _from_files(files: Sequence[str], namespace: str) -> ClusterState:
+def _from_files(files: Sequence[str], namespace: str, validation: str) -> ClusterState:
     from stockade.manifests.load import load  # noqa: PLC0415 - only for files
     from stockade.manifests.ownership import views  # noqa: PLC0415
+    from stockade.manifests.validation import FieldValidation  # noqa: PLC0415
     from stockade.model.diagnostic import Severity  # noqa: PLC0415
 
-    loaded = load(files, sys.stdin, namespace=namespace)
+    loaded = load(files, sys.stdin, namespace=namespace, validation=FieldValidation(validation))
     for diagnostic in loaded.diagnostics:
         click.echo(visible(str(diagnostic)), err=True)
     if any(diagnostic.severity is Severity.ERROR for diagnostic in loaded.diagnostics):

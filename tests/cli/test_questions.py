@@ -208,3 +208,21 @@ def test_unknown_fields_are_dropped_when_asked(files, verb, mode, status):
     done = run(verb, *asked, "-f", str(file), *(["--validate", mode] if mode else []))
     assert done.exit_code == status, done.output
     assert ("podSelecter" in done.stderr) == (mode != "ignore")
+
+
+@pytest.mark.parametrize("verb", ["check", "explain"])
+@pytest.mark.parametrize(
+    ("target", "more"), [("deploy/web", ("-p", "80")), ("deploy/web:80", ()), ("deploy/web:8-9/udp", ())]
+)
+def test_icmp_has_no_ports(files, verb, target, more):
+    done = check(files, "cj/report", target, "--protocol", "icmp", *more, verb=verb)
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1].startswith("stockade: ICMP has no ports: leave out port 8")
+    assert check(files, "cj/report", "deploy/web", "--protocol", "icmp", verb=verb).exit_code == 1
+
+
+def test_via_a_policy_that_does_not_exist_is_an_error(files):
+    (files / "t.yaml").write_text(ASSERTIONS.replace("via: web", "via: shop/wbe"))
+    done = run("test", str(files / "t.yaml"))
+    assert done.exit_code == 2
+    assert "t.yaml:5:81: error: tests[0].via: no NetworkPolicy shop/wbe\n" in done.stderr

@@ -137,6 +137,13 @@ def test_icmp_with_a_port_in_to():
     assert bad.message.startswith("ICMP has no ports: leave out port 80")
 
 
+MANY = """namespce: x
+hosts: {a: b, c: d}
+tests:
+- {from: a, expect: maybe, protocol: tpc, ports: [http, 0]}
+- {from: a, to: b, expect: allowed, prot: tcp, port: http, protocol: icmp}
+- {from: {a: b}, to: [], expect: denied}
+"""
 GOOD = "{from: a, to: b, expect: allowed"
 
 
@@ -174,9 +181,7 @@ GOOD = "{from: a, to: b, expect: allowed"
         (f"tests: [{GOOD}}}]\nhosts: {{a: b}}", ["t.yaml:2:12: error: hosts.a: 'b' is not an IP address"]),
         (f"tests: [{GOOD}}}]\ntests: [{GOOD}}}]", ["t.yaml:2:1: error: tests: the key is given twice"]),
         (  # all of them at once, in the order of the file
-            "namespce: x\nhosts: {a: b, c: d}\ntests:\n"
-            + "- {from: a, expect: maybe, protocol: tpc, ports: [http, 0]}\n"
-            + "- {from: a, to: b, expect: allowed, prot: tcp, port: http, protocol: icmp}\n",
+            MANY,
             [
                 "t.yaml:1:1: error: namespce: unknown field (did you mean namespace?)",
                 "t.yaml:2:12: error: hosts.a: 'b' is not an IP address",
@@ -189,6 +194,8 @@ GOOD = "{from: a, to: b, expect: allowed"
                 "t.yaml:5:37: error: tests[1].prot: unknown field (did you mean port?)",
                 "t.yaml:5:54: error: tests[1].port: must be a port from 1 to 65535",
                 "t.yaml:5:70: error: tests[1].protocol: ICMP has no ports",
+                "t.yaml:6:10: error: tests[2].from: Expected text or a list, got a mapping",
+                "t.yaml:6:22: error: tests[2].to: Expected a list of length >= 1",
             ],
         ),
         ("tests: [", ["t.yaml:2:1: error: YAML: "]),

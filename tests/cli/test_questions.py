@@ -226,3 +226,13 @@ def test_via_a_policy_that_does_not_exist_is_an_error(files):
     done = run("test", str(files / "t.yaml"))
     assert done.exit_code == 2
     assert "t.yaml:5:81: error: tests[0].via: no NetworkPolicy shop/wbe\n" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["check", "explain"])
+def test_nothing_is_decided_on_nothing(verb):
+    done = run(verb, "192.0.2.1", "192.0.2.2:80", "-f", "-")
+    assert done.exit_code == 2
+    assert done.stderr.splitlines() == [
+        "<stdin>:1:1: warning: no objects",
+        "stockade: no objects in the manifests that were given",
+    ]

@@ -128,3 +128,21 @@ def test_a_mistyped_value_is_an_error_in_every_mode():
 def test_strict_fails_on_what_warn_drops():
     assert run("--strict", "--validate", "warn", "-", stdin=BAD).exit_code == 2
     assert run("--strict", "--validate", "ignore", "-", stdin=BAD).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "# nothing\n", "null\n---\n---\n", "kind: List\napiVersion: v1\nitems: []"]
+)
+def test_no_objects_at_all_is_an_error(text):
+    done = run("-", stdin=text)
+    assert done.exit_code == 2
+    assert done.stdout == "<stdin>:1:1: warning: no objects\n"
+    assert done.stderr.splitlines()[-1] == "stockade: no objects in the manifests that were given"
+
+
+def test_one_empty_file_of_two_is_a_warning(tmp_path):
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yaml").touch()
+    done = run(str(tmp_path))
+    assert (done.exit_code, done.stdout) == (0, f"{tmp_path}/b.yaml:1:1: warning: no objects\n")
+    assert run("--strict", str(tmp_path)).exit_code == 2

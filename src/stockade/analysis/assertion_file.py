@@ -21,7 +21,15 @@ from stockade.net.cidr import parse_address
 Path = tuple[str | int, ...]
 _ENUMS: dict[str | int, tuple[str, ...]] = {"expect": (ALLOWED, DENIED), "protocol": PROTOCOLS}
 # In the words of YAML rather than in those of JSON.
-_WORDS = (("`object`", "a mapping"), ("`array`", "a list"), ("`str`", "text"), ("`int`", "a whole number"))
+_WORDS = (
+    ("`str | array`", "text or a list"),
+    ("`int | str | null`", "a port or a range"),
+    ("`int | str`", "a port or a range"),
+    ("`object`", "a mapping"),
+    ("`array`", "a list"),
+    ("`str`", "text"),
+    ("`int`", "a whole number"),
+)
 
 
 class Wrong(msgspec.Struct, frozen=True):
@@ -172,7 +180,7 @@ def _check_value(value: Any, wanted: Any, path: Path) -> list[Wrong]:
     steps: list[tuple[Any, Path]] = [(value, path)]
     if isinstance(value, list) and value:
         steps = [([item], (*path, at)) for at, item in enumerate(value)]
-    elif isinstance(value, dict) and value:
+    elif isinstance(value, dict) and value and _convert({}, wanted, path) is None:
         steps = [({key: item}, (*path, key)) for key, item in value.items()]
     found = (_convert(part, wanted, at) for part, at in steps)
     return list(dict.fromkeys(wrong for wrong in found if wrong))

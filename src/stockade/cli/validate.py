@@ -8,6 +8,7 @@ from typing import Any
 import click
 import msgspec
 
+from stockade.cli.failure import NO_OBJECTS, Failure
 from stockade.cli.validation import validate_option
 from stockade.manifests.load import load
 from stockade.manifests.loaded import Loaded
@@ -33,7 +34,8 @@ def command(files: tuple[str, ...], namespace: str, validation: str, *, strict: 
     """Check manifests as the API server would: fields, types, values; every mistake with its place and a hint.
 
     FILE is a file, a directory (recursive) or - for stdin: YAML or JSON, several documents, Lists, dumps by kubectl get.
-    Exit status: 0 when there are no errors (with --strict: no warnings either), 2 otherwise.
+    Exit status: 0 when there are no errors (with --strict: no warnings either), 2 otherwise, also
+    when there is no object at all.
     """
     loaded = load(files, sys.stdin, namespace=namespace, validation=FieldValidation(validation))
     errors, warnings = (
@@ -46,6 +48,8 @@ def command(files: tuple[str, ...], namespace: str, validation: str, *, strict: 
         for diagnostic in loaded.diagnostics:
             click.echo(_line(diagnostic))
         click.echo(f"{len(loaded.objects)} valid, {errors} errors, {warnings} warnings", err=True)
+    if loaded.is_empty:
+        raise Failure(NO_OBJECTS)
     sys.exit(2 if errors or (strict and warnings) else 0)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from stockade.cli.failure import Failure
+from stockade.cli.failure import NO_OBJECTS, Failure
 from stockade.report.terminal import visible
 from stockade.store.state import ClusterState
 
@@ -45,6 +45,8 @@ def _from_files(files: Sequence[str], namespace: str, validation: str) -> Cluste
         click.echo(visible(str(diagnostic)), err=True)
     if any(diagnostic.severity is Severity.ERROR for diagnostic in loaded.diagnostics):
         raise Failure("nothing was decided: the manifests have errors")
+    if loaded.is_empty:
+        raise Failure(NO_OBJECTS)
     return ClusterState.of(views(loaded))
 
 

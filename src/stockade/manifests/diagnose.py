@@ -84,6 +84,12 @@ def ignored(mark: Mark, file: str) -> Diagnostic:
     )
 
 
+def nothing_in(file: str) -> Diagnostic:
+    return Diagnostic(
+        code="no-objects", message="no objects", severity=Severity.WARNING, position=Position(file, 1, 1)
+    )
+
+
 def not_listed(counts: Counter[Severity]) -> Diagnostic:
     listed = ", ".join(f"{count} more {severity.value}s" for severity, count in sorted(counts.items()))
     worst = Severity.ERROR if counts[Severity.ERROR] else Severity.NOTE

@@ -94,6 +94,7 @@ class _Reader:
         self.objects: dict[tuple[str, str, str, str], LoadedObject] = {}
         self.findings: list[Finding] = []
         self.unlisted: Counter[Severity] = Counter()
+        self.seen = 0  # documents and items that might be objects
 
     def loaded(self) -> Loaded:
         objects = tuple(self.objects.values())
@@ -115,8 +116,10 @@ class _Reader:
     def source(self, source: sources.Source) -> None:
         if source.damage:
             self.found([Finding(diagnose.not_text(source.damage))])
+        before = self.seen
         for document in yamlstream.read(source.text):
             if isinstance(document, yamlstream.YamlError):
+                self.seen += 1
                 self.found([Finding(diagnose.syntax(document, source.name))])
                 continue
             value, document.value = document.value, None  # the objects keep what is theirs
@@ -128,8 +131,11 @@ class _Reader:
                     self.object(raw, place.at(path))
             if document.ignored:
                 self.found([Finding(diagnose.ignored(document.ignored, source.name))])
+        if self.seen == before:
+            self.found([Finding(diagnose.nothing_in(source.name))])
 
     def object(self, raw: Any, place: Place) -> None:
+        self.seen += 1
         problem = diagnose.not_an_object(raw, place) or diagnose.unknown_kind(raw, place)
         if problem is not None:
             self.found([problem])

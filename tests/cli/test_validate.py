@@ -122,6 +122,7 @@ def test_what_follows_from_a_dropped_field_is_an_error_still(mode):
 
 def test_a_mistyped_value_is_an_error_in_every_mode():
     done = run("--validate", "ignore", "-", stdin=GOOD.replace("podSelector: {}", "podSelector: []"))
+    assert "error: NetworkPolicy a: spec.podSelector: " in done.stdout
     assert done.exit_code == 2
 
 

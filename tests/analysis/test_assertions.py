@@ -33,6 +33,8 @@ WORLD = [
         },
     ),
 ]
+IDLE = policy("idle", {"podSelector": {"matchLabels": {"app": "nobody"}}})
+WORLD.append(IDLE)
 SHUT = policy("shut", {"podSelector": {"matchLabels": {"app": "web"}}, "ingress": []})
 
 
@@ -56,9 +58,9 @@ def one(fields: str, *more) -> Outcome | BadAssertion:
         ("from: spy, to: svc/web, expect: allowed", "denied", False),
         ("from: cli, to: svc/web, expect: allowed, via: web-from-cli", "allowed", True),
         ("from: cli, to: svc/web, expect: allowed, via: default/web-from-cli", "allowed", True),
-        ("from: cli, to: svc/web, expect: allowed, via: other", "allowed", False),
+        ("from: cli, to: svc/web, expect: allowed, via: idle", "allowed", False),
         ("from: spy, to: svc/web, expect: denied, via: web-from-cli", "denied", True),
-        ("from: spy, to: svc/web, expect: denied, via: other/web-from-cli", "denied", False),
+        ("from: spy, to: svc/web, expect: denied, via: default/idle", "denied", False),
         ("from: cli, to: pod/web-a, port: 80-81, expect: allowed", "mixed", False),
         ("from: cli, to: pod/web-a, port: 80-81, expect: denied", "mixed", False),
         ("from: cli, to: pod/web-a, port: 81-99, expect: denied", "denied", True),
@@ -79,8 +81,8 @@ def test_why_it_fails_is_said():
     found = one("from: spy, to: pod/web-a, expect: allowed")
     assert found.why.startswith("expected allowed, is denied; pod default/spy: connection to web-a TCP 80")
     assert "fails, but no policy denies it" in one("from: cli, to: svc/empty, expect: denied").why
-    assert one("from: cli, to: svc/web, expect: allowed, via: x").why == (
-        "allowed, but not via x; pod default/cli: by default/web-from-cli"
+    assert one("from: cli, to: svc/web, expect: allowed, via: idle").why == (
+        "allowed, but not via idle; pod default/cli: by default/web-from-cli"
     )
 
 
@@ -108,6 +110,40 @@ def test_a_reference_to_nothing_is_no_verdict():
     assert (bad.path, bad.message) == (("tests", 0, "to"), "service default/nosuch does not exist")
 
 
+@pytest.mark.parametrize(
+    ("via", "message"),
+    [
+        ("nosuch", "no NetworkPolicy nosuch in any namespace"),
+        ("other/idle", "no NetworkPolicy other/idle"),
+    ],
+)
+def test_a_policy_that_does_not_exist_is_no_verdict(via, message):
+    bad, _ = outcomes(f"tests: [{{from: cli, to: svc/web, expect: allowed, via: {via}}}]")
+    assert isinstance(bad, BadAssertion)
+    assert (bad.path, bad.message) == (("tests", 0, "via"), message)
+
+
+@pytest.mark.parametrize("written", ["tcp", "Tcp", "TCP"])
+def test_protocols_in_any_case(written):
+    found = one(f"from: cli, to: pod/web-a, port: 80, protocol: {written}, expect: allowed")
+    assert isinstance(found, Outcome)
+    assert (found.passed, found.connection) == (True, "cli → pod/web-a TCP 80")
+
+
+def test_icmp_with_a_port_in_to():
+    bad = one("from: cli, to: 'pod/web-a:80', protocol: icmp, expect: allowed")
+    assert isinstance(bad, BadAssertion)
+    assert bad.path == ("tests", 0, "to")
+    assert bad.message.startswith("ICMP has no ports: leave out port 80")
+
+
+MANY = """namespce: x
+hosts: {a: b, c: d}
+tests:
+- {from: a, expect: maybe, protocol: tpc, ports: [http, 0]}
+- {from: a, to: b, expect: allowed, prot: tcp, port: http, protocol: icmp}
+- {from: {a: b}, to: [], expect: denied}
+"""
 GOOD = "{from: a, to: b, expect: allowed"
 
 
@@ -144,6 +180,24 @@ GOOD = "{from: a, to: b, expect: allowed"
         ),
         (f"tests: [{GOOD}}}]\nhosts: {{a: b}}", ["t.yaml:2:12: error: hosts.a: 'b' is not an IP address"]),
         (f"tests: [{GOOD}}}]\ntests: [{GOOD}}}]", ["t.yaml:2:1: error: tests: the key is given twice"]),
+        (  # all of them at once, in the order of the file
+            MANY,
+            [
+                "t.yaml:1:1: error: namespce: unknown field (did you mean namespace?)",
+                "t.yaml:2:12: error: hosts.a: 'b' is not an IP address",
+                "t.yaml:2:18: error: hosts.c: 'd' is not an IP address",
+                "t.yaml:4:3: error: tests[0]: Object missing required field `to`",
+                "t.yaml:4:21: error: tests[0].expect: must be allowed or denied, not 'maybe'",
+                "t.yaml:4:38: error: tests[0].protocol: must be TCP, UDP, SCTP or ICMP, not 'tpc'",
+                "t.yaml:4:51: error: tests[0].ports[0]: must be a port from 1 to 65535",
+                "t.yaml:4:57: error: tests[0].ports[1]: Expected a whole number >= 1",
+                "t.yaml:5:37: error: tests[1].prot: unknown field (did you mean port?)",
+                "t.yaml:5:54: error: tests[1].port: must be a port from 1 to 65535",
+                "t.yaml:5:70: error: tests[1].protocol: ICMP has no ports",
+                "t.yaml:6:10: error: tests[2].from: Expected text or a list, got a mapping",
+                "t.yaml:6:22: error: tests[2].to: Expected a list of length >= 1",
+            ],
+        ),
         ("tests: [", ["t.yaml:2:1: error: YAML: "]),
         (
             "tests:\n- {from: a, to: b, expect: yes}\n- 3\n- {from: [], to: b, expect: denied}",

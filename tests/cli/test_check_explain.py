@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -156,3 +158,19 @@ def test_check_warns_on_stderr(manifests: Path) -> None:
 def test_a_pod_without_an_address_has_a_placeholder(manifests: Path) -> None:
     found = run("explain", "pod/test", "pod/web", "-f", str(manifests))
     assert "Connecting to <pod IP>:80 (<pod IP>:80)" in found.stdout
+
+
+def test_a_file_that_may_not_be_read_is_one_line_and_never_a_verdict(tmp_path: Path) -> None:
+    """Exit status 1 would say "denied"."""
+    command = [sys.executable, "-m", "stockade.cli.main", "check", "pod/a", "pod/b"]
+    done = subprocess.run(
+        command,
+        env={"KUBECONFIG": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("stockade: ")

@@ -119,7 +119,8 @@ def run(*arguments: str, stdin: str | None = None) -> Result:
 
 def explain(tmp_path: Path, policy: str, *more: str) -> Result:
     (tmp_path / "world.yaml").write_text(WORLD)
-    (tmp_path / "policy.yaml").write_text(policy)
+    if policy:
+        (tmp_path / "policy.yaml").write_text(policy)
     return run("explain", "pod/test", "http://web:80", "-f", str(tmp_path), *more)
 
 

@@ -197,3 +197,42 @@ def test_every_command_of_the_table_exists_and_has_an_example():
         done = run(name, "--help")
         assert done.exit_code == 0
         assert "Examples:" in done.stdout
+
+
+@pytest.mark.parametrize(("mode", "status"), [(None, 2), ("strict", 2), ("warn", 0), ("ignore", 0)])
+@pytest.mark.parametrize("verb", ["check", "explain", "test"])
+def test_unknown_fields_are_dropped_when_asked(files, verb, mode, status):
+    file = files / "m.yaml"
+    file.write_text(MANIFESTS.replace("  podSelector: {matchLabels: {app: web}}\n", "  podSelecter: {}\n"))
+    asked = [str(files / "t.yaml")] if verb == "test" else ["cj/report", "deploy/web:80", "-n", "shop"]
+    done = run(verb, *asked, "-f", str(file), *(["--validate", mode] if mode else []))
+    assert done.exit_code == status, done.output
+    assert ("podSelecter" in done.stderr) == (mode != "ignore")
+
+
+@pytest.mark.parametrize("verb", ["check", "explain"])
+@pytest.mark.parametrize(
+    ("target", "more"), [("deploy/web", ("-p", "80")), ("deploy/web:80", ()), ("deploy/web:8-9/udp", ())]
+)
+def test_icmp_has_no_ports(files, verb, target, more):
+    done = check(files, "cj/report", target, "--protocol", "icmp", *more, verb=verb)
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1].startswith("stockade: ICMP has no ports: leave out port 8")
+    assert check(files, "cj/report", "deploy/web", "--protocol", "icmp", verb=verb).exit_code == 1
+
+
+def test_via_a_policy_that_does_not_exist_is_an_error(files):
+    (files / "t.yaml").write_text(ASSERTIONS.replace("via: web", "via: shop/wbe"))
+    done = run("test", str(files / "t.yaml"))
+    assert done.exit_code == 2
+    assert "t.yaml:5:81: error: tests[0].via: no NetworkPolicy shop/wbe\n" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["check", "explain"])
+def test_nothing_is_decided_on_nothing(verb):
+    done = run(verb, "192.0.2.1", "192.0.2.2:80", "-f", "-")
+    assert done.exit_code == 2
+    assert done.stderr.splitlines() == [
+        "<stdin>:1:1: warning: no objects",
+        "stockade: no objects in the manifests that were given",
+    ]

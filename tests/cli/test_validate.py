@@ -97,3 +97,53 @@ def test_a_missing_file_is_an_error(tmp_path):
     done = run(str(tmp_path / "nosuch.yaml"))
     assert done.exit_code == 2
     assert "No such file" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "severities"),
+    [("strict", 2, ["error", "warning"]), ("warn", 0, ["warning", "warning"]), ("ignore", 0, [])],
+)
+def test_validate_has_the_words_of_kubectl(mode, status, severities):
+    """One unknown field and one key that stands twice, which kubectl itself accepts."""
+    text = BAD.replace("name: a", "name: a, name: b")
+    done = run("--validate", mode, "-o", "json", "-", stdin=text)
+    data = json.loads(done.stdout)
+    found = {each["code"]: each.get("severity", "error") for each in data["diagnostics"]}
+    assert (done.exit_code, [found[code] for code in sorted(found, reverse=True)]) == (status, severities)
+    assert data["valid"] == (mode != "strict")
+
+
+@pytest.mark.parametrize("mode", ["warn", "ignore"])
+def test_what_follows_from_a_dropped_field_is_an_error_still(mode):
+    done = run("--validate", mode, "-", stdin=DOUBTFUL.replace("cidr", "cird"))
+    assert done.exit_code == 2
+    assert "ipBlock.cidr" in done.stdout
+
+
+def test_a_mistyped_value_is_an_error_in_every_mode():
+    done = run("--validate", "ignore", "-", stdin=GOOD.replace("podSelector: {}", "podSelector: []"))
+    assert "error: NetworkPolicy a: spec.podSelector: " in done.stdout
+    assert done.exit_code == 2
+
+
+def test_strict_fails_on_what_warn_drops():
+    assert run("--strict", "--validate", "warn", "-", stdin=BAD).exit_code == 2
+    assert run("--strict", "--validate", "ignore", "-", stdin=BAD).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "# nothing\n", "null\n---\n---\n", "kind: List\napiVersion: v1\nitems: []"]
+)
+def test_no_objects_at_all_is_an_error(text):
+    done = run("-", stdin=text)
+    assert done.exit_code == 2
+    assert done.stdout == "<stdin>:1:1: warning: no objects\n"
+    assert done.stderr.splitlines()[-1] == "stockade: no objects in the manifests that were given"
+
+
+def test_one_empty_file_of_two_is_a_warning(tmp_path):
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yaml").touch()
+    done = run(str(tmp_path))
+    assert (done.exit_code, done.stdout) == (0, f"{tmp_path}/b.yaml:1:1: warning: no objects\n")
+    assert run("--strict", str(tmp_path)).exit_code == 2

@@ -20,6 +20,7 @@ POLICY = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i}]}\n"
 TEXTS = {
     "syntax-error": "a: [",
+    "no-objects": "# nothing\n---\nnull\n",
     "ignored-content": POLICY + "...\na: 1\n",
     "duplicate-key": POLICY + "kind: NetworkPolicy\n",
     "not-an-object": "a: 1",

@@ -20,17 +20,20 @@ from stockade.analysis.remedy.suggest import Asked, Run, suggest
 from stockade.analysis.remedy.values import Remedy
 from stockade.analysis.source import origin_of, origins, parse_source
 from stockade.analysis.steps import Origin, Path, query
-from stockade.analysis.target import Target, at_port, parse_target, with_ports
+from stockade.analysis.target import Target, TargetError, at_port, parse_target, with_ports
 from stockade.model.meta import ObjectRef
+from stockade.policy.verdict import ICMP
 from stockade.store.state import ClusterState
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """``namespace`` is for references without one; TO's default is the namespace of the pod that connects."""
+    """``namespace`` is for references without one. ``target_namespace``: the same for TO when somebody said it (-n); empty means
+    the namespace of the pod that connects. Host names follow that pod's search list, whatever is said here."""
 
     source: str
     target: str
     namespace: str = "default"
+    target_namespace: str = ""
     hosts: dict[str, str] = {}
     port: str = ""
     protocol: str = ""
@@ -105,8 +108,13 @@ def ask_in(world: World, question: Question) -> Answer:
 
 def aim_of(question: Question, origin: Origin) -> Target:
     """What TO means for one source."""
-    namespace = origin.namespace if isinstance(origin, ObjectRef) else question.namespace
-    return with_ports(parse_target(question.target, namespace), question.port, question.protocol)
+    own = origin.namespace if isinstance(origin, ObjectRef) else question.namespace
+    namespace = question.target_namespace or own
+    target = parse_target(question.target, namespace)
+    if question.protocol.upper() == ICMP and (question.port or target.port is not None):
+        port = question.port or target.port
+        raise TargetError(f"ICMP has no ports: leave out port {port}, or ask for another protocol")
+    return with_ports(target, question.port, question.protocol)
 
 
 def _remedy(world: World, answer: Answer) -> Remedy:

@@ -1,29 +1,35 @@
 """The text of an assertions file to an AssertionFile, with file:line:column for what is wrong.
 
-In: text and the file's name. Out: a ReadFile. Called by ``stockade test``. YAML (or JSON) is read as manifests are. One mistake
-is reported for each test, so that several are seen at once. Never raises for bad input.
+In: text and the file's name. Out: a ReadFile. Called by ``stockade test``. YAML (or JSON) is read as manifests are. All
+mistakes are reported at once, in the order of the file. Never raises for bad input.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
 import msgspec
 
-from stockade.analysis.assertions import Assertion, AssertionFile
+from stockade.analysis.assertions import ALLOWED, DENIED, PROTOCOLS, Assertion, AssertionFile
 from stockade.manifests import yamlstream
 from stockade.manifests.marks import Mark, Marks
 from stockade.model.diagnostic import Diagnostic, Position
 from stockade.net.cidr import parse_address
 
 Path = tuple[str | int, ...]
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
-_STEPS = re.compile(r"\.(\w+)|\[(\d+)\]")
+_ENUMS: dict[str | int, tuple[str, ...]] = {"expect": (ALLOWED, DENIED), "protocol": PROTOCOLS}
 # In the words of YAML rather than in those of JSON.
-_WORDS = (("`object`", "a mapping"), ("`array`", "a list"), ("`str`", "text"), ("`int`", "a whole number"))
+_WORDS = (
+    ("`str | array`", "text or a list"),
+    ("`int | str | null`", "a port or a range"),
+    ("`int | str`", "a port or a range"),
+    ("`object`", "a mapping"),
+    ("`array`", "a list"),
+    ("`str`", "text"),
+    ("`int`", "a whole number"),
+)
 
 
 class Wrong(msgspec.Struct, frozen=True):
@@ -95,66 +101,111 @@ def read(text: str, name: str) -> ReadFile:
             )
         ]
     else:
-        value = whole[0].value
+        value = _normal(whole[0].value)
         mistakes = [Wrong("the key is given twice", path, key=True) for path in whole[0].duplicates]
-        mistakes += _check_whole(value) or _check_tests(value)
+        mistakes += _check_file(value)
     if mistakes:
-        return msgspec.structs.replace(source, diagnostics=source.placed(mistakes))
+        return msgspec.structs.replace(source, diagnostics=_in_order(source.placed(mistakes)))
     return msgspec.structs.replace(source, file=msgspec.convert(value, AssertionFile))
 
 
-def _check_whole(value: Any) -> list[Wrong]:
-    """Everything but the tests, of which one that is surely good stands for all."""
+def _normal(value: Any) -> Any:
+    """Protocols in capitals, as on the command line, where case is all the same."""
     tests = value.get("tests") if isinstance(value, dict) else None
-    stand_in = [{"from": "a", "to": "b", "expect": "allowed"}] if isinstance(tests, list) and tests else tests
-    checked = {**value, "tests": stand_in} if isinstance(value, dict) and "tests" in value else value
-    found = _convert(checked, AssertionFile, ())
-    if found is not None:
-        return [found]
-    return [
-        Wrong(f"{address!r} is not an IP address", ("hosts", host))
-        for host, address in value.get("hosts", {}).items()
-        if not _is_address(address)
-    ]
+    for test in tests if isinstance(tests, list) else ():
+        protocol = test.get("protocol") if isinstance(test, dict) else None
+        if isinstance(protocol, str) and protocol.upper() in PROTOCOLS:
+            test["protocol"] = protocol.upper()
+    return value
 
 
-def _check_tests(value: Any) -> list[Wrong]:
-    found = []
-    for at, test in enumerate(value["tests"]):
-        path = "tests", at
-        problem = _convert(test, Assertion, path)
-        if problem is None and test.get("port") is not None and test.get("ports"):
-            problem = Wrong("give port or ports, not both", (*path, "ports"), key=True)
-        if problem is None and test.get("protocol") == "ICMP" and (test.get("port") or test.get("ports")):
-            problem = Wrong("ICMP has no ports", (*path, "protocol"))
-        if problem is not None:
-            found.append(problem)
+def _in_order(found: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
+    def place(diagnostic: Diagnostic) -> tuple[int, int]:
+        where = diagnostic.position
+        return (where.line, where.column) if where else (0, 0)
+
+    return tuple(sorted(found, key=place))
+
+
+def _check_file(value: Any) -> list[Wrong]:
+    """Every mistake of the file, in no order."""
+    found = _check_struct(value, AssertionFile, (), apart=("tests",))
+    if not isinstance(value, dict):
+        return found
+    tests, hosts = value.get("tests"), value.get("hosts")
+    for at, test in enumerate(tests if isinstance(tests, list) else ()):
+        found += _check_test(test, ("tests", at))
+    if isinstance(hosts, dict):
+        found += [
+            Wrong(f"{address!r} is not an IP address", ("hosts", host))
+            for host, address in hosts.items()
+            if isinstance(address, str) and address and not _is_address(address)
+        ]
     return found
 
 
-def _convert(value: Any, wanted: type[msgspec.Struct], path: Path) -> Wrong | None:
+def _check_test(test: Any, path: Path) -> list[Wrong]:
+    found = _check_struct(test, Assertion, path)
+    if isinstance(test, dict):
+        if test.get("port") is not None and test.get("ports"):
+            found.append(Wrong("give port or ports, not both", (*path, "ports"), key=True))
+        if test.get("protocol") == "ICMP" and (test.get("port") or test.get("ports")):
+            found.append(Wrong("ICMP has no ports", (*path, "protocol")))
+    return found
+
+
+def _check_struct(
+    value: Any, wanted: type[msgspec.Struct], path: Path, apart: tuple[str, ...] = ()
+) -> list[Wrong]:
+    """Each field by itself, so that one mistake does not hide the next. The items of ``apart`` are checked elsewhere."""
+    if not isinstance(value, dict):
+        wrong = _convert(value, wanted, path)
+        return [wrong] if wrong else []
+    known = {field.encode_name: field for field in msgspec.structs.fields(wanted)}
+    found = [_unknown(key, tuple(known), path) for key in value if key not in known]
+    for name, field in known.items():
+        if name in value:
+            given = value[name]
+            if not (name in apart and isinstance(given, list) and given):
+                found += _check_value(given, field.type, (*path, name))
+        elif field.required and f"did you mean {name}?" not in {
+            wrong.hint for wrong in found
+        }:  # misspelt is not missing
+            found.append(Wrong(f"Object missing required field `{name}`", path))
+    return found
+
+
+def _check_value(value: Any, wanted: Any, path: Path) -> list[Wrong]:
+    """Each item of a list, and each entry of a mapping, by itself."""
+    steps: list[tuple[Any, Path]] = [(value, path)]
+    if isinstance(value, list) and value:
+        steps = [([item], (*path, at)) for at, item in enumerate(value)]
+    elif isinstance(value, dict) and value and _convert({}, wanted, path) is None:
+        steps = [({key: item}, (*path, key)) for key, item in value.items()]
+    found = (_convert(part, wanted, at) for part, at in steps)
+    return list(dict.fromkeys(wrong for wrong in found if wrong))
+
+
+def _unknown(name: str, known: tuple[str, ...], path: Path) -> Wrong:
+    near = get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"fields are {', '.join(known)}"
+    return Wrong("unknown field", (*path, name), key=True, hint=hint)
+
+
+def _convert(value: Any, wanted: Any, path: Path) -> Wrong | None:
     try:
         msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `$")
-        path = (*path, *_path(where.rstrip("`")))
-        unknown = _UNKNOWN.match(message)
+        message = str(error).partition(" - at `$")[0]
         if "matching regex" in message:
             return Wrong("must be a port from 1 to 65535 or a range such as 8000-8100", path)
-        if unknown is None:
-            for word, plain in _WORDS:
-                message = message.replace(word, plain)
-            return Wrong(message, path)
-        fields = Assertion if path[:1] == ("tests",) else AssertionFile
-        known = fields.__struct_encode_fields__
-        near = get_close_matches(unknown["name"], known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"fields are {', '.join(known)}"
-        return Wrong("unknown field", (*path, unknown["name"]), key=True, hint=hint)
+        if allowed := _ENUMS.get(path[-1] if path else ""):
+            shown = repr(value) if isinstance(value, str) else str(msgspec.json.encode(value), "utf-8")
+            return Wrong(f"must be {', '.join(allowed[:-1])} or {allowed[-1]}, not {shown}", path)
+        for word, plain in _WORDS:
+            message = message.replace(word, plain)
+        return Wrong(message, path)
     return None
-
-
-def _path(text: str) -> Path:
-    return tuple(name or int(index) for name, index in _STEPS.findall(text))
 
 
 def _dotted(path: Path) -> str:

@@ -9,7 +9,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -23,6 +23,7 @@ from stockade.model.meta import ObjectRef
 from stockade.policy.evaluate import UnknownPodError
 
 ALLOWED, DENIED, MIXED, UNDECIDED = "allowed", "denied", "mixed", "undecided"
+PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP")
 Number = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Range = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,5}(-[0-9]{1,5})?$", examples=["8000-8100"])]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
@@ -49,8 +50,8 @@ class Assertion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = None
     ports: Annotated[list[Number | Range], msgspec.Meta(description="Several ports or ranges.")] = []
     protocol: Annotated[
-        Literal["TCP", "UDP", "SCTP", "ICMP"] | None,
-        msgspec.Meta(description="TCP, unless to says otherwise (svc/dns:53/udp)."),
+        Literal["TCP", "UDP", "SCTP", "ICMP", "tcp", "udp", "sctp", "icmp"] | None,
+        msgspec.Meta(description="TCP, unless to says otherwise (svc/dns:53/udp); in any case."),
     ] = None
     via: Annotated[
         str,
@@ -118,16 +119,23 @@ class BadAssertion(msgspec.Struct, frozen=True):
     message: str
 
 
-def judge(world: World, file: AssertionFile, namespace: str) -> Iterator[Outcome | BadAssertion]:
-    """In the order of the file. ``namespace`` is for references without one, and wins over the file's."""
+def judge(
+    world: World, file: AssertionFile, namespace: str, *, given: str = ""
+) -> Iterator[Outcome | BadAssertion]:
+    """In the order of the file. ``given``: the namespace for references without one that somebody named (-n wins over the
+    file's). Where nobody did, ``namespace`` is for ``from``, and ``to`` is where the pod that connects is."""
+    space = given or file.namespace
     for at, assertion in enumerate(file.tests):
+        if assertion.via and not _exists(world, assertion.via):
+            yield BadAssertion(("tests", at, "via"), _missing(assertion.via))
         for source in assertion.sources:
             for target in assertion.targets:
                 for port in assertion.all_ports:
                     question = Question(
                         source=source,
                         target=target,
-                        namespace=namespace,
+                        namespace=space or namespace,
+                        target_namespace=space,
                         hosts=file.hosts,
                         port=port,
                         protocol=assertion.protocol or "",
@@ -187,7 +195,15 @@ def _wrong(answer: Answer, assertion: Assertion, decided: str) -> str:
     return ""
 
 
-def _is_among(name: str, policies: frozenset[ObjectRef]) -> bool:
+def _exists(world: World, name: str) -> bool:
+    return _is_among(name, world.state.policies)
+
+
+def _missing(name: str) -> str:
+    return f"no NetworkPolicy {name}" if "/" in name else f"no NetworkPolicy {name} in any namespace"
+
+
+def _is_among(name: str, policies: Iterable[ObjectRef]) -> bool:
     return any(name in {str(policy), policy.name} for policy in policies)
 
 

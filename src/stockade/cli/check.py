@@ -29,7 +29,7 @@ def command(asked: Asked, *, every: bool) -> None:
     """Is a connection FROM a pod, workload, node or address TO a pod, workload, Service, address or URL allowed?
 
     References are kubectl's: pod/NAME, deploy/NAME (rs, sts, ds, job, cronjob, rc), svc/NAME, node/NAME, each as
-    NS:KIND/NAME, too. A name or URL includes its DNS lookup. Exit status: 0 allowed (from every pod, by every backend, on
+    NS:KIND/NAME, too. Exit status: 0 allowed (from every pod, by every backend, on
     every port of a range), 1 denied, if only in part, 2 error. With --all-ports: 0 when some port is allowed, else 1.
     """
     if every:

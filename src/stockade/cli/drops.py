@@ -95,7 +95,9 @@ class _Printer:
             return
         if not chosen:
             click.echo(
-                f"No denied packets seen{f' in namespace {namespace}' if namespace else ''}.", err=True
+                f"No denied packets seen{f' of pod {self._pod}' if self._pod else ''}"
+                f"{f' in namespace {namespace}' if namespace else ''}.",
+                err=True,
             )
             return
         self._lines([HEADER, *(self._cells(row) for row in chosen)])

@@ -6,6 +6,8 @@ from typing import IO, Any
 
 import click
 
+NO_OBJECTS = "no objects in the manifests that were given"
+
 
 class Failure(click.ClickException):
     """What is wrong and what to do, in one line."""

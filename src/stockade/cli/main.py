@@ -70,6 +70,12 @@ def main() -> None:
         cli(standalone_mode=True)
     except KeyboardInterrupt:
         sys.exit(130)
+    except (
+        OSError
+    ) as error:  # a file that may not be read, a full disk: what the system says, and never status 1
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        click.echo(f"stockade: {what}", err=True)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ In: the options. Out: an Asked (state and Question). Called by those commands.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,6 +17,7 @@ from stockade.analysis.ask import Answer, Question, ask
 from stockade.analysis.target import TargetError
 from stockade.analysis.workloads import names_workload
 from stockade.cli.failure import Failure
+from stockade.cli.validation import validate_option
 from stockade.cli.world import read_state
 from stockade.net.cidr import parse_address
 from stockade.policy.evaluate import UnknownPodError
@@ -34,7 +36,9 @@ READING: Options = (
         multiple=True,
         help="Manifests: a file, a directory (recursive) or - for stdin. Without it the current cluster is read.",
     ),
-    click.option("-n", "--namespace", default=None, help="Namespace of references without one."),
+    click.option(
+        "-n", "--namespace", default=None, help="Namespace of references (FROM and TO) without one."
+    ),
     click.option("--context", default=None, help="kubeconfig context."),
     click.option("--kubeconfig", default=None, type=click.Path(dir_okay=False), help="kubeconfig file."),
     click.option(
@@ -47,6 +51,7 @@ READING: Options = (
         show_default=True,
         help="Whether an ipBlock matches addresses of pods; enforcers differ.",
     ),
+    validate_option,
 )
 ASKING: Options = (
     click.argument("source", metavar="FROM"),
@@ -55,6 +60,13 @@ ASKING: Options = (
     click.option("-p", "--port", default="", metavar="PORT", help="Port of TO, or a range: 8000-8100."),
     click.option("--protocol", default="", metavar="NAME", help="tcp, udp, sctp or icmp."),
 )
+# What check and explain say alike, below their own text.
+REFERENCES = """
+
+A reference without a namespace, FROM or TO, is in the one given with -n; without -n, TO is where FROM is. Host names and URLs follow
+the search list of the pod that connects, whatever -n says. svc/NAME includes the DNS lookup of the Service's name, as a host name
+and a URL do.
+"""
 FORMATS = ("text", "json")
 STYLES: dict[str, dict[str, Any]] = {
     "ok": {"fg": "green"},
@@ -104,6 +116,7 @@ def _decorated(command: Callable[..., None], *, options: Options) -> Callable[..
         kubeconfig: str | None,
         resolve: tuple[str, ...],
         ipblock_pods: str,
+        validation: str,
         port: str,
         protocol: str,
         output: str,
@@ -116,11 +129,13 @@ def _decorated(command: Callable[..., None], *, options: Options) -> Callable[..
             kubeconfig=kubeconfig,
             namespace=namespace,
             workloads=names_workload(source) or names_workload(target),
+            validation=validation,
         )
         question = Question(
             source=source,
             target=target,
             namespace=namespace or current,
+            target_namespace=namespace or "",
             hosts=hosts,
             port=port,
             protocol=protocol,
@@ -128,6 +143,7 @@ def _decorated(command: Callable[..., None], *, options: Options) -> Callable[..
         )
         command(Asked(state, question, output), **more)
 
+    wrapped.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}{REFERENCES}"
     return with_options(wrapped, options)
 
 

@@ -32,6 +32,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     kubeconfig: str | None
     hosts: dict[str, str]
     blocks_match_pods: bool
+    validation: str
 
 
 def _schema(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -73,6 +74,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     kubeconfig: str | None,
     resolve: tuple[str, ...],
     ipblock_pods: str,
+    validation: str,
     output: str,
     *,
     live: bool,
@@ -95,6 +97,7 @@ def command(  # noqa: PLR0917 - click passes them by name
         kubeconfig=kubeconfig,
         hosts=hosts_of(resolve),
         blocks_match_pods=ipblock_pods == MATCH,
+        validation=validation,
     )
     rows = _judge_all(given, reading, live=live)
     _print(rows, output, live=live)
@@ -124,7 +127,7 @@ def _judge_all(given: Sequence[ReadFile], reading: Reading, *, live: bool) -> li
         file = msgspec.structs.replace(each.file, hosts={**reading.hosts, **each.file.hosts})
         mistakes: list[Wrong] = []
         positions = each.test_positions()
-        for outcome in judge(world, file, space or namespace):
+        for outcome in judge(world, file, namespace, given=space or ""):
             if isinstance(outcome, BadAssertion):
                 mistakes.append(Wrong(outcome.message, outcome.path))
             else:
@@ -166,6 +169,7 @@ def _world(
         kubeconfig=reading.kubeconfig,
         namespace=namespace,
         workloads=any(_names_workload(each.file) for each in given if each.file),
+        validation=reading.validation,
     )
     return prepare(state, blocks_match_pods=reading.blocks_match_pods), current
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import click
 import msgspec
@@ -15,8 +17,8 @@ import msgspec
 from stockade.cli.failure import Failure
 from stockade.cli.options import lab_name
 from stockade.lab.interpreter import open_read_only
-from stockade.lab.paths import LabPaths, UnsafeStateError, is_running
-from stockade.lab.preflight import missing_requirement
+from stockade.lab.paths import LabPaths, UnsafeStateError, is_running, try_lock
+from stockade.lab.preflight import SEARCH_PATH, missing_requirement
 from stockade.lab.processes import stop
 
 
@@ -25,7 +27,13 @@ from stockade.lab.processes import stop
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="API port on 127.0.0.1; 0 picks a free one."
 )
-@click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds to wait until Ready.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, 3600),
+    default=30.0,
+    show_default=True,
+    help="Seconds to wait until Ready.",
+)
 def command(name: LabPaths, port: int, timeout: float) -> None:
     """Start a lab: API server, one node, DNS, Services, policy agent. Needs root and nft.
 
@@ -34,19 +42,16 @@ def command(name: LabPaths, port: int, timeout: float) -> None:
     """
     if reason := missing_requirement():
         raise Failure(reason)
-    if is_running(name):
-        raise Failure(
-            f"a lab named {name.name!r} is already running; stop it with: stockade down --name {name.name}"
-        )
-    name.remove()
-    try:
-        name.make()
-    except UnsafeStateError as error:
-        raise Failure(str(error)) from error
     started = time.monotonic()
-    answer = _start(name, port, timeout)
+    with _only_one(name):
+        if is_running(name):
+            raise Failure(
+                f"a lab named {name.name!r} is already running; stop it with: stockade down --name {name.name}"
+            )
+        name.remove()
+        name.make()
+        answer = _start(name, port, timeout)
     if "error" in answer:
-        stop(name)
         raise Failure(answer["error"])
     click.echo(
         f"lab {name.name!r} is ready in {time.monotonic() - started:.1f} s: node {answer['node']}, API {answer['server']}",
@@ -55,12 +60,29 @@ def command(name: LabPaths, port: int, timeout: float) -> None:
     click.echo(f"export KUBECONFIG={shlex.quote(str(name.kubeconfig))}")
 
 
+@contextlib.contextmanager
+def _only_one(paths: LabPaths) -> Iterator[None]:
+    """Of two ``up`` of one name at the same moment, the second is refused and touches nothing of the first's."""
+    try:
+        paths.make_parent()
+        lock = try_lock(paths.starting)
+    except UnsafeStateError as error:
+        raise Failure(str(error)) from error
+    if lock is None:
+        raise Failure(f"a lab named {paths.name!r} is being started by another command")
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
 def _start(paths: LabPaths, port: int, timeout: float) -> dict[str, str]:
-    """Spawn the daemon and wait for the one line it writes when it is ready or has failed."""
+    """Spawn the daemon and wait for the one line it writes when it is ready or has failed. Whatever ends the waiting otherwise
+    (time, Ctrl-C) ends the lab, too."""
     reader, writer = os.pipe()
     log = os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     program = open_read_only(sys.executable)
-    subprocess.Popen(
+    launcher = subprocess.Popen(
         [sys.executable, "-m", "stockade.lab.daemon", paths.name, str(port), str(writer)],
         executable=f"/proc/self/fd/{program}",
         stdin=subprocess.DEVNULL,
@@ -69,17 +91,28 @@ def _start(paths: LabPaths, port: int, timeout: float) -> dict[str, str]:
         pass_fds=(writer, program),
         start_new_session=True,
         cwd="/",
+        env={**os.environ, "PATH": SEARCH_PATH},
     )
     os.close(writer)
     os.close(log)
     os.close(program)
-    data = _read_line(reader, timeout)
-    os.close(reader)
-    if data is None:
+    answer: dict[str, str] = {}
+    try:
+        answer = _answer(_read_line(reader, timeout), paths, timeout)
+    finally:
+        os.close(reader)
+        if "server" not in answer:
+            launcher.wait()  # it ends as soon as it has written down which process is the lab's first
+            stop(paths)
+    return answer
+
+
+def _answer(line: bytes | None, paths: LabPaths, timeout: float) -> dict[str, str]:
+    if line is None:
         return {"error": f"the lab was not ready after {timeout:g} s; its log: {paths.log}"}
-    if not data:
+    if not line:
         return {"error": f"the lab ended while starting; its log: {paths.log}"}
-    return msgspec.json.decode(data, type=dict[str, str])
+    return msgspec.json.decode(line, type=dict[str, str])
 
 
 def _read_line(reader: int, timeout: float) -> bytes | None:

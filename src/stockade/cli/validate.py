@@ -8,8 +8,11 @@ from typing import Any
 import click
 import msgspec
 
+from stockade.cli.failure import NO_OBJECTS, Failure
+from stockade.cli.validation import validate_option
 from stockade.manifests.load import load
 from stockade.manifests.loaded import Loaded
+from stockade.manifests.validation import FieldValidation
 from stockade.model.diagnostic import Diagnostic, Severity
 from stockade.report.terminal import visible
 
@@ -24,15 +27,17 @@ _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("-n", "--namespace", default="default", help="Namespace of objects without one.")
-@click.option("--strict", is_flag=True, help="Warnings fail, too.")
+@validate_option
+@click.option("--strict", is_flag=True, help="Warnings fail, too (see --validate for what is one).")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def command(files: tuple[str, ...], namespace: str, *, strict: bool, output: str) -> None:
+def command(files: tuple[str, ...], namespace: str, validation: str, *, strict: bool, output: str) -> None:
     """Check manifests as the API server would: fields, types, values; every mistake with its place and a hint.
 
     FILE is a file, a directory (recursive) or - for stdin: YAML or JSON, several documents, Lists, dumps by kubectl get.
-    Exit status: 0 when there are no errors (with --strict: no warnings either), 2 otherwise.
+    Exit status: 0 when there are no errors (with --strict: no warnings either), 2 otherwise, also
+    when there is no object at all.
     """
-    loaded = load(files, sys.stdin, namespace=namespace)
+    loaded = load(files, sys.stdin, namespace=namespace, validation=FieldValidation(validation))
     errors, warnings = (
         sum(each.severity is severity for each in loaded.diagnostics)
         for severity in (Severity.ERROR, Severity.WARNING)
@@ -43,6 +48,8 @@ def command(files: tuple[str, ...], namespace: str, *, strict: bool, output: str
         for diagnostic in loaded.diagnostics:
             click.echo(_line(diagnostic))
         click.echo(f"{len(loaded.objects)} valid, {errors} errors, {warnings} warnings", err=True)
+    if loaded.is_empty:
+        raise Failure(NO_OBJECTS)
     sys.exit(2 if errors or (strict and warnings) else 0)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from stockade.cli.failure import Failure
+from stockade.cli.failure import NO_OBJECTS, Failure
 from stockade.report.terminal import visible
 from stockade.store.state import ClusterState
 
@@ -24,25 +24,29 @@ def read_state(
     kubeconfig: str | None,
     namespace: str | None,
     workloads: bool = False,
+    validation: str = "strict",
 ) -> tuple[ClusterState, str]:
     """The state and the default namespace. Files win over the cluster: with ``-f`` nothing is asked of any server.
 
     ``workloads``: the question names one, so a cluster's ReplicaSets and Jobs are read, too."""
     if files:
-        return _from_files(files, namespace or DEFAULT_NAMESPACE), DEFAULT_NAMESPACE
+        return _from_files(files, namespace or DEFAULT_NAMESPACE, validation), DEFAULT_NAMESPACE
     return _from_cluster(context, kubeconfig, workloads=workloads)
 
 
-def _from_files(files: Sequence[str], namespace: str) -> ClusterState:
+def _from_files(files: Sequence[str], namespace: str, validation: str) -> ClusterState:
     from stockade.manifests.load import load  # noqa: PLC0415 - only for files
     from stockade.manifests.ownership import views  # noqa: PLC0415
+    from stockade.manifests.validation import FieldValidation  # noqa: PLC0415
     from stockade.model.diagnostic import Severity  # noqa: PLC0415
 
-    loaded = load(files, sys.stdin, namespace=namespace)
+    loaded = load(files, sys.stdin, namespace=namespace, validation=FieldValidation(validation))
     for diagnostic in loaded.diagnostics:
         click.echo(visible(str(diagnostic)), err=True)
     if any(diagnostic.severity is Severity.ERROR for diagnostic in loaded.diagnostics):
         raise Failure("nothing was decided: the manifests have errors")
+    if loaded.is_empty:
+        raise Failure(NO_OBJECTS)
     return ClusterState.of(views(loaded))
 
 

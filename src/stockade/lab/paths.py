@@ -51,6 +51,11 @@ class LabPaths(msgspec.Struct, frozen=True):
         return self.directory / "lock"
 
     @property
+    def starting(self) -> Path:
+        """Locked while ``up`` works on this name; outside the directory, which ``up`` makes anew. Stays, empty."""
+        return self.root / "starting" / self.name
+
+    @property
     def pid(self) -> Path:
         """Process id (of the host) of the lab's first process."""
         return self.directory / "pid"
@@ -90,8 +95,14 @@ class LabPaths(msgspec.Struct, frozen=True):
 
     def make(self) -> None:
         """Raises UnsafeStateError."""
+        self.make_parent()
+        for directory in (self.directory, self.pods, self.pki):
+            _make_own(directory)
+
+    def make_parent(self) -> None:
+        """Where the labs' directories and start locks are. Raises UnsafeStateError."""
         make_state_root()
-        for directory in (self.directory.parent, self.directory, self.pods, self.pki):
+        for directory in (self.directory.parent, self.starting.parent):
             _make_own(directory)
 
     def check(self) -> None:

@@ -15,6 +15,7 @@ from stockade.manifests.marks import Mark
 from stockade.manifests.paths import Path, dotted, go_quoted, value_at
 from stockade.manifests.strict import DecodeProblem
 from stockade.manifests.validate import ErrorType, FieldError
+from stockade.manifests.validation import FieldValidation
 from stockade.manifests.yamlstream import YamlError
 from stockade.model.diagnostic import Diagnostic, Position, Severity
 
@@ -80,6 +81,12 @@ def ignored(mark: Mark, file: str) -> Diagnostic:
         severity=Severity.WARNING,
         position=Position(file, mark.line, mark.column),
         hint="put a line --- before it",
+    )
+
+
+def nothing_in(file: str) -> Diagnostic:
+    return Diagnostic(
+        code="no-objects", message="no objects", severity=Severity.WARNING, position=Position(file, 1, 1)
     )
 
 
@@ -153,14 +160,22 @@ def tool_file(raw: dict[str, Any], place: Place) -> Finding:
     return place.finding(Diagnostic(code="tool-file", message=message, severity=Severity.NOTE, hint=hint))
 
 
-def decode(problem: DecodeProblem, raw: dict[str, Any], place: Place) -> Finding:
+def decode(
+    problem: DecodeProblem,
+    raw: dict[str, Any],
+    place: Place,
+    validation: FieldValidation = FieldValidation.STRICT,
+) -> Finding:
+    """A mistyped value is an error whatever ``validation`` says, as on the server."""
+    is_error = validation is FieldValidation.STRICT or not problem.unknown
     code, message = "unknown-field", f"unknown field {go_quoted(str(problem.path[-1]))}"
     if not problem.unknown:
         value = value_at(raw, problem.path)
         code, message = "wrong-type", hints.wrong_type(value, problem.expected)
     found = Diagnostic(
         code=code,
-        message=message,
+        message=message if is_error else f"{message}: dropped",
+        severity=Severity.ERROR if is_error else Severity.WARNING,
         path=dotted(problem.path),
         object=place.subject,
         hint=hints.for_decode(problem, raw, raw["apiVersion"], raw["kind"]),

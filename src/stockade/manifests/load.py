@@ -26,6 +26,7 @@ from stockade.manifests.loaded import Loaded, LoadedObject
 from stockade.manifests.paths import Path
 from stockade.manifests.strict import MAX_PROBLEMS, DecodeProblem, check_fields, drop_nulls, prune_unknown
 from stockade.manifests.validate import FieldError, validate, warnings
+from stockade.manifests.validation import FieldValidation
 from stockade.model.diagnostic import Diagnostic, Severity
 from stockade.model.meta import View
 from stockade.model.netpol import NetworkPolicy
@@ -43,9 +44,15 @@ MAX_FINDINGS = 10_000
 _CLUSTER_SCOPED = frozenset({"Namespace", "Node", "ClusterRole", "ClusterRoleBinding"})
 
 
-def load(sources_: Sequence[str], stdin: TextIO | None = None, *, namespace: str = "default") -> Loaded:
+def load(
+    sources_: Sequence[str],
+    stdin: TextIO | None = None,
+    *,
+    namespace: str = "default",
+    validation: FieldValidation = FieldValidation.STRICT,
+) -> Loaded:
     """``namespace`` is for objects that name none. Problems are diagnostics, never exceptions."""
-    reader = _Reader(namespace)
+    reader = _Reader(namespace, validation)
     with _without_collection():
         for source in sources.read(sources_, stdin):
             if isinstance(source, Diagnostic):
@@ -55,9 +62,15 @@ def load(sources_: Sequence[str], stdin: TextIO | None = None, *, namespace: str
         return reader.loaded()
 
 
-def load_text(text: str, name: str = sources.STDIN, *, namespace: str = "default") -> Loaded:
+def load_text(
+    text: str,
+    name: str = sources.STDIN,
+    *,
+    namespace: str = "default",
+    validation: FieldValidation = FieldValidation.STRICT,
+) -> Loaded:
     """The same for a text at hand; ``name`` stands in the positions."""
-    reader = _Reader(namespace)
+    reader = _Reader(namespace, validation)
     reader.source(sources.Source(name, text))
     return reader.loaded()
 
@@ -75,11 +88,13 @@ def _without_collection() -> Iterator[None]:
 
 
 class _Reader:
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, validation: FieldValidation) -> None:
         self.namespace = namespace
+        self.validation = validation
         self.objects: dict[tuple[str, str, str, str], LoadedObject] = {}
         self.findings: list[Finding] = []
         self.unlisted: Counter[Severity] = Counter()
+        self.seen = 0  # documents and items that might be objects
 
     def loaded(self) -> Loaded:
         objects = tuple(self.objects.values())
@@ -101,20 +116,26 @@ class _Reader:
     def source(self, source: sources.Source) -> None:
         if source.damage:
             self.found([Finding(diagnose.not_text(source.damage))])
+        before = self.seen
         for document in yamlstream.read(source.text):
             if isinstance(document, yamlstream.YamlError):
+                self.seen += 1
                 self.found([Finding(diagnose.syntax(document, source.name))])
                 continue
             value, document.value = document.value, None  # the objects keep what is theirs
             place = Place(source.name, document)
-            self.found(diagnose.duplicate_key(path, place) for path in document.duplicates)
+            if self.validation is not FieldValidation.IGNORE:
+                self.found(diagnose.duplicate_key(path, place) for path in document.duplicates)
             if value is not None:
                 for raw, path in _objects(value):
                     self.object(raw, place.at(path))
             if document.ignored:
                 self.found([Finding(diagnose.ignored(document.ignored, source.name))])
+        if self.seen == before:
+            self.found([Finding(diagnose.nothing_in(source.name))])
 
     def object(self, raw: Any, place: Place) -> None:
+        self.seen += 1
         problem = diagnose.not_an_object(raw, place) or diagnose.unknown_kind(raw, place)
         if problem is not None:
             self.found([problem])
@@ -128,10 +149,16 @@ class _Reader:
             self._judge(raw, [], api_version, kind, place)
             return
         decode = check_fields(raw, api_version, kind)
-        self.found(diagnose.decode(problem, raw, place) for problem in decode)
+        self.found(
+            diagnose.decode(problem, raw, place, self.validation)
+            for problem in decode
+            if not problem.unknown or self.validation is not FieldValidation.IGNORE
+        )
         # Beyond the limit it is hardly a manifest; what follows needs every mistyped value gone.
         if sum(not problem.unknown for problem in decode) < MAX_PROBLEMS:
-            self._judge(_cleaned(raw, decode, api_version, kind), decode, api_version, kind, place)
+            strict = self.validation is FieldValidation.STRICT
+            fatal = [problem for problem in decode if strict or not problem.unknown]
+            self._judge(_cleaned(raw, decode, api_version, kind), fatal, api_version, kind, place)
 
     def _judge(
         self, raw: dict[str, Any], decode: list[DecodeProblem], api_version: str, kind: str, place: Place

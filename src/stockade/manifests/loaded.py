@@ -42,5 +42,10 @@ class Loaded(msgspec.Struct, frozen=True):
     diagnostics: tuple[Diagnostic, ...]
 
     @property
+    def is_empty(self) -> bool:
+        """There was nothing to read, and no error either that would say why."""
+        return not self.objects and not self.has_errors
+
+    @property
     def has_errors(self) -> bool:
         return any(d.severity is Severity.ERROR for d in self.diagnostics)

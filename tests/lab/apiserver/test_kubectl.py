@@ -272,3 +272,12 @@ async def test_who_am_i(kubectl):
     assert "pods " in await ok(kubectl, "api-resources")
     if not kubectl.old:
         assert "admin" in await ok(kubectl, "auth", "whoami")
+
+
+async def test_a_kind_that_nobody_serves(kubectl):
+    """kubectl asks for custom resource definitions before it says so: they must be an empty list, not an unknown path."""
+    text = "apiVersion: v1\nkind: Fruit\nmetadata:\n  name: x\n"
+    result = await kubectl("apply", "-f", "-", stdin=text)
+    assert result.code == 1
+    assert 'no matches for kind "Fruit" in version "v1"' in result.err
+    assert "CRD" not in result.err

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from stockade.lab.paths import is_running
+from stockade.lab.preflight import missing_requirement
 from stockade.lab.processes import first_process, of_lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
@@ -123,3 +124,56 @@ def test_without_privileges(lab) -> None:
     assert done.stderr == (
         "stockade: a lab needs root, to make namespaces and nftables rules; run: sudo stockade up\n"
     )
+
+
+def test_two_starts_of_one_name_at_the_same_moment(tmp_path: Path) -> None:
+    """One lab, one clear refusal; the loser leaves the winner's lab alone."""
+    if reason := missing_requirement():
+        pytest.skip(reason)
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "stockade.cli.main"]
+    name = f"twice-{os.getpid()}"
+    starts = [
+        subprocess.Popen(
+            [*command, "up", "--name", name],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    try:
+        ends = sorted((start.communicate(timeout=60)[1], start.returncode) for start in starts)
+        assert sorted(status for _, status in ends) == [0, 2], ends
+        refusal = next(text for text, status in ends if status == 2)
+        assert refusal.count("\n") == 1
+        assert "is being started by another command" in refusal or "is already running" in refusal
+        status = subprocess.run(
+            [*command, "status", "--name", name], env=env, capture_output=True, check=False
+        )
+        assert status.returncode == 0, "the lab that was started runs"
+    finally:
+        subprocess.run([*command, "down", "--name", name], env=env, capture_output=True, check=False)
+
+
+def test_a_start_that_takes_too_long_is_over_when_it_says_so(tmp_path: Path) -> None:
+    if reason := missing_requirement():
+        pytest.skip(reason)
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "stockade.cli.main"]
+    name = f"slow-{os.getpid()}"
+    up = [*command, "up", "--name", name, "--timeout", "0.01"]
+    late = subprocess.run(up, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (late.returncode, late.stdout) == (2, "")
+    assert late.stderr.startswith("stockade: the lab was not ready after 0.01 s")
+    status = subprocess.run([*command, "status", "--name", name], env=env, capture_output=True, check=False)
+    assert status.returncode == 1
+    assert not [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and _names(entry, name)]
+
+
+def _names(entry: Path, name: str) -> bool:
+    try:
+        return name.encode() in (entry / "cmdline").read_bytes()
+    except OSError:
+        return False

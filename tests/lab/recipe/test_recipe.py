@@ -129,3 +129,12 @@ def test_second_use_case_a_denied_pod_still_answers(lab) -> None:
     opening = lab.try_kubectl("exec", "db", "--", "wget", "-qO-", "--timeout", "1", f"http://{other}/")
     assert opening.returncode == 1
     assert "wget: download timed out" in opening.stderr
+
+
+def test_a_command_that_is_over_at_once_prints_once(each_kubectl) -> None:
+    lab = each_kubectl
+    for number in range(3):
+        out = lab.kubectl(
+            "run", f"short-{number}", "--rm", "-i", "--restart=Never", "--image=busybox", "--", "echo", "hi"
+        )
+        assert out.splitlines().count("hi") == 1, out

@@ -82,6 +82,7 @@ def create_app(
     app.router.add_get("/api{slash:/?}", _core_group)
     app.router.add_get("/apis{slash:/?}", _groups)
     app.router.add_get("/apis/{group}{slash:/?}", _group)
+    app.router.add_get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", _no_custom_resources)
     app.router.add_get("/openapi/v2", _openapi_v2)
     app.router.add_get("/openapi/v3", _openapi_index)
     app.router.add_get("/openapi/v3/{path:.*}", _openapi_v3)
@@ -92,6 +93,12 @@ def create_app(
     app.router.add_route("*", "/api/{version}{path:(/.*)?}", _resource)
     app.router.add_route("*", "/apis/{group}/{version}{path:(/.*)?}", _resource)
     return app
+
+
+async def _no_custom_resources(_: web.Request) -> web.Response:
+    """kubectl looks here before it says that a kind does not exist; the lab has no custom kinds."""
+    kind = {"kind": "CustomResourceDefinitionList", "apiVersion": "apiextensions.k8s.io/v1"}
+    return answer({**kind, "metadata": {"resourceVersion": "1"}, "items": []})
 
 
 @web.middleware

@@ -59,6 +59,10 @@ def _extract(source: Path, target: Path) -> None:
             # One by one: each member is looked at when those before it are in place.
             safe = (kept for member in members if (kept := _only_inside(member, str(target))) is not None)
             archive.extractall(target, safe, numeric_owner=True, **_UNFILTERED)  # noqa: S202 - filtered by us
+    except tarfile.ReadError as error:
+        raise ImageError(
+            f"{source}: not usable as a root file system: neither a directory nor a tar"
+        ) from error
     except (tarfile.TarError, _EscapeError) as error:
         raise ImageError(f"{source}: not usable as a root file system: {error}") from error
 

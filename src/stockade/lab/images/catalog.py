@@ -6,6 +6,7 @@ between the two). Out: ``Image`` values or ImageError with what to do. Called by
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 import shutil
@@ -69,6 +70,8 @@ class Catalog:
             partial.rename(place / token)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
+            with contextlib.suppress(OSError):  # not empty: an earlier image of that name stays
+                place.rmdir()
             raise
         record = LoadedImage(
             reference=full, source=str(path.absolute()), directory=token, created=time.time()

@@ -31,6 +31,7 @@ JsonObject = dict[str, Any]
 START_ERROR: Final = 128
 _FIRST_BACKOFF: Final = 10.0
 _LONGEST_BACKOFF: Final = 300.0
+_BRIEF: Final = 0.1  # seconds
 _FORGET_AFTER: Final = 600.0
 _IMAGE_POLL: Final = 1.0
 
@@ -145,7 +146,11 @@ class Container:
         self.ended = asyncio.ensure_future(self.piped.wait())
         self._event(place, "Normal", "Started", f"Started container {self.name}")
         self._health = self._watch_health(place, self.piped, self.command)
-        self._show(place, status.running(started_at))
+        if self.spec.get("stdin") and not self.spec.get("tty"):
+            # A kubelet sees a container late: one that is over at once was never Running to a client, who would try to attach.
+            await asyncio.wait({self.ended}, timeout=_BRIEF)
+        if not self.ended.done():
+            self._show(place, status.running(started_at))
         if self._stopping.is_set():  # told to stop while it started
             self.piped.process.kill(signal.SIGKILL)
         code = await asyncio.shield(self.ended)

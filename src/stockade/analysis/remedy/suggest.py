@@ -60,7 +60,7 @@ class _Need(msgspec.Struct):
 
     direction: str
     subject: ObjectRef
-    lacks: dict[Port, dict[Endpoint, int]] = {}
+    lacks: dict[Port, dict[tuple[Endpoint, int], None]] = {}
     open: dict[Port, set[Endpoint]] = {}
     is_lookup: bool = True
 
@@ -140,7 +140,7 @@ class _Suggestion:
             if side.allowed:
                 need.open.setdefault(port, set()).add(other)
             else:
-                need.lacks.setdefault(port, {})[other] = flow.family
+                need.lacks.setdefault(port, {})[other, flow.family] = None
                 need.is_lookup = need.is_lookup and step.kind == LOOKUP
 
     def _give_up(self, note: str) -> None:
@@ -165,7 +165,7 @@ class _Suggestion:
         rules = []
         for port, ends in first.lacks.items():
             spare = set.intersection(*(need.open.get(port, set()) for need in needs))
-            found = peers_for(self.compiled, self.chooser, ends.items(), spare, first.subject.namespace)
+            found = peers_for(self.compiled, self.chooser, ends, spare, first.subject.namespace)
             for end in found.nameless:
                 self._give_up(f"{end} has no address yet that a rule could name")
             if found.found:

@@ -174,3 +174,37 @@ def test_a_file_that_may_not_be_read_is_one_line_and_never_a_verdict(tmp_path: P
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("stockade: ")
+
+
+def test_an_unknown_address_that_decides_leaves_the_answer_undecided(manifests: Path) -> None:
+    """Whether an outside name is in a block depends on its address: no verdict, no patch, exit status 2, until somebody says it."""
+    only_a_block = DENY_ALL.replace(
+        "egress: []",
+        "egress: [{to: [{ipBlock: {cidr: 93.184.216.0/24}}]}, {ports: [{port: 53, protocol: UDP}]}]",
+    )
+    (manifests / "policy.yaml").write_text(only_a_block)
+    question = ("pod/test", "https://www.example.org/", "-f", str(manifests))
+    for command in (("check", *question), ("explain", *question), ("explain", *question, "-o", "patch")):
+        result = run(*command)
+        assert result.exit_code == 2, command
+        assert "undecided" in result.output.lower(), command
+        assert "203.0.113.1" not in result.output, command
+    assert run("check", *question, "--resolve", "www.example.org=93.184.216.9").exit_code == 0
+    assert run("check", *question, "--resolve", "www.example.org=198.51.100.9").exit_code == 1
+
+
+def test_each_address_family_is_judged_by_itself(manifests: Path) -> None:
+    dual = WORLD.replace(
+        "spec: {containers: [{name: web",
+        "status: {podIPs: [{ip: 10.1.0.1}, {ip: 'fd00::1'}]}\nspec: {containers: [{name: web",
+    ).replace(
+        "spec: {containers: [{name: c,",
+        "status: {podIPs: [{ip: 10.1.0.2}, {ip: 'fd00::2'}]}\nspec: {containers: [{name: c,",
+    )
+    (manifests / "world.yaml").write_text(dual)
+    (manifests / "policy.yaml").write_text(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: v4}\n"
+        "spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{ipBlock: {cidr: 0.0.0.0/0}}]}]}\n"
+    )
+    assert run("check", "pod/test", "10.1.0.1:80", "-f", str(manifests)).exit_code == 0
+    assert run("check", "pod/test", "[fd00::1]:80", "-f", str(manifests)).exit_code == 1

@@ -30,7 +30,7 @@ def command(asked: Asked, *, every: bool) -> None:
 
     References are kubectl's: pod/NAME, deploy/NAME (rs, sts, ds, job, cronjob, rc), svc/NAME, node/NAME, each as
     NS:KIND/NAME, too. Exit status: 0 allowed (from every pod, by every backend, on
-    every port of a range), 1 denied, if only in part, 2 error. With --all-ports: 0 when some port is allowed, else 1.
+    every port of a range), 1 denied, if only in part, 2 error or undecided. With --all-ports: 0 when some port is allowed, else 1.
     """
     if every:
         _every_port(asked)

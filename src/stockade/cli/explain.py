@@ -7,6 +7,7 @@ import sys
 import click
 
 from stockade.analysis.ask import Answer
+from stockade.cli.failure import Failure
 from stockade.cli.question import Asked, answer, arguments_with, echo_json, echo_lines
 from stockade.report.answer_text import answer_data, answer_patch, explain_lines
 from stockade.report.terminal import visible
@@ -39,6 +40,8 @@ def command(asked: Asked) -> None:
 
 def _patch(found: Answer) -> None:
     """stdout is for kubectl; what a person should know stands there as comments, and on stderr when it stops the change."""
+    if found.undecided:
+        raise Failure(f"undecided: {found.deciding.path.cause}")
     click.echo(answer_patch(found), nl=False)
     if found.remedy is None:
         click.echo("stockade: nothing to change, it is allowed already", err=True)

@@ -280,4 +280,4 @@ async def test_a_kind_that_nobody_serves(kubectl):
     result = await kubectl("apply", "-f", "-", stdin=text)
     assert result.code == 1
     assert 'no matches for kind "Fruit" in version "v1"' in result.err
-    assert "CRD" not in result.err
+    assert "failed to check CRD" not in result.err

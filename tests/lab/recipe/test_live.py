@@ -67,7 +67,8 @@ def test_three_columns_agree(lab):
     assert len(lab.get("pods", "-l", "app=web")["items"]) == 2
 
     wrong = run(lab, "--live", stdin=ASSERTIONS.replace("via: web", "via: other"))
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
+    assert "no NetworkPolicy other in any namespace" in wrong.stderr
 
 
 def test_a_kernel_that_does_not_do_what_was_decided_is_noticed(lab):

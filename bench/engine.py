@@ -17,13 +17,9 @@ block, ports by number, range and name. Two out of three pods are isolated in ea
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
 import random
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,6 +27,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from rounds import Round, report
 from stockade.lab.demo.recipe import ALLOW_DNS
 from stockade.manifests.load import load
 from stockade.policy.compile import compile_state
@@ -219,34 +216,11 @@ class Bench:
 AIMS = {"flows/s": ">= 20000", "first answer s": "< 5", "check s": "< 0.4", "explain s": "< 0.4"}
 
 
-def machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = (line.split(":")[1].strip() for line in lines if "model name" in line)
-    return f"{os.cpu_count()} x {next(models, platform.machine())}, Linux {platform.release()}, Python {platform.python_version()}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
-    options = parser.parse_args()
+def measure(runs: int) -> list[Round]:
     with tempfile.TemporaryDirectory() as directory:
         bench = Bench(Path(directory))
-        rounds = [bench.round() for _ in range(options.runs)]
-    medians = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
-    if options.output == "json":
-        print(json.dumps({"machine": machine(), "runs": options.runs, "medians": medians, "rounds": rounds}))
-        return
-    print(f"{machine()}; medians of {options.runs} runs")
-    for key, value in medians.items():
-        spread = sorted(r[key] for r in rounds)
-        aim = f"   (aim {AIMS[key]})" if key in AIMS else ""
-        digits = 0 if value > 100 else 2
-        numbers = f"{value:10.{digits}f}   min {spread[0]:.{digits}f}  max {spread[-1]:.{digits}f}"
-        print(f"  {key:<24}{numbers}{aim}")
+        return [bench.round() for _ in range(runs)]
 
 
 if __name__ == "__main__":
-    main()
+    report(__doc__, 5, measure, AIMS)

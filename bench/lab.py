@@ -13,11 +13,9 @@ Runs of the different measures are interleaved: each round does all of them in a
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
-import platform
 import ssl
 import statistics
 import subprocess
@@ -29,6 +27,7 @@ from pathlib import Path
 
 import aiohttp
 
+from rounds import Round, report
 from stockade.kube.config import load
 from stockade.lab.demo.recipe import DENY_ALL
 from stockade.lab.paths import LabPaths
@@ -36,7 +35,7 @@ from stockade.lab.processes import of_lab
 
 BIN = Path(sys.executable).parent
 PODS = 100
-AIMS = {"up s": 1.5, "pod ms": 100, f"{PODS} pods s": 2, "deny ms": 50}
+AIMS = {"up s": "<= 1.5", "pod ms": "<= 100", f"{PODS} pods s": "<= 2", "deny ms": "<= 50"}
 
 
 def pod(name: str, *command: str, app: str = "bench") -> dict:
@@ -159,37 +158,10 @@ def one_round(state: str) -> dict[str, float]:
         subprocess.run([BIN / "stockade", "down", "--name", paths.name], check=True, capture_output=True)
 
 
-def machine() -> str:
-    model = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.machine(),
-    )
-    return f"{os.cpu_count()} x {model}, Linux {platform.release()}, Python {platform.python_version()}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
-    options = parser.parse_args()
+def measure(runs: int) -> list[Round]:
     with tempfile.TemporaryDirectory() as state:
-        rounds = [one_round(state) for _ in range(options.runs)]
-    medians = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
-    if options.output == "json":
-        print(json.dumps({"machine": machine(), "runs": options.runs, "medians": medians, "rounds": rounds}))
-        return
-    print(f"{machine()}; medians of {options.runs} runs")
-    for key, value in medians.items():
-        spread = sorted(r[key] for r in rounds)
-        aim = f"   (aim <= {AIMS[key]:g})" if key in AIMS else ""
-        print(f"  {key:<14}{value:9.2f}   min {spread[0]:.2f}  max {spread[-1]:.2f}{aim}")
+        return [one_round(state) for _ in range(runs)]
 
 
 if __name__ == "__main__":
-    main()
+    report(__doc__, 20, measure, AIMS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stockade.lab.apiserver import failures
 from stockade.lab.apiserver.registry import ApiError, JsonObject
 
 
@@ -14,25 +15,20 @@ SUCCESS: JsonObject = {"metadata": {}, "status": "Success"}
 
 def failure(code: int, reason: str, message: str) -> JsonObject:
     """As the API server words it: InternalError messages get their prefix."""
-    if reason == "InternalError":
-        message = f"Internal error occurred: {message}"
-    return {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": message,
-        "reason": reason,
-        "code": code,
-    }
+    return _error(code, reason, message).status
 
 
 def bad_request(message: str) -> ApiError:
-    return ApiError(failure(400, "BadRequest", message))
+    return _error(400, "BadRequest", message)
 
 
 def internal_error(message: str) -> ApiError:
-    return ApiError(failure(500, "InternalError", message))
+    return _error(500, "InternalError", message)
+
+
+def _error(code: int, reason: str, message: str) -> ApiError:
+    prefix = "Internal error occurred: " if reason == "InternalError" else ""
+    return failures.failure(code, reason, prefix + message)
 
 
 def exit_status(code: int) -> JsonObject:

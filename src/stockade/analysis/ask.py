@@ -133,23 +133,20 @@ def _count(ports: tuple[int, int] | None) -> int:
     return ports[1] - ports[0] + 1 if ports else 1
 
 
+def path_to(world: World, question: Question, origin: Origin, aim: Target) -> Path:
+    """The way from one source to one target at one port, under the question's options. A typed source address fixes the family."""
+    family = parse_source(question.source, question.namespace).family
+    blocks = question.blocks_match_pods
+    return trace_in(world, query(origin, question.target, question.hosts, aim, blocks=blocks, family=family))
+
+
 def _cases(
     world: World, question: Question, origin: Origin, starts: Callable[[int, int], list[int]]
 ) -> Iterator[Case]:
     target = aim_of(question, origin)
 
     def one(aim: Target) -> Path:
-        return trace_in(
-            world,
-            query(
-                origin,
-                question.target,
-                question.hosts,
-                aim,
-                blocks=question.blocks_match_pods,
-                family=parse_source(question.source, question.namespace).family,
-            ),
-        )
+        return path_to(world, question, origin, aim)
 
     if target.port is None or target.last_port is None:
         yield Case(path=one(target))

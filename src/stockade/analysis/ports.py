@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from stockade.analysis import atoms
-from stockade.analysis.ask import Question, aim_of
+from stockade.analysis.ask import Question, aim_of, path_to
 from stockade.analysis.naming import resolve
-from stockade.analysis.path import World, prepare, trace_in
+from stockade.analysis.path import World, prepare
 from stockade.analysis.source import origin_text, origins, parse_source
-from stockade.analysis.steps import Origin, Path, query
+from stockade.analysis.steps import Origin, Path
 from stockade.analysis.target import NAME, SERVICE, Target, TargetError, at_port
 from stockade.model.meta import ObjectRef
 from stockade.model.objects import Service
@@ -75,17 +75,7 @@ def _from(world: World, question: Question, origin: Origin) -> Iterator[PortMap]
 
     def path(port: int, protocol: str) -> Path:
         aim = msgspec.structs.replace(at_port(target, port), protocol=protocol)
-        return trace_in(
-            world,
-            query(
-                origin,
-                question.target,
-                question.hosts,
-                aim,
-                blocks=question.blocks_match_pods,
-                family=parse_source(question.source, question.namespace).family,
-            ),
-        )
+        return path_to(world, question, origin, aim)
 
     space = origin.namespace if isinstance(origin, ObjectRef) else question.namespace
     service = _service(world, target, space)

@@ -1,0 +1,111 @@
+"""Which operation the kernel refused, in words: names the set, chain or rule, and the element if the kernel pointed at it. Called by
+``channel``; pure."""
+
+from __future__ import annotations
+
+from stockade.dataplane.ir import KeyType
+from stockade.dataplane.netlink import attribute_map, attributes
+from stockade.dataplane.nfnetlink.elements import read_tuple
+from stockade.dataplane.nfnetlink.messages import FIRST_SEQUENCE, Encoded
+from stockade.dataplane.nfnetlink.wire import DATA_VALUE, ELEMENT_KEY, ELEMENTS_LIST, NFGEN_SIZE
+from stockade.dataplane.operations import (
+    AddChain,
+    AddCounter,
+    AddElements,
+    AddMap,
+    AddRule,
+    AddSet,
+    AddTable,
+    DeleteChain,
+    DeleteCounter,
+    DeleteElements,
+    DeleteSet,
+    DeleteTable,
+    FlushChain,
+    MapElements,
+    Operation,
+    UnmapElements,
+)
+from stockade.net.cidr import format_address
+
+_HEADER_SIZE = 16
+_ATTRIBUTE_SIZE = 4
+
+
+def explain(encoded: Encoded, sequence: int, offset: int) -> str:
+    """``sequence`` and ``offset`` are those of the kernel's answer. The whole transaction, if it refuses no single message."""
+    number = sequence - FIRST_SEQUENCE
+    if not 0 <= number < len(encoded.operations):
+        return "change the table"
+    operation = encoded.operations[number]
+    found = _element(operation, encoded.messages[number][2], offset - _HEADER_SIZE) if offset else ""
+    return describe(operation) + (f", element {found}" if found else "")
+
+
+def describe(operation: Operation) -> str:
+    match operation:
+        case AddTable():
+            return "add the table"
+        case DeleteTable():
+            return "delete the table"
+        case AddRule(chain, rule):
+            return f"add a rule to chain {chain}" + (f" ({rule.origin})" if rule.origin else "")
+        case AddSet(each) | AddMap(each):
+            return f"add set {each.name}"
+        case AddElements() | MapElements():
+            return f"add elements to set {operation.name}"
+        case DeleteElements() | UnmapElements():
+            return f"delete elements of set {operation.name}"
+        case named:
+            return _named(named)
+
+
+def _named(
+    operation: AddCounter | AddChain | FlushChain | DeleteChain | DeleteSet | DeleteCounter,
+) -> str:
+    match operation:
+        case AddCounter(counter):
+            return f"add counter {counter.name}"
+        case AddChain(chain):
+            return f"add chain {chain.name}"
+        case FlushChain(name):
+            return f"flush chain {name}"
+        case DeleteChain(name):
+            return f"delete chain {name}"
+        case DeleteSet(name):
+            return f"delete set {name}"
+        case DeleteCounter(name):
+            return f"delete counter {name}"
+
+
+def _element(operation: Operation, body: bytes, offset: int) -> str:
+    """The key of the element in which the byte at ``offset`` of the message's body stands."""
+    key = _key(operation)
+    at = NFGEN_SIZE
+    for kind, value in attributes(body, NFGEN_SIZE):
+        start = at + _ATTRIBUTE_SIZE
+        at = start + len(value) + -len(value) % 4
+        if kind != ELEMENTS_LIST or not key or not start <= offset < at:
+            continue
+        for _, element in attributes(value):
+            start += _ATTRIBUTE_SIZE + len(element)
+            if offset < start:
+                data = attribute_map(attribute_map(element)[ELEMENT_KEY])[DATA_VALUE]
+                return " . ".join(map(_part, key, read_tuple(key, data)))
+    return ""
+
+
+def _key(operation: Operation) -> tuple[KeyType, ...]:
+    match operation:
+        case AddSet(each):
+            return each.key
+        case AddElements(_, key) | DeleteElements(_, key):
+            return key
+        case MapElements(_, key) | UnmapElements(_, key):
+            return (key,)
+        case _:
+            return ()
+
+
+def _part(kind: KeyType, value: int) -> str:
+    return str(value) if kind.family is None else format_address(kind.family, value)

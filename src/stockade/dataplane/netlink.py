@@ -10,6 +10,7 @@ numbers are big-endian, routing numbers host-endian: hence both ``u32`` and ``be
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import struct
@@ -54,6 +55,10 @@ _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _ERRNO = struct.Struct("=i")
 _RECEIVE_BYTES = 1 << 17
+_PORT_OFFSET = 12  # in a message's header
+_SO_ATTACH_FILTER = getattr(socket, "SO_ATTACH_FILTER", 26)
+_BPF = struct.Struct("=HBBI")
+_BPF_LOAD_WORD, _BPF_JUMP_IF_EQUAL, _BPF_RETURN = 0x20, 0x15, 0x06
 _SO_SNDBUFFORCE = getattr(socket, "SO_SNDBUFFORCE", 32)
 _SO_RCVBUFFORCE = getattr(socket, "SO_RCVBUFFORCE", 33)
 
@@ -235,6 +240,18 @@ class NetlinkSocket:
     def leave(self, group: int) -> None:
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_DROP_MEMBERSHIP, group)
 
+    def ignore(self, ports: Iterable[int]) -> None:
+        """Drop what these sockets cause before it is queued here: a filter in the kernel on the first message's port."""
+        refused = sorted(set(ports))
+        code = [_BPF.pack(_BPF_LOAD_WORD, 0, 0, _PORT_OFFSET)]
+        for number, port in enumerate(refused):
+            swapped = int.from_bytes(struct.pack("=I", port), "big")  # the filter loads big-endian
+            code.append(_BPF.pack(_BPF_JUMP_IF_EQUAL, len(refused) - number, 0, swapped))
+        code += [_BPF.pack(_BPF_RETURN, 0, 0, 0xFFFFFFFF), _BPF.pack(_BPF_RETURN, 0, 0, 0)]
+        program = ctypes.create_string_buffer(b"".join(code))
+        head = struct.pack("@HP", len(code), ctypes.addressof(program))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, head)
+
     def reserve(self, *, send: int = 0, receive: int = 0) -> None:
         """Buffers of at least so many bytes; what the system allows to whoever may not pass its limits."""
         for size, forced, asked in (
@@ -251,6 +268,12 @@ class NetlinkSocket:
     def transmit(self, datagram: bytes) -> None:
         """Messages made elsewhere, with their own sequence numbers. EMSGSIZE when the send buffer is too small for them."""
         self._socket.send(datagram)
+
+    def acknowledged(self, purpose: str) -> None:
+        """The first answer to what was transmitted: raises it if it is a refusal."""
+        for message in self.receive():
+            if message.kind == NLMSG_ERROR and error_of(message)[0]:
+                raise NetlinkError(purpose, *error_of(message))
 
     def waiting(self) -> list[Message]:
         """One datagram that is there already; nothing when there is none. OSError ENOBUFS as ``receive``."""

@@ -48,8 +48,24 @@ class Channel:
             return int.from_bytes(attribute_map(message.body, NFGEN_SIZE)[GEN_ID], "big")
         raise NetlinkError("read the generation id", errno.ENODATA)
 
+    def quiet_generation_id(self) -> int:
+        """The id when nobody is in the middle of a transaction: all notifications up to it have been sent. An empty transaction
+        waits for the kernel's lock and changes nothing; it is refused if the id is another by then."""
+        while True:
+            number = self.generation_id()
+            try:
+                self._send(Encoded([], []), number)
+            except GenerationMoved:
+                continue
+            return number
+
     def transact(self, encoded: Encoded, generation_id: int) -> None:
         """Raises GenerationMoved, or NetlinkError with the operation that was refused first; nothing changed then."""
+        if not self._send(encoded, generation_id):
+            raise NetlinkError("change the table", errno.EPROTO, "the kernel did not answer")
+
+    def _send(self, encoded: Encoded, generation_id: int) -> bool:
+        """Was the last message acknowledged?"""
         data = datagram(encoded, generation_id)
         self._socket.reserve(send=2 * len(data) + _HEADROOM)
         self._socket.transmit(data)
@@ -59,8 +75,7 @@ class Channel:
             if answer.number:
                 raise _refused(encoded, message.sequence, answer)
             done = done or message.sequence == len(encoded.messages)
-        if not done:
-            raise NetlinkError("change the table", errno.EPROTO, "the kernel did not answer")
+        return done
 
     def _answers(self) -> list[Message]:
         """All of them; a refusal for each of thousands of messages overflows the buffer, but the first ones are there."""

@@ -43,39 +43,35 @@ def explain(encoded: Encoded, sequence: int, offset: int) -> str:
 
 
 def describe(operation: Operation) -> str:
+    words = _WORDS[type(operation)]
     match operation:
-        case AddTable():
-            return "add the table"
-        case DeleteTable():
-            return "delete the table"
         case AddRule(chain, rule):
-            return f"add a rule to chain {chain}" + (f" ({rule.origin})" if rule.origin else "")
-        case AddSet(each) | AddMap(each):
-            return f"add set {each.name}"
-        case AddElements() | MapElements():
-            return f"add elements to set {operation.name}"
-        case DeleteElements() | UnmapElements():
-            return f"delete elements of set {operation.name}"
-        case named:
-            return _named(named)
+            return f"{words} {chain}" + (f" ({rule.origin})" if rule.origin else "")
+        case AddSet(named) | AddMap(named) | AddCounter(named) | AddChain(named):
+            return f"{words} {named.name}"
+        case AddTable() | DeleteTable():
+            return words
+        case _:
+            return f"{words} {operation.name}"
 
 
-def _named(
-    operation: AddCounter | AddChain | FlushChain | DeleteChain | DeleteSet | DeleteCounter,
-) -> str:
-    match operation:
-        case AddCounter(counter):
-            return f"add counter {counter.name}"
-        case AddChain(chain):
-            return f"add chain {chain.name}"
-        case FlushChain(name):
-            return f"flush chain {name}"
-        case DeleteChain(name):
-            return f"delete chain {name}"
-        case DeleteSet(name):
-            return f"delete set {name}"
-        case DeleteCounter(name):
-            return f"delete counter {name}"
+_WORDS: dict[type[Operation], str] = {
+    AddTable: "add the table",
+    DeleteTable: "delete the table",
+    AddSet: "add set",
+    AddMap: "add map",
+    AddCounter: "add counter",
+    AddChain: "add chain",
+    FlushChain: "flush chain",
+    AddRule: "add a rule to chain",
+    AddElements: "add elements to set",
+    DeleteElements: "delete elements of set",
+    MapElements: "add elements to map",
+    UnmapElements: "delete elements of map",
+    DeleteChain: "delete chain",
+    DeleteSet: "delete set",
+    DeleteCounter: "delete counter",
+}
 
 
 def _element(operation: Operation, body: bytes, offset: int) -> str:

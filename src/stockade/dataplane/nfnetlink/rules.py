@@ -11,8 +11,6 @@ from functools import lru_cache
 from stockade.dataplane.ir import (
     PROTOCOLS,
     Accept,
-    Action,
-    Count,
     CtReply,
     CtState,
     CurrentMark,
@@ -27,7 +25,6 @@ from stockade.dataplane.ir import (
     IsProtocol,
     Log,
     MarkAndAccept,
-    Match,
     Member,
     NoReturnPath,
     NotNodeAddress,
@@ -59,7 +56,20 @@ _PLACES = {
 }
 # (family, protocol) that must be known, then the expressions
 _Part = tuple[int | None, int | None, bytes]
-_NOTHING: _Part = (None, None, b"")
+_Unmarked = (
+    Member
+    | Within
+    | IsFamily
+    | IsProtocol
+    | PortWithin
+    | CtState
+    | CtReply
+    | HopLimit
+    | NotNodeAddress
+    | FromInterface
+    | NoReturnPath
+)
+_Unmarking = Accept | Drop | Reject | Goto | Identify | Dispatch | Log
 
 
 class Mark:
@@ -77,12 +87,13 @@ class Mark:
 
 def encode_rule(rule: Rule, mark: Mark) -> bytes:
     """The list of expressions, without the attribute around it."""
-    parts = [mark.test if type(match) is CurrentMark else match for match in rule.matches]
-    steps = [(None, None, part) if isinstance(part, bytes) else _match(part) for part in parts]
+    steps = [
+        (None, None, mark.test) if isinstance(match, CurrentMark) else _match(match) for match in rule.matches
+    ]
     if rule.counter:
         steps.append((None, None, _count(rule.counter)))
     action = rule.action
-    steps.append((None, None, mark.write) if type(action) is MarkAndAccept else _action(action))
+    steps.append((None, None, mark.write) if isinstance(action, MarkAndAccept) else _action(action))
     protocol = steps[-1][1]
     if protocol is not None and all(known is None for _, known, _ in steps[:-1]):
         # the action needs it: tested before all else, so that nothing is counted that the action does not meet
@@ -106,7 +117,7 @@ def _with_dependencies(steps: list[_Part]) -> bytes:
 
 
 @lru_cache(maxsize=1 << 15)
-def _match(match: Match) -> _Part:  # noqa: PLR0911 - one line per kind
+def _match(match: _Unmarked) -> _Part:  # noqa: PLR0911 - one line per kind
     match match:
         case Member(fields, name, negated):
             return _member(fields, name, negated=negated)
@@ -126,10 +137,8 @@ def _match(match: Match) -> _Part:  # noqa: PLR0911 - one line per kind
             return None, None, e.ct(e.CT_STATE) + test
         case CtReply():
             return None, None, e.ct(e.CT_DIRECTION) + e.compare(e.EQUAL, b"\1")
-        case FromInterface() | NoReturnPath() | NotNodeAddress() as arrival:
+        case arrival:
             return None, None, _arrival(arrival)
-        case CurrentMark():
-            raise AssertionError("unreachable: the mark is a parameter of encoding")
 
 
 def _member(fields: tuple[Field, ...], name: str, *, negated: bool) -> _Part:
@@ -187,7 +196,7 @@ def _arrival(match: FromInterface | NoReturnPath | NotNodeAddress) -> bytes:
 
 
 @lru_cache(maxsize=1 << 15)
-def _action(action: Action) -> _Part:  # noqa: PLR0911 - one line per kind
+def _action(action: _Unmarking) -> _Part:  # noqa: PLR0911 - one line per kind
     match action:
         case Goto(chain):
             return None, None, e.goto(chain)
@@ -204,10 +213,6 @@ def _action(action: Action) -> _Part:  # noqa: PLR0911 - one line per kind
             return None, None, e.meta(e.META_PRIORITY) + e.lookup_verdict(name)
         case Log(prefix, group, rate, burst, snaplen):
             return None, None, e.limit(rate, burst) + e.log(prefix, group, snaplen)
-        case Count():
-            return _NOTHING
-        case MarkAndAccept():
-            raise AssertionError("unreachable: the mark is a parameter of encoding")
 
 
 @lru_cache(maxsize=1 << 15)

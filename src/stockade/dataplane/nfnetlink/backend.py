@@ -18,17 +18,16 @@ import asyncio
 import contextlib
 import errno
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
 from stockade.dataplane.ir import Ruleset
-from stockade.dataplane.netlink import NLM_F_CREATE, NetlinkError
-from stockade.dataplane.nfnetlink import wire as w
+from stockade.dataplane.netlink import NetlinkError
 from stockade.dataplane.nfnetlink.channel import Channel, GenerationMoved
-from stockade.dataplane.nfnetlink.events import Events
+from stockade.dataplane.nfnetlink.events import Commit, Events, Lost
 from stockade.dataplane.nfnetlink.knowledge import Knowledge
 from stockade.dataplane.nfnetlink.messages import Encoded, TableFlags, encode
-from stockade.dataplane.nfnetlink.objects import table
+from stockade.dataplane.nfnetlink.monitor import Change, change_of
 from stockade.dataplane.nfnetlink.ownership import flags_for, persists
 from stockade.dataplane.nfnetlink.reading import Reader
 from stockade.dataplane.operations import AddRule, AddSet, AddTable, Batch, DeleteTable
@@ -57,6 +56,7 @@ class Netlink:
         self._claimed = False
         self._knowledge = Knowledge()
         self._lock = asyncio.Lock()
+        self._queues: list[asyncio.Queue[Change]] = []
         self._right: int | None = (
             None  # the generation of the table that was read, found right, and changed by us only since
         )
@@ -95,6 +95,17 @@ class Netlink:
     async def delete(self) -> None:
         await self._run(self._delete, in_thread=False)
 
+    async def changes(self) -> AsyncIterator[Change]:
+        """Changes of our table by others, as ``Monitor.changes``: without a second listener."""
+        queue: asyncio.Queue[Change] = asyncio.Queue()
+        self._queues.append(queue)
+        try:
+            self._watch()
+            while True:
+                yield await queue.get()
+        finally:
+            self._queues.remove(queue)
+
     async def read_counters(self) -> dict[str, tuple[int, int]]:
         """Packets and bytes by name."""
         with _programming("read counters"):
@@ -113,7 +124,15 @@ class Netlink:
             self._loop.add_reader(self._events.fileno(), self._drain)
 
     def _drain(self) -> None:
-        self._knowledge.observe(self._events.drain())
+        self._tell(self._events.drain())
+
+    def _tell(self, events: list[Commit | Lost]) -> None:
+        self._knowledge.observe(events)
+        changes = [change for change in map(change_of, events) if change is not None]
+        if self._loop is not None and not self._loop.is_closed():
+            for queue in self._queues:
+                for change in changes:
+                    self._loop.call_soon_threadsafe(queue.put_nowait, change)
 
     def _commit(self, batch: Batch) -> None:
         anew = any(isinstance(each, DeleteTable) for each in batch.operations)
@@ -123,15 +142,13 @@ class Netlink:
 
     def _encode(self, batch: Batch) -> Encoded:
         adding = any(isinstance(each, AddTable) for each in batch.operations)
-        state = self._reader.table() if adding or (self._own and not self._claimed) else None
+        flags = TableFlags()
+        if adding or (self._own and not self._claimed):
+            flags = flags_for(self._reader.table(), own=self._own, adding=adding)
         try:
-            encoded = encode(batch, flags_for(state, own=self._own) if adding else TableFlags())
+            return encode(batch, flags)
         except ValueError as error:
             raise ProgrammingError(str(error)) from error
-        if state is not None and state.is_orphan and self._own and not adding:
-            claim = (w.Kind.NEWTABLE, NLM_F_CREATE, table(flags_for(state, own=True).first))
-            return Encoded([claim, *encoded.messages], [AddTable(), *encoded.operations])
-        return encoded
 
     def _transact(self, encoded: Encoded, *, anew: bool) -> None:
         if not encoded.messages:
@@ -142,16 +159,30 @@ class Netlink:
             if known is None and self._knowledge.doubt:
                 raise InterferenceError(self._knowledge.doubt)
             try:
-                self._channel.transact(encoded, known or 0)
+                with self._deaf(anew and len(encoded.messages) > _LARGE):
+                    self._channel.transact(encoded, known or 0)
+                    if known is not None:
+                        self._knowledge.wrote(known)
             except GenerationMoved:
                 if not anew:
                     self._knowledge_up_to(self._channel.quiet_generation_id())
                 continue
             self._claimed = True
-            if known is not None:
-                self._knowledge.wrote(known)
             return
         raise InterferenceError(f"others changed the ruleset during each of {_ATTEMPTS} attempts")
+
+    @contextlib.contextmanager
+    def _deaf(self, large: bool) -> Iterator[None]:
+        """Do without notifications during a large transaction of ours."""
+        if not large:
+            yield
+            return
+        self._events.pause()
+        try:
+            yield
+        finally:
+            self._events.resume()
+            self._knowledge_up_to(self._channel.quiet_generation_id())
 
     def _read(self) -> Held | None:
         def work() -> Held | None:
@@ -191,7 +222,7 @@ class Netlink:
     def _knowledge_up_to(self, quiet: int) -> None:
         self._drain()
         if self._knowledge.is_behind(quiet):
-            self._knowledge.distrust("the ruleset changed without a notification")
+            self._tell([Lost()])
 
     def _delete(self) -> None:
         if self._reader.table() is None:

@@ -19,7 +19,7 @@ from stockade.dataplane.netlink import (
     answer_of,
     attribute_map,
 )
-from stockade.dataplane.nfnetlink.messages import Encoded, datagram
+from stockade.dataplane.nfnetlink.messages import Encoded
 from stockade.dataplane.nfnetlink.refusal import explain
 from stockade.dataplane.nfnetlink.wire import GEN_ID, NFGEN, NFGEN_SIZE, Kind
 
@@ -54,7 +54,7 @@ class Channel:
         while True:
             number = self.generation_id()
             try:
-                self._send(Encoded([], []), number)
+                self._send(Encoded(), number)
             except GenerationMoved:
                 continue
             return number
@@ -66,7 +66,7 @@ class Channel:
 
     def _send(self, encoded: Encoded, generation_id: int) -> bool:
         """Was the last message acknowledged?"""
-        data = datagram(encoded, generation_id)
+        data = encoded.datagram(generation_id)
         self._socket.reserve(send=2 * len(data) + _HEADROOM)
         self._socket.transmit(data)
         done = False

@@ -78,6 +78,14 @@ class Events:
     def close(self) -> None:
         self._socket.close()
 
+    def pause(self) -> None:
+        """Hear nothing: as long as somebody listens the kernel writes every rule of a transaction twice, for nobody if it is ours."""
+        self._socket.leave(GROUP)
+
+    def resume(self) -> None:
+        """What others did meanwhile is not told; the generation id tells that there was something."""
+        self._socket.join(GROUP)
+
     def drain(self) -> list[Commit | Lost]:
         """All that has come; never waits."""
         found: list[Commit | Lost] = []

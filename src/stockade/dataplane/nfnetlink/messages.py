@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from stockade.dataplane.ir import KeyType
-from stockade.dataplane.netlink import NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST, be32
+from stockade.dataplane.netlink import NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST, attribute, be32
 from stockade.dataplane.nfnetlink import objects as o
 from stockade.dataplane.nfnetlink.elements import chunks, interval_elements, map_elements, set_elements
 from stockade.dataplane.nfnetlink.rules import Mark, encode_rule
@@ -27,7 +27,6 @@ from stockade.dataplane.nfnetlink.wire import (
     IN_TABLE,
     RULE_EXPRESSIONS,
     Kind,
-    container,
 )
 from stockade.dataplane.operations import (
     AddChain,
@@ -50,44 +49,60 @@ from stockade.dataplane.operations import (
 )
 
 _HEADER = struct.Struct("=IHHII")
+_HEADER_SIZE = _HEADER.size
+_NamedObject = AddCounter | AddChain | FlushChain | DeleteChain | DeleteSet | DeleteCounter
+_OfElements = AddElements | DeleteElements | MapElements | UnmapElements
+_Other = AddTable | DeleteTable | AddSet | AddMap | _OfElements | _NamedObject
+_Message = tuple[int, int, bytes]  # kind, flags, body
 _APPEND = NLM_F_CREATE | NLM_F_APPEND
 FIRST_SEQUENCE = 1  # of the first message after the begin, which has 0
 
 
-class Encoded(msgspec.Struct, frozen=True):
-    """Kind, flags and body of each message, and ``operations``: whose it is."""
-
-    messages: list[tuple[int, int, bytes]]
-    operations: list[Operation]
-
-
 class TableFlags(msgspec.Struct, frozen=True):
     """``first``: what AddTable says while a table of an earlier life may be there, whose flags it must repeat; ``wanted``: what
-    it says of the table made anew after DeleteTable."""
+    it says of the table made anew after DeleteTable. ``claim``: begin with AddTable, to adopt the table in force."""
 
     first: int = 0
     wanted: int = 0
+    claim: bool = False
+
+
+class Encoded:
+    """The messages of a transaction in their wire form, and for each the operation that it is for."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.operations: list[Operation] = []
+        self._last: tuple[int, int, bytes] = (0, 0, b"")
+
+    def add(self, operation: Operation, kind: int, flags: int, body: bytes) -> None:
+        """``body`` is made of padded attributes: always a multiple of four bytes."""
+        self._last = (kind, flags, body)
+        self.operations.append(operation)
+        number = len(self.operations)
+        self.messages.append(
+            _HEADER.pack(_HEADER_SIZE + len(body), kind, flags | NLM_F_REQUEST, number, 0) + body
+        )
+
+    def datagram(self, generation_id: int) -> bytes:
+        """``generation_id`` 0: whatever is in force."""
+        condition = be32(BATCH_GENID, generation_id) if generation_id else b""
+        begin = _pack(BATCH_BEGIN, NLM_F_REQUEST, 0, BATCH_NFGEN + condition)
+        count = len(self.messages)
+        end = _pack(BATCH_END, NLM_F_REQUEST, count + 1, BATCH_NFGEN)
+        if not count:
+            return begin + end
+        kind, flags, body = self._last
+        last = _pack(kind, flags | NLM_F_REQUEST | NLM_F_ACK, count, body)
+        return b"".join((begin, *self.messages[:-1], last, end))
 
 
 def encode(batch: Batch, flags: TableFlags | None = None) -> Encoded:
     return _Encoder(batch, flags or TableFlags()).run(batch.operations)
 
 
-def datagram(encoded: Encoded, generation_id: int) -> bytes:
-    """``generation_id`` 0: whatever is in force."""
-    condition = be32(BATCH_GENID, generation_id) if generation_id else b""
-    last = len(encoded.messages)
-    parts = [_pack(BATCH_BEGIN, NLM_F_REQUEST, 0, BATCH_NFGEN + condition)]
-    for number, (kind, flags, body) in enumerate(encoded.messages, FIRST_SEQUENCE):
-        asked = NLM_F_REQUEST | NLM_F_ACK if number == last else NLM_F_REQUEST
-        parts.append(_HEADER.pack(_HEADER.size + len(body), kind, flags | asked, number, 0))
-        parts.append(body)  # made of padded attributes: always a multiple of four
-    parts.append(_pack(BATCH_END, NLM_F_REQUEST, last + 1, BATCH_NFGEN))
-    return b"".join(parts)
-
-
 def _pack(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
-    return _HEADER.pack(_HEADER.size + len(body), kind, flags, sequence, 0) + body
+    return _HEADER.pack(_HEADER_SIZE + len(body), kind, flags, sequence, 0) + body
 
 
 class _Encoder:
@@ -98,19 +113,23 @@ class _Encoder:
         self._deleted = False
 
     def run(self, operations: Iterable[Operation]) -> Encoded:
-        messages: list[tuple[int, int, bytes]] = []
-        owners: list[Operation] = []
+        found = Encoded()
+        if self._flags.claim:
+            found.add(AddTable(), *self._table(AddTable()))
         for operation in operations:
-            for message in self._messages(operation):
-                messages.append(message)
-                owners.append(operation)
-        return Encoded(messages, owners)
+            if isinstance(operation, AddRule):  # most of a full load
+                found.add(operation, Kind.NEWRULE, _APPEND, self._rule(operation))
+            else:
+                for kind, flags, body in self._messages(operation):
+                    found.add(operation, kind, flags, body)
+        return found
 
-    def _messages(self, operation: Operation) -> Iterator[tuple[int, int, bytes]]:
+    def _rule(self, operation: AddRule) -> bytes:
+        expressions = attribute(RULE_EXPRESSIONS, encode_rule(operation.rule, self._mark))
+        return o.rules_of(operation.chain) + expressions
+
+    def _messages(self, operation: _Other) -> Iterator[_Message]:
         match operation:
-            case AddRule(chain, rule):
-                body = o.rules_of(chain) + container(RULE_EXPRESSIONS, encode_rule(rule, self._mark))
-                yield Kind.NEWRULE, _APPEND, body
             case AddElements() | DeleteElements() | MapElements() | UnmapElements():
                 yield from _elements(operation)
             case AddSet(each):
@@ -127,7 +146,7 @@ class _Encoder:
         self._sets += 1
         return self._sets
 
-    def _table(self, operation: AddTable | DeleteTable) -> tuple[int, int, bytes]:
+    def _table(self, operation: AddTable | DeleteTable) -> _Message:
         if isinstance(operation, DeleteTable):
             self._deleted = True
             return Kind.DELTABLE, 0, IN_TABLE
@@ -135,9 +154,7 @@ class _Encoder:
         return Kind.NEWTABLE, NLM_F_CREATE, o.table(flags)
 
 
-def _elements(
-    operation: AddElements | DeleteElements | MapElements | UnmapElements,
-) -> Iterator[tuple[int, int, bytes]]:
+def _elements(operation: _OfElements) -> Iterator[_Message]:
     match operation:
         case AddElements(name, key, elements):
             yield from _filled(Kind.NEWSETELEM, name, _tuples(key, elements))
@@ -158,7 +175,7 @@ def _tuples(
     return set_elements(key, elements)
 
 
-def _filled(kind: Kind, name: str, elements: list[bytes]) -> Iterator[tuple[int, int, bytes]]:
+def _filled(kind: Kind, name: str, elements: list[bytes]) -> Iterator[_Message]:
     """Nothing for nothing."""
     flags = NLM_F_CREATE if kind is Kind.NEWSETELEM else 0
     start = o.elements_of(name)
@@ -166,9 +183,7 @@ def _filled(kind: Kind, name: str, elements: list[bytes]) -> Iterator[tuple[int,
         yield kind, flags, start + chunk
 
 
-def _object(
-    operation: AddCounter | AddChain | FlushChain | DeleteChain | DeleteSet | DeleteCounter,
-) -> tuple[int, int, bytes]:
+def _object(operation: _NamedObject) -> _Message:
     match operation:
         case AddCounter(counter):
             return Kind.NEWOBJ, NLM_F_CREATE, o.new_counter(counter.name)

@@ -41,14 +41,14 @@ class Monitor:
                 await ready.wait()
                 ready.clear()
                 for event in self._events.drain():
-                    change = _change(event)
+                    change = change_of(event)
                     if change is not None:
                         yield change
         finally:
             loop.remove_reader(self._events.fileno())
 
 
-def _change(event: Commit | Lost) -> Change | None:
+def change_of(event: Commit | Lost) -> Change | None:
     if isinstance(event, Lost):
         return Change("", 0, "notifications were lost")
     return Change(event.process, event.pid, ", ".join(event.changes)) if event.changes else None

@@ -44,11 +44,12 @@ def persists() -> bool:
         return state.is_orphan
 
 
-def flags_for(state: TableState | None, *, own: bool) -> TableFlags:
-    """The kernel takes an AddTable for a table that is there only with the flags it has, or to adopt an orphan."""
+def flags_for(state: TableState | None, *, own: bool, adding: bool = True) -> TableFlags:
+    """The kernel takes an AddTable for a table that is there only with the flags it has, or to adopt an orphan. ``adding``: the
+    batch begins with one of its own."""
     wanted = OWNED if own else 0
     if state is None or (own and state.is_orphan):
-        return TableFlags(wanted, wanted)
+        return TableFlags(wanted, wanted, claim=state is not None and not adding)
     return TableFlags(state.flags, wanted)
 
 

@@ -38,7 +38,7 @@ def explain(encoded: Encoded, sequence: int, offset: int) -> str:
     if not 0 <= number < len(encoded.operations):
         return "change the table"
     operation = encoded.operations[number]
-    found = _element(operation, encoded.messages[number][2], offset - _HEADER_SIZE) if offset else ""
+    found = _element(operation, encoded.messages[number], offset) if offset else ""
     return describe(operation) + (f", element {found}" if found else "")
 
 
@@ -74,11 +74,11 @@ _WORDS: dict[type[Operation], str] = {
 }
 
 
-def _element(operation: Operation, body: bytes, offset: int) -> str:
-    """The key of the element in which the byte at ``offset`` of the message's body stands."""
+def _element(operation: Operation, message: bytes, offset: int) -> str:
+    """The key of the element in which the byte at ``offset`` of the message stands."""
     key = _key(operation)
-    at = NFGEN_SIZE
-    for kind, value in attributes(body, NFGEN_SIZE):
+    at = _HEADER_SIZE + NFGEN_SIZE
+    for kind, value in attributes(message, at):
         start = at + _ATTRIBUTE_SIZE
         at = start + len(value) + -len(value) % 4
         if kind != ELEMENTS_LIST or not key or not start <= offset < at:

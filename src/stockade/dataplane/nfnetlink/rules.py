@@ -80,32 +80,19 @@ class Mark:
         if generation < 1 or value & ~mask:
             raise ValueError(f"generation {generation} does not fit into mark mask {mask:#010x}")
         load, word = e.ct(e.CT_MARK), e.HOST_WORD.pack
-        self.test = load + e.bitwise(word(mask), word(0)) + e.compare(e.EQUAL, word(value))
+        test = load + e.bitwise(word(mask), word(0)) + e.compare(e.EQUAL, word(value))
+        self.test: _Part = (None, None, test)
         kept = e.bitwise(word(_ALL_BITS ^ mask), word(value))
-        self.write = _FORGET + load + kept + e.set_ct(e.CT_MARK) + _ACCEPT
+        self.write: _Part = (None, None, _FORGET + load + kept + e.set_ct(e.CT_MARK) + _ACCEPT)
 
 
 def encode_rule(rule: Rule, mark: Mark) -> bytes:
     """The list of expressions, without the attribute around it."""
-    steps = [
-        (None, None, mark.test) if isinstance(match, CurrentMark) else _match(match) for match in rule.matches
-    ]
-    if rule.counter:
-        steps.append((None, None, _count(rule.counter)))
-    action = rule.action
-    steps.append((None, None, mark.write) if isinstance(action, MarkAndAccept) else _action(action))
-    protocol = steps[-1][1]
-    if protocol is not None and all(known is None for _, known, _ in steps[:-1]):
-        # the action needs it: tested before all else, so that nothing is counted that the action does not meet
-        steps.insert(0, (None, protocol, b""))
-    return _with_dependencies(steps)
-
-
-def _with_dependencies(steps: list[_Part]) -> bytes:
     known_family: int | None = None
     known_protocol: int | None = None
     found: list[bytes] = []
-    for family, protocol, body in steps:
+    for match in rule.matches:
+        family, protocol, body = mark.test if isinstance(match, CurrentMark) else _match(match)
         if family is not None and family != known_family:
             found.append(_FAMILY_TESTS[family])
             known_family = family
@@ -113,6 +100,16 @@ def _with_dependencies(steps: list[_Part]) -> bytes:
             found.append(_protocol_test(protocol))
             known_protocol = protocol
         found.append(body)
+    if rule.counter:
+        found.append(_count(rule.counter))
+    action = rule.action
+    family, protocol, body = mark.write if isinstance(action, MarkAndAccept) else _action(action)
+    if family is not None and family != known_family:
+        found.append(_FAMILY_TESTS[family])
+    if protocol is not None and known_protocol is None:
+        # tested before all else, so that nothing is counted that the action does not meet
+        found.insert(0, _protocol_test(protocol))
+    found.append(body)
     return b"".join(found)
 
 

@@ -32,7 +32,9 @@ class Claims:
         """Other pods that claim an address of ``pod`` now."""
         if pod is None:
             return set()
-        return {rival for address in claimed(pod) for rival in self._claimants.get(address, ()) if rival != ref}
+        return {
+            rival for address in claimed(pod) for rival in self._claimants.get(address, ()) if rival != ref
+        }
 
     def owned(self, ref: ObjectRef, pod: Pod, lookup: Callable[[ObjectRef], Pod]) -> tuple[Address, ...]:
         """The addresses that ``pod`` claims and has. ``lookup``: any pod that was moved in."""

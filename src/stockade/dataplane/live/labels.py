@@ -60,7 +60,9 @@ def _needed(selector: LabelSelector) -> list[tuple[_Term, ...]]:
     needed: list[tuple[_Term, ...]] = [(pair,) for pair in (selector.match_labels or {}).items()]
     for requirement in selector.match_expressions or []:
         if requirement.operator == IN:
-            needed.append(tuple((requirement.key, value) for value in dict.fromkeys(requirement.values or [])))
+            needed.append(
+                tuple((requirement.key, value) for value in dict.fromkeys(requirement.values or []))
+            )
         elif requirement.operator == EXISTS:
             needed.append((requirement.key,))
     return needed

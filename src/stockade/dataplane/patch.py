@@ -1,17 +1,27 @@
 """What one change of pods does to the table, without the table: elements that come and go in sets and in maps of identities.
 
-``live`` makes patches, ``plane`` programs them. A ruleset with patches applied is the ruleset that ``lower`` would make, so the whole value
+``live`` makes patches, ``plane`` programs them as ``transaction``s. A ruleset with patches applied is the ruleset that ``lower`` would make, so the whole value
 need not exist at the moment of the change; who wants it (to compare, to repair) folds the patches in (``patched``). Pure values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
 
-from stockade.dataplane.ir import IdentityMap, NamedSet, Ruleset
+from stockade.dataplane.diff import carry_generation
+from stockade.dataplane.ir import IdentityMap, NamedSet, Ruleset, following
+from stockade.dataplane.operations import (
+    AddElements,
+    Batch,
+    DeleteElements,
+    MapElements,
+    Operation,
+    Transaction,
+    UnmapElements,
+)
 
 Elements = frozenset[tuple[int, ...]]
 
@@ -47,6 +57,34 @@ class Patch(msgspec.Struct, frozen=True):
         """How many are added and taken away."""
         changes: tuple[SetChange | MapChange, ...] = (*self.sets.values(), *self.identities.values())
         return sum(len(each.come) + len(each.gone) for each in changes)
+
+
+def transaction(patch: Patch, base: Ruleset, generation: int, *, bump: bool | None = None) -> Transaction:
+    """One batch, for no patch brings or leaves an identity. ``base``: any ruleset that differs from the table in force by patches only.
+    ``generation`` is the one in force; ``bump``: a new one, or not, whatever the patch; None: if it is stricter."""
+    if bump is None:
+        bump = patch.stricter
+    current = following(generation, base.generations) if bump else generation
+    carriers = carry_generation(base) if bump else ()
+    operations = (*carriers, *_operations(patch, base))
+    batches = (Batch(operations, base.mark_mask, current),) if operations else ()
+    return Transaction(batches, current, bump=bump)
+
+
+def _operations(patch: Patch, base: Ruleset) -> Iterator[Operation]:
+    """What goes before what comes: an address that changes its identity is in both."""
+    for name, change in patch.sets.items():
+        key = base.sets[name].key
+        if change.gone:
+            yield DeleteElements(name, key, change.gone)
+        if change.come:
+            yield AddElements(name, key, change.come)
+    for name, moved in patch.identities.items():
+        kind = base.identities[name].key
+        if moved.gone:
+            yield UnmapElements(name, kind, tuple(sorted(moved.gone)))
+        if moved.come:
+            yield MapElements(name, kind, moved.come)
 
 
 def patched(ruleset: Ruleset, patches: Iterable[Patch]) -> Ruleset:

@@ -18,8 +18,11 @@ import asyncio
 import contextlib
 import errno
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
+
+import msgspec
 
 from stockade.dataplane.ir import Ruleset
 from stockade.dataplane.netlink import NetlinkError
@@ -40,10 +43,26 @@ _LARGE = 500  # operations and elements that are still encoded and sent within a
 _Result = TypeVar("_Result")
 
 
-class Netlink:
-    """``own``: nobody else shall be able to change the table, on kernels where that does not make it vanish when we end."""
+class _Right(msgspec.Struct, frozen=True):
+    """When the table was read and found to be ``ruleset``, which is None if we changed it since. ``generation`` is the latest."""
 
-    def __init__(self, *, own: bool = False) -> None:
+    generation: int
+    at: float
+    ruleset: Ruleset | None
+
+    def answers(self, ruleset: Ruleset, generation: int, trust: float) -> bool:
+        if generation != self.generation:
+            return False
+        return self.ruleset is ruleset or (self.ruleset is None and time.monotonic() - self.at < trust)
+
+
+class Netlink:
+    """``own``: nobody else shall be able to change the table, on kernels where that does not make it vanish when we end.
+
+    ``trust``: for so many seconds after a reading that was right, what we changed ourselves is believed to have arrived.
+    """
+
+    def __init__(self, *, own: bool = False, trust: float = 600.0) -> None:
         """Raises ProgrammingError when the kernel has no nf_tables for us."""
         with _programming("open nf_tables"):
             self._own = own and persists()
@@ -57,9 +76,8 @@ class Netlink:
         self._knowledge = Knowledge()
         self._lock = asyncio.Lock()
         self._queues: list[asyncio.Queue[Change]] = []
-        self._right: int | None = (
-            None  # the generation of the table that was read, found right, and changed by us only since
-        )
+        self._right: _Right | None = None
+        self._trust = trust
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -86,9 +104,9 @@ class Netlink:
         return await self._run(self._read, in_thread=True)
 
     async def holds(self, ruleset: Ruleset, generation: int) -> bool:
-        """Without reading anything while nobody but us changed the table since it was last read and found right, or made."""
+        """Without reading anything while nobody changed the table since it was last read and found right. (We ourselves: ``trust``.)"""
         quick = await self._run(self._untouched, in_thread=False)
-        if quick and generation == self._right:
+        if quick and self._right is not None and self._right.answers(ruleset, generation, self._trust):
             return True
         return await self._run(lambda: self._holds(ruleset, generation), in_thread=True)
 
@@ -138,7 +156,11 @@ class Netlink:
         anew = any(isinstance(each, DeleteTable) for each in batch.operations)
         self._transact(self._encode(batch), anew=anew)
         if self._right is not None:
-            self._right = None if anew else batch.generation
+            self._right = (
+                None
+                if anew
+                else msgspec.structs.replace(self._right, generation=batch.generation, ruleset=None)
+            )
 
     def _encode(self, batch: Batch) -> Encoded:
         adding = any(isinstance(each, AddTable) for each in batch.operations)
@@ -193,7 +215,7 @@ class Netlink:
 
     def _holds(self, ruleset: Ruleset, generation: int) -> bool:
         right = self._settled(lambda: self._reader.holds(ruleset, generation))
-        self._right = generation if right else None
+        self._right = _Right(generation, time.monotonic(), ruleset) if right else None
         if not right:
             self._knowledge.distrust("the table is not what was programmed")
         return right

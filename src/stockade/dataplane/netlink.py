@@ -55,10 +55,10 @@ _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _ERRNO = struct.Struct("=i")
 _RECEIVE_BYTES = 1 << 17
-_PORT_OFFSET = 12  # in a message's header
+_KIND_OFFSET, _PORT_OFFSET = 4, 12  # in a message's header
 _SO_ATTACH_FILTER = getattr(socket, "SO_ATTACH_FILTER", 26)
 _BPF = struct.Struct("=HBBI")
-_BPF_LOAD_WORD, _BPF_JUMP_IF_EQUAL, _BPF_RETURN = 0x20, 0x15, 0x06
+_BPF_LOAD_WORD, _BPF_LOAD_HALF, _BPF_JUMP_IF_EQUAL, _BPF_RETURN = 0x20, 0x28, 0x15, 0x06
 _SO_SNDBUFFORCE = getattr(socket, "SO_SNDBUFFORCE", 32)
 _SO_RCVBUFFORCE = getattr(socket, "SO_RCVBUFFORCE", 33)
 
@@ -240,13 +240,18 @@ class NetlinkSocket:
     def leave(self, group: int) -> None:
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_DROP_MEMBERSHIP, group)
 
-    def ignore(self, ports: Iterable[int]) -> None:
-        """Drop what these sockets cause before it is queued here: a filter in the kernel on the first message's port."""
+    def ignore(self, ports: Iterable[int], *, but: int) -> None:
+        """Drop notifications of what these sockets cause before they are queued here, except messages of kind ``but``: a filter in
+        the kernel, which looks at the first message of a datagram."""
         refused = sorted(set(ports))
-        code = [_BPF.pack(_BPF_LOAD_WORD, 0, 0, _PORT_OFFSET)]
+        last = len(refused) + 3  # place of the instruction that keeps the datagram; the next one drops it
+        code = [
+            _BPF.pack(_BPF_LOAD_HALF, 0, 0, _KIND_OFFSET),
+            _BPF.pack(_BPF_JUMP_IF_EQUAL, last - 2, 0, _swapped("=H", but)),
+            _BPF.pack(_BPF_LOAD_WORD, 0, 0, _PORT_OFFSET),
+        ]
         for number, port in enumerate(refused):
-            swapped = int.from_bytes(struct.pack("=I", port), "big")  # the filter loads big-endian
-            code.append(_BPF.pack(_BPF_JUMP_IF_EQUAL, len(refused) - number, 0, swapped))
+            code.append(_BPF.pack(_BPF_JUMP_IF_EQUAL, len(refused) - number, 0, _swapped("=I", port)))
         code += [_BPF.pack(_BPF_RETURN, 0, 0, 0xFFFFFFFF), _BPF.pack(_BPF_RETURN, 0, 0, 0)]
         program = ctypes.create_string_buffer(b"".join(code))
         head = struct.pack("@HP", len(code), ctypes.addressof(program))
@@ -348,6 +353,11 @@ class NetlinkSocket:
                     raise _refusal(request, message)
                 else:
                     return found
+
+
+def _swapped(form: str, number: int) -> int:
+    """As a socket filter sees a number of the host: it loads big-endian."""
+    return int.from_bytes(struct.pack(form, number), "big")
 
 
 def _refusal(request: Request, message: Message) -> NetlinkError:

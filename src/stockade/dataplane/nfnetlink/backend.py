@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
@@ -75,6 +76,8 @@ class Netlink:
         self._claimed = False
         self._knowledge = Knowledge()
         self._lock = asyncio.Lock()
+        self._busy = threading.Lock()
+        self._hearing = threading.Lock()
         self._queues: list[asyncio.Queue[Change]] = []
         self._right: _Right | None = None
         self._trust = trust
@@ -92,8 +95,7 @@ class Netlink:
 
     def close(self) -> None:
         """The table stays. If it was owned, whoever comes next can adopt it."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.remove_reader(self._events.fileno())
+        self._unwatch()
         for each in (self._channel, self._events, self._reader):
             each.close()
 
@@ -130,19 +132,30 @@ class Netlink:
             return await asyncio.to_thread(self._reader.counters)
 
     async def _run(self, work: Callable[[], _Result], *, in_thread: bool) -> _Result:
+        def alone() -> _Result:
+            # a thread whose caller was cancelled goes on; what comes next must wait for it
+            with self._busy, _programming("change the table"):
+                return work()
+
         async with self._lock:
             self._watch()
-            with _programming("change the table"):
-                return await asyncio.to_thread(work) if in_thread else work()
+            return await asyncio.to_thread(alone) if in_thread else alone()
 
     def _watch(self) -> None:
         """Read notifications as they come, so that they never overflow while nothing is committed for hours."""
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-            self._loop.add_reader(self._events.fileno(), self._drain)
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._unwatch()
+            self._loop = loop
+            loop.add_reader(self._events.fileno(), self._drain)
+
+    def _unwatch(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._events.fileno())
 
     def _drain(self) -> None:
-        self._tell(self._events.drain())
+        with self._hearing:  # what is heard first must be believed first
+            self._tell(self._events.drain())
 
     def _tell(self, events: list[Commit | Lost]) -> None:
         self._knowledge.observe(events)
@@ -176,22 +189,33 @@ class Netlink:
         if not encoded.messages:
             return
         for _ in range(_ATTEMPTS):
-            self._drain()
-            known = self._channel.generation_id() if anew else self._knowledge.generation_id
-            if known is None and self._knowledge.doubt:
-                raise InterferenceError(self._knowledge.doubt)
             try:
-                with self._deaf(anew and len(encoded.messages) > _LARGE):
-                    self._channel.transact(encoded, known or 0)
-                    if known is not None:
-                        self._knowledge.wrote(known)
+                if anew:
+                    self._replace(encoded)
+                else:
+                    self._change(encoded)
             except GenerationMoved:
-                if not anew:
-                    self._knowledge_up_to(self._channel.quiet_generation_id())
                 continue
             self._claimed = True
             return
         raise InterferenceError(f"others changed the ruleset during each of {_ATTEMPTS} attempts")
+
+    def _change(self, encoded: Encoded) -> None:
+        self._drain()
+        known = self._knowledge.generation_id
+        if known is None and self._knowledge.doubt:
+            raise InterferenceError(self._knowledge.doubt)
+        try:
+            self._channel.transact(encoded, known or 0)
+        except GenerationMoved:
+            self._hear_up_to(self._channel.quiet_generation_id())
+            raise
+
+    def _replace(self, encoded: Encoded) -> None:
+        in_force = self._channel.generation_id()
+        with self._deaf(len(encoded.messages) > _LARGE):
+            self._channel.transact(encoded, in_force)
+            self._knowledge.made(in_force)
 
     @contextlib.contextmanager
     def _deaf(self, large: bool) -> Iterator[None]:
@@ -204,7 +228,7 @@ class Netlink:
             yield
         finally:
             self._events.resume()
-            self._knowledge_up_to(self._channel.quiet_generation_id())
+            self._hear_up_to(self._channel.quiet_generation_id())
 
     def _read(self) -> Held | None:
         def work() -> Held | None:
@@ -227,7 +251,7 @@ class Netlink:
             self._knowledge.know(known)
             self._drain()
             result = work()
-            self._knowledge_up_to(self._channel.quiet_generation_id())
+            self._hear_up_to(self._channel.quiet_generation_id())
             if self._knowledge.generation_id is not None:
                 return result
         raise InterferenceError(f"others changed the table during each of {_ATTEMPTS} readings")
@@ -238,10 +262,10 @@ class Netlink:
         if self._knowledge.generation_id is None:
             return False
         if self._channel.generation_id() != self._knowledge.generation_id:
-            self._knowledge_up_to(self._channel.quiet_generation_id())
+            self._hear_up_to(self._channel.quiet_generation_id())
         return self._knowledge.generation_id is not None
 
-    def _knowledge_up_to(self, quiet: int) -> None:
+    def _hear_up_to(self, quiet: int) -> None:
         self._drain()
         if self._knowledge.is_behind(quiet):
             self._tell([Lost()])

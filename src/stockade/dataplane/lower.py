@@ -16,6 +16,7 @@ from stockade.dataplane.deny import FENCE_COUNTER
 from stockade.dataplane.frame import frame_chains, nd_set
 from stockade.dataplane.identity import Pair, identities
 from stockade.dataplane.ir import Chain, Counter, IdentityMap, NamedSet, Ruleset, VerdictMap
+from stockade.dataplane.members import Members
 from stockade.dataplane.names import deny_counter
 from stockade.dataplane.sets import ADDRESS_KEY, SetBuilder, Source
 from stockade.dataplane.settings import NodeView, Options
@@ -43,7 +44,8 @@ def lower(compiled: CompiledPolicies, node: NodeView, options: Options | None = 
 def lower_with_sources(compiled: CompiledPolicies, node: NodeView, options: Options | None = None) -> Lowered:
     chosen = options or Options()
     local = tuple(entry for entry in compiled.pods if is_local(entry, node))
-    sets = SetBuilder(compiled, local)
+    members = Members(compiled, local)
+    sets = SetBuilder(members)
     families = _families(compiled, node)
     fenced = _disjoint(node.pod_cidrs)
     chains = {chain.name: chain for chain in frame_chains(fenced, chosen)}
@@ -52,10 +54,10 @@ def lower_with_sources(compiled: CompiledPolicies, node: NodeView, options: Opti
         for chain in profile_chains(profile, sets, families, chosen):
             chains[chain.name] = chain
     pairs = identities(pair_of(entry) for entry in local)
-    frame = [nd_set(), *_own_sets(local, sets)]
+    frame = [nd_set(), *_own_sets(local, members)]
     ruleset = Ruleset(
         sets={each.name: each for each in (*frame, *sorted(sets.sets.values(), key=lambda s: s.name))},
-        identities={each.name: each for each in _identity_maps(local, sets, pairs)},
+        identities={each.name: each for each in _identity_maps(local, members, pairs)},
         maps={each.name: each for each in _verdict_maps(pairs)},
         counters={each.name: each for each in _counters(chains.values(), profiles, chosen)},
         chains=chains,
@@ -86,18 +88,18 @@ def _profiles(local: Iterable[PodEntry]) -> Iterator[Profile]:
     yield from (found[key] for key in sorted(found))
 
 
-def _own_sets(local: tuple[PodEntry, ...], sets: SetBuilder) -> Iterator[NamedSet]:
+def _own_sets(local: tuple[PodEntry, ...], members: Members) -> Iterator[NamedSet]:
     for family in FAMILIES:
         key = ADDRESS_KEY[family]
-        doubled = frozenset((a, a) for entry in local for a in sets.addresses(entry, family))
+        doubled = frozenset((a, a) for entry in local for a in members.addresses(entry, family))
         yield NamedSet(f"self{family}", (key, key), doubled, note="pods of this node, each with itself")
 
 
 def _identity_maps(
-    local: tuple[PodEntry, ...], sets: SetBuilder, pairs: dict[Pair, int]
+    local: tuple[PodEntry, ...], members: Members, pairs: dict[Pair, int]
 ) -> Iterator[IdentityMap]:
     for family in FAMILIES:
-        elements = {a: pairs[pair_of(entry)] for entry in local for a in sets.addresses(entry, family)}
+        elements = {a: pairs[pair_of(entry)] for entry in local for a in members.addresses(entry, family)}
         note = "programmed pods of this node"
         yield IdentityMap(f"id{family}", ADDRESS_KEY[family], elements, note=note)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +52,7 @@ def test_merged_patches_do_what_they_do_one_after_the_other(
     moments: list[tuple[frozenset[int], dict[int, int]]],
 ):
     tables = [_table(elements, numbers) for elements, numbers in moments]
-    steps = [_step(old, new) for old, new in zip(tables, tables[1:], strict=False)]
+    steps = [_step(old, new) for old, new in itertools.pairwise(tables)]
     whole = Patch()
     for step in steps:
         whole = merged(whole, step)

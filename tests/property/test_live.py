@@ -15,13 +15,13 @@ from stockade.dataplane.lower import NodeView, lower
 from stockade.dataplane.operations import Operation, Transaction
 from stockade.dataplane.patch import Patch, patched, transaction
 from stockade.dataplane.strictness import is_stricter
-from stockade.net.cidr import parse_address, parse_block
+from stockade.net.cidr import parse_block
 from stockade.policy.compile import compile_state
 from stockade.policy.entries import parse_all
 from stockade.store.delta import apply
 from stockade.store.state import ClusterState
 from stockade.testing.events import bursts
-from stockade.testing.strategies import NODES, worlds
+from stockade.testing.strategies import worlds
 
 CHECKED = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 FENCED = (parse_block("10.244.0.0/29"), parse_block("fd00:244::/64"))  # some addresses are outside

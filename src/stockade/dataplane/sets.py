@@ -96,6 +96,7 @@ class SetBuilder:
     def __init__(self, pods: Pods) -> None:
         self.sets: dict[str, NamedSet] = {}
         self.sources: dict[str, tuple[Source, ...]] = {}
+        self.asked: set[str] = set()  # names given out since somebody cleared it
         self._pods = pods
         self._selectors: dict[tuple[str, int], str] = {}
 
@@ -104,6 +105,7 @@ class SetBuilder:
         if name is None:  # asked for again with each port and policy
             name = self._made(f"p{family}_{digest(peer.key)}", family, (Source(peer),), peer.text)
             self._selectors[peer.key, family] = name
+        self.asked.add(name)
         return name
 
     def union(self, peers: Iterable[SelectorPeer], family: int) -> str:
@@ -129,6 +131,7 @@ class SetBuilder:
             elements = frozenset(peer.ranges)
             key = (ADDRESS_KEY[peer.family],)
             self.sets[name] = NamedSet(name, key, elements, interval=True, note=peer.text)
+        self.asked.add(name)
         return name
 
     def named_port(self, port: NamedPort, family: int, peer: SelectorPeer | BlockPeer | None) -> str:
@@ -157,6 +160,7 @@ class SetBuilder:
             )
             self.sets[name] = NamedSet(name, key, elements, note=note)
             self.sources[name] = sources
+        self.asked.add(name)
         return name
 
 

@@ -48,8 +48,10 @@ from stockade.dataplane.ir import (
     Within,
 )
 from stockade.dataplane.lower import NodeView, Options, lower
+from stockade.dataplane.nfnetlink import ownership
 from stockade.dataplane.nfnetlink.backend import Netlink
 from stockade.dataplane.nfnetlink.monitor import Monitor
+from stockade.dataplane.nfnetlink.wire import OWNER
 from stockade.dataplane.nft import Nft
 from stockade.dataplane.operations import (
     AddChain,
@@ -482,6 +484,50 @@ TAMPERING = [
 ]
 
 
+def between(netlink: Netlink, monkeypatch, part: str, method: str, command: str) -> list[int]:
+    """Somebody runs ``command`` just before the first call of a method of the backend's; counts the calls."""
+    original, calls = getattr(getattr(netlink, part), method), []
+
+    def wrapped(*arguments):
+        calls.append(1)
+        if len(calls) == 1:
+            nft(command)
+        return original(*arguments)
+
+    monkeypatch.setattr(getattr(netlink, part), method, wrapped)
+    return calls
+
+
+async def test_who_comes_in_between_is_not_overwritten(netlink, monkeypatch) -> None:
+    await adopted(netlink)
+    addition = batch_of(AddElements("empty", (V4,), frozenset({(1,)})), generation=5)
+    calls = between(netlink, monkeypatch, "_channel", "transact", "add table ip other")
+    await netlink.commit(addition)
+    assert len(calls) == 2
+    command = "add element inet stockade p4 { 10.0.0.77 }"
+    calls = between(netlink, monkeypatch, "_channel", "transact", command)
+    with pytest.raises(InterferenceError, match="p4"):
+        await netlink.commit(batch_of(AddElements("empty", (V4,), frozenset({(2,)})), generation=5))
+    assert len(calls) == 1
+    assert (await netlink.read()).ruleset.sets["empty"].elements == {(1,)}
+
+
+async def test_a_table_made_anew_overwrites_who_comes_in_between(netlink, monkeypatch) -> None:
+    wanted = await adopted(netlink)
+    calls = between(netlink, monkeypatch, "_channel", "transact", "flush chain inet stockade end")
+    await netlink.commit(replace(wanted, 5).batches[0])
+    assert len(calls) == 2
+    assert await netlink.holds(wanted, 6)
+
+
+async def test_a_reading_that_was_disturbed_is_done_again(netlink, monkeypatch) -> None:
+    await adopted(netlink)
+    command = "add element inet stockade empty { 10.0.0.77 }"
+    calls = between(netlink, monkeypatch, "_reader", "held", command)
+    assert (await netlink.read()).ruleset.sets["empty"].elements == addresses("10.0.0.77")
+    assert len(calls) == 2
+
+
 @pytest.mark.parametrize("tampering", TAMPERING)
 async def test_tampering_is_seen(netlink, tampering: str) -> None:
     wanted = await adopted(netlink)
@@ -606,6 +652,15 @@ def owner(network):
     assert nft("list", "ruleset") == ""  # the probe is gone
     yield made
     made.close()
+
+
+async def test_nobody_owns_what_would_vanish(owner, monkeypatch) -> None:
+    monkeypatch.setattr(ownership, "OWNED", OWNER)
+    plain = Netlink(own=True)
+    assert not plain.owns
+    await plain.commit(batch_of(AddTable()))
+    plain.close()
+    assert "table inet stockade" in listed()
 
 
 async def test_an_owned_table_is_out_of_reach(owner) -> None:

@@ -144,8 +144,16 @@ def attributes(body: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
 
 
 def attribute_map(body: bytes, offset: int = 0) -> dict[int, bytes]:
-    """The attributes by type; a repeated type keeps its last value."""
-    return dict(attributes(body, offset))
+    """The attributes by type; a repeated type keeps its last value. Written out, for large tables have half a million."""
+    found: dict[int, bytes] = {}
+    end, unpack = len(body) - _ATTRIBUTE.size, _ATTRIBUTE.unpack_from
+    while offset <= end:
+        length, kind = unpack(body, offset)
+        if length < 4 or offset + length > end + 4:
+            break
+        found[kind & _NLA_TYPE_MASK] = body[offset + 4 : offset + length]
+        offset += length + 3 & ~3
+    return found
 
 
 def text(payload: bytes) -> str:

@@ -1,0 +1,32 @@
+"""Ours, by the public path, and the least that any policy needs: conntrack. Called by ``layouts``."""
+
+from __future__ import annotations
+
+import asyncio
+
+from cluster import World, node_view, state
+from stockade.dataplane.lower import lower
+from stockade.dataplane.nft import Nft
+from stockade.dataplane.plane import Dataplane
+from stockade.policy.compile import compile_state
+from triples import Namespace
+
+_CONNTRACK = """\
+table inet bench {
+    chain forward {
+        type filter hook forward priority filter; policy accept;
+        ct state established,related accept
+    }
+}
+"""
+
+
+def conntrack(namespace: Namespace, made: World) -> None:
+    del made
+    namespace.run("nft", "-f", "-", text=_CONNTRACK)
+
+
+def ours(namespace: Namespace, made: World) -> None:
+    """With every default: counters, log, fence."""
+    ruleset = lower(compile_state(state(made)), node_view())
+    namespace.do(lambda: asyncio.run(Dataplane(Nft()).apply(ruleset)))

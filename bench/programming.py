@@ -1,0 +1,2 @@
+def apart(size, runs):
+    raise SystemExit("not yet")

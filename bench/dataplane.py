@@ -27,7 +27,7 @@ from pathlib import Path
 import msgspec
 
 import programming
-from cluster import SIZES, Size
+from cluster import SIZES, Size, size_of
 from cut import cuts
 from layouts import LAYOUTS, Layout
 from layouts.names import NONE
@@ -45,7 +45,7 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=100, help="of bursts over all rulesets")
     parser.add_argument("--runs", type=int, default=10, help="of each programming and cut measure")
-    parser.add_argument("--sizes", type=size, nargs="+", default=SIZES, metavar="PODSxPOLICIES")
+    parser.add_argument("--sizes", type=size_of, nargs="+", default=SIZES, metavar="PODSxPOLICIES")
     parser.add_argument("--layouts", nargs="+", choices=[each.name for each in LAYOUTS], metavar="NAME")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
@@ -55,13 +55,6 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--check", action="store_true", help="compare with the aims")
     return parser.parse_args()
-
-
-def size(text: str) -> Size:
-    pods, cross, policies = text.partition("x")
-    if not cross or not pods.isdecimal() or not policies.isdecimal() or not 0 < int(pods) < 60000:
-        raise argparse.ArgumentTypeError(f"{text!r}: want pods x policies, such as 1000x1000")
-    return int(pods), max(1, int(policies))
 
 
 def packets(chosen: argparse.Namespace) -> tuple[dict[str, float], tuple, tuple[LeftOut, ...]]:

@@ -36,7 +36,11 @@ Size = tuple[int, int]  # pods of this node, policies
 SIZES: tuple[Size, ...] = ((10, 10), (100, 100), (1000, 1000), (5000, 1000))
 SPACE, NODE = "bench", "node-1"
 LOCAL, REMOTE = "10.64.0.0/16", "10.128.0.0/16"
-PEERS, SELECTORS, PEER_SELECTORS = 50, 300, 5  # pods of a selector, selectors at most, selectors that a peer is in
+PEERS, SELECTORS, PEER_SELECTORS = (
+    50,
+    300,
+    5,
+)  # pods of a selector, selectors at most, selectors that a peer is in
 FIRST_PORTS, SECOND_PORTS, RANGES = (80, 8080, 5432), (443, 8443, 6379), (8000, 9000, 30000)
 RANGE = 51
 MOST_PODS = 60_000  # of the node's block
@@ -46,7 +50,13 @@ _FIRST_LOCAL, _FIRST_REMOTE = parse_block(LOCAL).low + 2, parse_block(REMOTE).lo
 def size_of(text: str) -> Size:
     """For options: ``1000x1000``."""
     pods, cross, policies = text.partition("x")
-    if not cross or not pods.isdecimal() or not policies.isdecimal() or min(int(pods), int(policies)) < 1 or int(pods) > MOST_PODS:
+    if (
+        not cross
+        or not pods.isdecimal()
+        or not policies.isdecimal()
+        or min(int(pods), int(policies)) < 1
+        or int(pods) > MOST_PODS
+    ):
         raise argparse.ArgumentTypeError(f"{text!r}: want pods x policies, such as 1000x1000")
     return int(pods), int(policies)
 

@@ -3,7 +3,7 @@
 In: sizes and runs. Out: a Cut for each of four flows: TCP and UDP, data from the pod (up) and to it (down). Called by ``dataplane``.
 
 ``stream`` sends one packet a millisecond on each flow. The policy of a pod then loses all its rules; what counts is the time from the start of the
-transaction (the rules are computed) to the last byte that a receiver was given.
+transaction (the rules are computed, the difference is known) to the last byte that a receiver was given.
 """
 
 from __future__ import annotations
@@ -14,29 +14,21 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
 
-import msgspec
-
-from cluster import SPACE, Flow, Size, World, flows, node_view, policy, state, world
+from cluster import Flow, Size, World, flows, policy, state, world
+from node import Node
 from results import Cut, name
-from stockade.dataplane.ir import Ruleset
-from stockade.dataplane.lower import lower
-from stockade.dataplane.nft import Nft
-from stockade.dataplane.plane import Dataplane
 from stockade.net.cidr import format_address
-from stockade.policy.compile import compile_state
-from stockade.store.delta import Upsert, apply
-from stockade.store.state import POLICIES, ClusterState
-from triples import LINK, Namespace, Triple
+from stockade.store.delta import Delta, Upsert
+from stockade.store.state import POLICIES
+from triples import LINK, Triple
 
 NAMES = ("TCP up", "TCP down", "UDP up", "UDP down")
 _BEFORE, _AFTER = 0.05, 0.4  # seconds of streaming around the change
 _STREAM = Path(__file__).with_name("stream.py")
-T = TypeVar("T")
 
 
 def cuts(sizes: Iterable[Size], runs: int) -> Iterator[Cut]:
@@ -49,24 +41,23 @@ def cuts(sizes: Iterable[Size], runs: int) -> Iterator[Cut]:
 def _of_size(size: Size, runs: int) -> list[dict[str, float]]:
     made = world(size)
     flow = flows(made, 1)[0]
-    open_, shut = _states(made, flow)
-    rules = lower(compile_state(open_), node_view())
-    stricter = lower(compile_state(shut), node_view())
     triple = Triple()
     try:
         _address(triple, flow)
-        plane = Dataplane(Nft())
-        return [_once(triple, flow, plane, rules, stricter) for _ in range(runs)]
+        node = triple.router.do(lambda: Node(state(made)))
+        triple.router.do(lambda: asyncio.run(node.start()))
+        return [_once(triple, flow, node, *_changes(made, flow)) for _ in range(runs)]
     finally:
         triple.close()
 
 
-def _states(made: World, flow: Flow) -> tuple[ClusterState, ClusterState]:
-    """With every policy, and with none of the rules of the policies of the flow's pod."""
-    before = state(made)
+def _changes(made: World, flow: Flow) -> tuple[list[Delta], list[Delta]]:
+    """The policies of the flow's pod without their rules; and with them again."""
     numbers = made.policies_of[made.pods.index(flow.source)]
-    emptied = (policy(f"policy-{n}", made.policies[n].group, ()) for n in numbers)
-    return before, apply(before, [Upsert(POLICIES, each) for each in emptied])
+    chosen = [(f"policy-{n}", made.policies[n]) for n in numbers]
+    stricter: list[Delta] = [Upsert(POLICIES, policy(title, each.group, ())) for title, each in chosen]
+    back: list[Delta] = [Upsert(POLICIES, policy(title, each.group, each.rules)) for title, each in chosen]
+    return stricter, back
 
 
 def _address(triple: Triple, flow: Flow) -> None:
@@ -78,9 +69,8 @@ def _address(triple: Triple, flow: Flow) -> None:
 
 
 def _once(
-    triple: Triple, flow: Flow, plane: Dataplane, rules: Ruleset, stricter: Ruleset
+    triple: Triple, flow: Flow, node: Node, stricter: list[Delta], back: list[Delta]
 ) -> dict[str, float]:
-    _apply(triple.router, plane, rules)
     with ExitStack() as kept:
         ends = _connected(triple, flow, kept)
         sockets = [each.fileno() for pair in ends.values() for each in pair]
@@ -95,23 +85,17 @@ def _once(
         if stream.stdout.readline() != b"ready\n":
             raise OSError("not every flow came to flow")
         time.sleep(_BEFORE)
-        started = _apply(triple.router, plane, stricter)
+        node.recorder.reset()
+        triple.router.do(lambda: asyncio.run(node.change(stricter)))
+        began = node.recorder.began
         time.sleep(_AFTER)
         output, _ = stream.communicate()
+        triple.router.do(lambda: asyncio.run(node.change(back)))
     last: dict[str, float] = json.loads(output)
-    return {title: max(0.0, last[title] - started) * 1000 for title in NAMES}
+    return {title: max(0.0, last[title] - began) * 1000 for title in NAMES}
 
 
-def _apply(router: Namespace, plane: Dataplane, rules: Ruleset) -> float:
-    """When it began, on the monotonic clock."""
-    started = time.monotonic()
-    router.do(lambda: asyncio.run(plane.apply(rules)))
-    return started
-
-
-def _connected(
-    triple: Triple, flow: Flow, kept: ExitStack
-) -> dict[str, tuple[socket.socket, socket.socket]]:
+def _connected(triple: Triple, flow: Flow, kept: ExitStack) -> dict[str, tuple[socket.socket, socket.socket]]:
     """(sender, receiver) by name; every UDP flow was opened by the pod and answered once."""
     target = (format_address(4, flow.destination), flow.port)
     listener = kept.enter_context(triple.server.do(lambda: socket.create_server(target)))

@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/dataplane.py [--rounds 100] [-o text|json] [--svg FILE] [--check]
 
-Packets (``rigs``, ``packets``): added nanoseconds per packet against "no rules", for 10 × 10 to 5000 × 1000 pods × policies (``cluster``):
+Packets (``rigs``, ``packets``): added nanoseconds per packet against "no rules", for 10 x 10 to 5000 x 1000 pods x policies (``cluster``):
   new       the first packet of a connection, its conntrack entry included
   eval      later packets while there is no reply
   known     packets of answered connections, both directions

@@ -55,7 +55,7 @@ def plot(results: Results) -> str:
     return "\n".join([*lines, "</svg>", ""])
 
 
-_TITLE = "Nanoseconds added to a packet, by pods × policies"
+_TITLE = "Nanoseconds added to a packet, by pods x policies"
 
 
 def _grid(results: Results, scale: Scale, left: float) -> Iterator[str]:

@@ -42,94 +42,64 @@ from cluster import (
     state,
     world,
 )
+from node import Node, encoded
 from results import ADD_POD, FULL_LOAD, Programming
-from stockade.dataplane.commands import batch_text
 from stockade.dataplane.lower import lower
-from stockade.dataplane.nft import Nft
-from stockade.dataplane.operations import Batch
-from stockade.dataplane.plane import Dataplane
 from stockade.lab.node.syscalls import CLONE_NEWNET, unshare
 from stockade.model.meta import ObjectRef
 from stockade.policy.compile import compile_state
-from stockade.store.delta import Delete, Delta, Upsert, apply
-from stockade.store.state import PODS, POLICIES, ClusterState
+from stockade.store.delta import Delete, Delta, Upsert
+from stockade.store.state import PODS, POLICIES
 
 LABELLED = 100
 _KERNEL = ("Slab", "VmallocUsed", "Percpu")
 
 
-class Recorder(Nft):
-    """Remembers what was committed, and the seconds the backend took for it."""
+async def _load(node: Node) -> dict[str, float]:
+    """The whole table, where there is none. The parts that are pure are done once more, apart."""
+    await node.stop()
+    node.recorder.reset()
+    started = time.perf_counter()
+    await node.start()
+    total = time.perf_counter() - started
+    commit = node.recorder.seconds
+    parts = {"compile": _timed(lambda: compile_state(node.state))}
+    compiled = compile_state(node.state)
+    parts["lower"] = _timed(lambda: lower(compiled, node_view()))
+    parts["encode"] = _timed(lambda: [encoded(batch) for batch in node.recorder.batches])
+    parts["kernel"] = commit - parts["encode"]
+    octets = sum(encoded(batch) for batch in node.recorder.batches)
+    figures = {f"… {part}": seconds * 1000 for part, seconds in parts.items()}
+    return {FULL_LOAD: total * 1000, **figures, "… kB to the kernel": octets / 1000}
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.batches: list[Batch] = []
-        self.seconds = 0.0
 
-    async def commit(self, batch: Batch) -> None:
-        self.batches.append(batch)
+async def _change(node: Node, deltas: Sequence[Delta]) -> float:
+    """Milliseconds."""
+    with _without_pauses():
         started = time.perf_counter()
-        await super().commit(batch)
-        self.seconds += time.perf_counter() - started
-
-    def reset(self) -> None:
-        self.batches, self.seconds = [], 0.0
-
-
-class Node:
-    """The world as it is, and the table that follows it."""
-
-    def __init__(self, current: ClusterState) -> None:
-        self.state = current
-        self.programmer = Recorder()
-        self.plane = Dataplane(self.programmer)
-
-    async def change(self, deltas: Sequence[Delta]) -> float:
-        """Milliseconds."""
-        self.programmer.reset()
-        started = time.perf_counter()
-        self.state = apply(self.state, deltas)
-        await self.plane.apply(lower(compile_state(self.state), node_view()))
+        await node.change(deltas)
         return (time.perf_counter() - started) * 1000
 
-    async def load(self) -> dict[str, float]:
-        """The whole table, where there is none."""
-        await self.plane.cleanup()
-        self.programmer.reset()
-        started = time.perf_counter()
-        compiled = compile_state(self.state)
-        compiled_at = time.perf_counter()
-        ruleset = lower(compiled, node_view())
-        lowered_at = time.perf_counter()
-        await self.plane.apply(ruleset)
-        done = time.perf_counter()
-        encoding = time.perf_counter()
-        octets = sum(len(batch_text(batch)) for batch in self.programmer.batches)
-        encoded = time.perf_counter() - encoding
-        return {
-            FULL_LOAD: (done - started) * 1000,
-            "… compile": (compiled_at - started) * 1000,
-            "… lower": (lowered_at - compiled_at) * 1000,
-            "… encode": encoded * 1000,
-            "… commit": (self.programmer.seconds - encoded) * 1000,
-            "… kB to the kernel": octets / 1000,
-        }
+
+def _timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 async def measure(size: Size, runs: int) -> Programming:
     made = world(size)
     node = Node(state(made))
     before = kernel_mb()
-    loads = [await node.load()]
+    loads = [await _load(node)]
     weight = kernel_mb() - before
-    loads += [await node.load() for _ in range(min(runs, 5) - 1)]
+    loads += [await _load(node) for _ in range(min(runs, 5) - 1)]
     figures = {title: statistics.median(load[title] for load in loads) for title in loads[0]}
     for titles, deltas in _changes(made):
         taken: dict[str, list[float]] = {title: [] for title in titles}
         for number in range(runs):
             for title, change in zip(titles, deltas(number), strict=True):
-                with _without_pauses():
-                    taken[title].append(await node.change(change))
+                taken[title].append(await _change(node, change))
         figures |= {title: statistics.median(values) for title, values in taken.items()}
     figures["kernel memory, MB"] = weight
     figures["process memory, MB"] = process_mb()
@@ -204,7 +174,7 @@ def process_mb() -> float:
 
 def apart(size: Size, runs: int) -> Programming:
     """In a fresh process."""
-    print("programming at {} × {}".format(*size), file=sys.stderr, flush=True)
+    print("programming at {} x {}".format(*size), file=sys.stderr, flush=True)
     command = [sys.executable, __file__, "{}x{}".format(*size), "--runs", str(runs)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     return msgspec.json.decode(done.stdout, type=Programming)

@@ -126,7 +126,7 @@ def bases(samples: dict[Key, Sequence[float]]) -> dict[str, float]:
 
 
 def name(size: Size) -> str:
-    return f"{size[0]} × {size[1]}"
+    return f"{size[0]} x {size[1]}"
 
 
 def tables(results: Results) -> Iterator[str]:
@@ -152,7 +152,7 @@ def _cost_table(results: Results, kind: Kind) -> Iterator[str]:
             found = results.cost(size, layout, kind)
             text = "not loaded"
             if found is not None:
-                text = f"{found.median:.0f} ({found.low:.0f}–{found.high:.0f})"
+                text = f"{found.median:.0f} ({found.low:.0f}-{found.high:.0f})"
             cells.append(text)
         yield _row(f"**{layout}**" if layout == OURS else layout, cells)
 
@@ -172,7 +172,9 @@ def _cut_table(results: Results) -> Iterator[str]:
     if not sizes:
         return
     yield ""
-    yield _row("Live flow cut, ms after the transaction starts: median (worst)", [name(size) for size in sizes])
+    yield _row(
+        "Live flow cut, ms after the transaction starts: median (worst)", [name(size) for size in sizes]
+    )
     yield _ruler(len(sizes))
     for flow in dict.fromkeys(cut.flow for cut in results.cuts):
         cells = [
@@ -215,15 +217,15 @@ def checks(results: Results) -> Iterator[Check]:
 def _known(results: Results, size: Size) -> Check:
     ours = results.cost(size, OURS, Kind.KNOWN)
     least = results.cost(size, CONNTRACK, Kind.KNOWN)
-    aim = f"known flow at {name(size)} ≤ {KNOWN_RATIO} × conntrack accept"
+    aim = f"known flow at {name(size)} ≤ {KNOWN_RATIO} x conntrack accept"
     if ours is None or least is None:
         return Check(aim, "not measured", None)
-    return Check(aim, f"{ours.median / least.median:.2f} ×", ours.median <= KNOWN_RATIO * least.median)
+    return Check(aim, f"{ours.median / least.median:.2f} x", ours.median <= KNOWN_RATIO * least.median)
 
 
 def _growth(results: Results, small: Size, large: Size) -> Check:
     few, many = results.cost(small, OURS, Kind.NEW), results.cost(large, OURS, Kind.NEW)
-    aim = f"first packet at {name(large)} ≤ {GROWTH} × {name(small)} + {GROWTH_NS} ns"
+    aim = f"first packet at {name(large)} ≤ {GROWTH} x {name(small)} + {GROWTH_NS} ns"
     if few is None or many is None or small == large:
         return Check(aim, "not measured", None)
     most = GROWTH * few.median + GROWTH_NS
@@ -234,7 +236,7 @@ def _cheaper(results: Results, size: Size) -> Check:
     ours = results.cost(size, OURS, Kind.NEW)
     others = [results.cost(size, layout, Kind.NEW) for layout in (KUBE_ROUTER, KUBE_ROUTER_NFT)]
     theirs = min((other.median for other in others if other is not None), default=None)
-    aim = f"first packet at {name(size)} ≥ {CHEAPER} × cheaper than kube-router's layout"
+    aim = f"first packet at {name(size)} ≥ {CHEAPER} x cheaper than kube-router's layout"
     if ours is None or theirs is None:
         return Check(aim, "not measured", None)
-    return Check(aim, f"{theirs / ours.median:.1f} ×", theirs >= CHEAPER * ours.median)
+    return Check(aim, f"{theirs / ours.median:.1f} x", theirs >= CHEAPER * ours.median)

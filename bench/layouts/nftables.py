@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from cluster import World, node_view, state
-from stockade.dataplane.lower import lower
-from stockade.dataplane.nft import Nft
-from stockade.dataplane.plane import Dataplane
-from stockade.policy.compile import compile_state
+from cluster import World, state
+from node import Node
 from triples import Namespace
 
 _CONNTRACK = """\
@@ -28,5 +25,4 @@ def conntrack(namespace: Namespace, made: World) -> None:
 
 def ours(namespace: Namespace, made: World) -> None:
     """With every default: counters, log, fence."""
-    ruleset = lower(compile_state(state(made)), node_view())
-    namespace.do(lambda: asyncio.run(Dataplane(Nft()).apply(ruleset)))
+    namespace.do(lambda: asyncio.run(Node(state(made)).start()))

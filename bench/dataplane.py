@@ -32,7 +32,7 @@ from cut import cuts
 from layouts import LAYOUTS, Layout
 from layouts.names import NONE
 from plot import plot
-from results import LeftOut, Results, bases, checks, costs, tables
+from results import Cost, LeftOut, Programming, Results, bases, checks, costs, tables
 from rigs import BURST, load, measure, note
 from rounds import machine
 
@@ -57,7 +57,7 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def packets(chosen: argparse.Namespace) -> tuple[dict[str, float], tuple, tuple[LeftOut, ...]]:
+def packets(chosen: argparse.Namespace) -> tuple[dict[str, float], tuple[Cost, ...], tuple[LeftOut, ...]]:
     wanted = [each for each in LAYOUTS if chosen.layouts is None or each.name in (NONE, *chosen.layouts)]
     left_out = [missing(layout, chosen.sizes[0]) for layout in wanted if layout.missing]
     rigs, failed = load(chosen.sizes, [layout for layout in wanted if not layout.missing])
@@ -77,7 +77,7 @@ def missing(layout: Layout, smallest: Size) -> LeftOut:
 
 def run(chosen: argparse.Namespace) -> Results:
     base, cost, left_out = packets(chosen) if "packets" in chosen.parts else ({}, (), ())
-    figures = ()
+    figures: tuple[Programming, ...] = ()
     if "programming" in chosen.parts:
         figures = tuple(programming.apart(each, chosen.runs) for each in chosen.sizes)
     ends = (min(chosen.sizes), max(chosen.sizes))

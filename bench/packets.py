@@ -21,7 +21,7 @@ from cluster import Flow
 from stockade.dataplane.netlink import NETLINK_NETFILTER, NetlinkSocket, Request
 from triples import CLIENT_MAC, LINK, ROUTER_CLIENT_MAC, ROUTER_SERVER_MAC, SERVER_MAC, Namespace
 
-PAYLOAD = b"\0" * 22  # 64 octets of Ethernet without checksum
+PAYLOAD = b"\0" * 22  # makes frames of 64 octets
 _ETHERTYPE, _UDP = b"\x08\x00", 17
 _CT_DELETE = 1 << 8 | 2
 _PATIENCE = 10.0  # seconds for one burst, then packets are taken for lost
@@ -154,7 +154,7 @@ def _frame(flow: Flow, target: str, source: str) -> bytes:
 
 def internet_checksum(data: bytes) -> int:
     """RFC 1071, of an even number of octets."""
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -6,7 +6,7 @@ In: samples (nanoseconds per packet, by round). Out: Results; Markdown tables; C
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -97,7 +97,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(cost.size for cost in self.costs))
 
 
-def costs(samples: dict[Key, Sequence[float]]) -> Iterator[Cost]:
+def costs(samples: Mapping[Key, Sequence[float]]) -> Iterator[Cost]:
     """Differences to "no rules" of the same size, kind and round: what drifts (clock, caches, neighbours) is in both."""
     for (size, layout, kind), taken in samples.items():
         base = samples[size, NONE, kind]
@@ -117,7 +117,7 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, median, high
 
 
-def bases(samples: dict[Key, Sequence[float]]) -> dict[str, float]:
+def bases(samples: Mapping[Key, Sequence[float]]) -> dict[str, float]:
     return {
         f"{name(size)} {kind}": statistics.median(taken)
         for (size, layout, kind), taken in samples.items()
@@ -199,10 +199,9 @@ def checks(results: Results) -> Iterator[Check]:
     """The aims, as ratios within one run; what was not measured has no answer."""
     for size in results.sizes:
         yield _known(results, size)
-    sizes = results.sizes or (results.programming[0].size,) if results.programming else results.sizes
-    if sizes:
-        yield _growth(results, min(sizes), max(sizes))
-        yield _cheaper(results, max(sizes))
+    if results.sizes:
+        yield _growth(results, min(results.sizes), max(results.sizes))
+        yield _cheaper(results, max(results.sizes))
     for title, most in ((ADD_POD, ADD_POD_MS), (FULL_LOAD, LOAD_MS)):
         for each in results.programming:
             found = each.figures[title]

@@ -46,7 +46,7 @@ class Namespace:
         self.name = name
         self.fd = netns.inside_new(lambda: os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
         settings = {"ipv6/conf/all/disable_ipv6": "1", "ipv6/conf/default/disable_ipv6": "1", **sysctls}
-        self.do(lambda: [_sysctl(key, value) for key, value in settings.items()])
+        self.do(lambda: _set(settings))
 
     @property
     def path(self) -> str:
@@ -99,7 +99,8 @@ class Triple:
             namespace.close()
 
 
-def _sysctl(key: str, value: str) -> None:
-    path = Path("/proc/sys/net") / key
-    if path.exists():  # no IPv6 in this kernel: nothing to switch off
-        path.write_text(value)
+def _set(sysctls: dict[str, str]) -> None:
+    for key, value in sysctls.items():
+        path = Path("/proc/sys/net") / key
+        if path.exists():  # no IPv6 in this kernel: nothing to switch off
+            path.write_text(value)

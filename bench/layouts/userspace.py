@@ -17,7 +17,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cluster import World
@@ -101,7 +101,7 @@ def _answer(queue: socket.socket, allowed: dict[bytes, list[tuple[int, int]]]) -
     queue.send(_message(_VERDICT, _attribute(2, verdict) + _attribute(_MARK, struct.pack("!I", 1))))
 
 
-def _table(given: dict) -> dict[bytes, list[tuple[int, int]]]:
+def _table(given: dict[str, Any]) -> dict[bytes, list[tuple[int, int]]]:
     """(source, destination) as in the packet -> ranges of ports."""
     found: dict[bytes, list[tuple[int, int]]] = {}
     for pods, rules in given["policies"]:

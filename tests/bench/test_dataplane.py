@@ -15,8 +15,8 @@ from plot import HEIGHT, plot, spread
 from results import Cost, Cut, Kind, LeftOut, Programming, Results, bases, checks, costs, quartiles, tables
 from stockade.policy.compile import compile_state
 from stockade.policy.evaluate import evaluate
-from stockade.policy.verdict import PodEndpoint
 from stockade.policy.verdict import Flow as Judged
+from stockade.policy.verdict import PodEndpoint
 
 SMALL, LARGE = (10, 10), (5000, 1000)
 

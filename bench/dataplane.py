@@ -27,7 +27,7 @@ from pathlib import Path
 import msgspec
 
 import programming
-from cluster import SIZES, Size, size_of
+from cluster import SIZES, size_of
 from cut import cuts
 from layouts import LAYOUTS, Layout
 from layouts.names import NONE
@@ -59,7 +59,7 @@ def options() -> argparse.Namespace:
 
 def packets(chosen: argparse.Namespace) -> tuple[dict[str, float], tuple[Cost, ...], tuple[LeftOut, ...]]:
     wanted = [each for each in LAYOUTS if chosen.layouts is None or each.name in (NONE, *chosen.layouts)]
-    left_out = [missing(layout, chosen.sizes[0]) for layout in wanted if layout.missing]
+    left_out = [missing(layout) for layout in wanted if layout.missing]
     rigs, failed = load(chosen.sizes, [layout for layout in wanted if not layout.missing])
     try:
         samples = measure(rigs, chosen.rounds)
@@ -69,10 +69,10 @@ def packets(chosen: argparse.Namespace) -> tuple[dict[str, float], tuple[Cost, .
     return bases(samples), tuple(costs(samples)), (*left_out, *failed)
 
 
-def missing(layout: Layout, smallest: Size) -> LeftOut:
-    programs = " and ".join(layout.missing)
-    note(f"left out: {layout.name}: {programs} not installed (Debian packages iptables, ipset)")
-    return LeftOut(smallest, layout.name, f"{programs} not installed, at no size")
+def missing(layout: Layout) -> LeftOut:
+    reason = f"{' and '.join(layout.missing)} not installed (Debian packages iptables, ipset)"
+    note(f"left out: {layout.name}: {reason}")
+    return LeftOut(None, layout.name, reason)
 
 
 def run(chosen: argparse.Namespace) -> Results:

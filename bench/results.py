@@ -46,9 +46,9 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """A layout that could not be loaded at this size, and why."""
+    """A layout that could not be loaded at this size (None: at any), and why."""
 
-    size: Size
+    size: Size | None
     layout: str
     reason: str
 
@@ -138,7 +138,8 @@ def tables(results: Results) -> Iterator[str]:
         total = [results.bases[f"{name(size)} {Kind.NEW}"] for size in results.sizes]
         yield f"\nWithout rules a packet takes {min(total):.0f} to {max(total):.0f} ns here, from the sender's system call to the receiver's link."
     for each in results.left_out:
-        yield f"Left out: {each.layout} at {name(each.size)}: {each.reason}"
+        where = f" at {name(each.size)}" if each.size else ""
+        yield f"Left out: {each.layout}{where}: {each.reason}"
     yield from _programming_table(results)
     yield from _cut_table(results)
 

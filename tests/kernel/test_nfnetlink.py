@@ -49,10 +49,11 @@ from stockade.dataplane.ir import (
     Within,
 )
 from stockade.dataplane.lower import NodeView, Options, lower
+from stockade.dataplane.netlink import NetlinkSocket
 from stockade.dataplane.nfnetlink import ownership
 from stockade.dataplane.nfnetlink.backend import Netlink
 from stockade.dataplane.nfnetlink.monitor import Monitor
-from stockade.dataplane.nfnetlink.wire import OWNER
+from stockade.dataplane.nfnetlink.wire import OWNER, Kind
 from stockade.dataplane.nft import Nft
 from stockade.dataplane.operations import (
     AddChain,
@@ -635,6 +636,32 @@ async def test_delete_takes_our_table_only(netlink) -> None:
     await netlink.delete()
     assert await netlink.read() is None
     assert nft("list", "tables").split("\n")[:2] == ["table ip other", "table ip stockade"]
+
+
+@pytest.mark.parametrize("what", ["counters", "chains"])
+async def test_nothing_of_ours_is_overlooked_while_others_change(netlink, monkeypatch, what: str) -> None:
+    """Chains and counters of all inet tables are one list to the kernel; another table vanishes while ours is listed."""
+    aside = "".join(f"add chain inet aside c{n}\nadd counter inet aside c{n}\n" for n in range(500))
+    nft("-f", "-", text=f"add table inet aside\n{aside}")
+    names = {f"c_{number:04}" for number in range(3000)}
+    counters, chains = ([made(name) for name in names] for made in (Counter, lambda name: Chain(name, ())))
+    await netlink.commit(batch_of(AddTable(), *map(AddCounter, counters), *map(AddChain, chains), *hooks()))
+    receive, kind = NetlinkSocket.receive, Kind.NEWOBJ if what == "counters" else Kind.NEWCHAIN
+    parts = []
+
+    def disturbed(socket):
+        found = receive(socket)
+        parts.extend(message.kind for message in found[:1] if message.kind == kind)
+        if len(parts) == 2:
+            nft("delete table inet aside")
+            parts.append(None)
+        return found
+
+    monkeypatch.setattr(NetlinkSocket, "receive", disturbed)
+    held = (await netlink.read()).ruleset
+    assert parts.count(None) == 1
+    assert held.counters.keys() == names
+    assert held.chains.keys() == names | {"fwd_hook"}
 
 
 # --- ownership

@@ -11,6 +11,7 @@ numbers are big-endian, routing numbers host-endian: hence both ``u32`` and ``be
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -37,6 +38,7 @@ NLM_F_REPLACE = 0x100
 NLM_F_EXCL = 0x200
 NLM_F_CREATE = 0x400
 NLM_F_APPEND = 0x800
+_NLM_F_DUMP_INTR = 0x10
 _NLM_F_CAPPED = 0x100
 _NLM_F_ACK_TLVS = 0x200
 
@@ -333,15 +335,20 @@ class NetlinkSocket:
         if failure is not None:
             raise failure
 
-    def dump(self, request: Request) -> list[Message]:
-        """All objects the kernel lists for ``request`` (NLM_F_DUMP is implied)."""
+    def dump(self, request: Request, *, consistent: bool = False) -> list[Message]:
+        """All objects the kernel lists for ``request`` (NLM_F_DUMP is implied). ``consistent``: EINTR if anything changed meanwhile,
+        for the kernel goes on at the same place of a list that may be shorter by then."""
         (number,) = self.send([request], NLM_F_DUMP)
         found: list[Message] = []
+        changed = False
         while True:
             for message in self.receive():
                 if message.sequence != number:
                     continue
+                changed = changed or bool(message.flags & _NLM_F_DUMP_INTR)
                 if message.kind == NLMSG_DONE:
+                    if changed and consistent:
+                        raise NetlinkError(request.purpose, errno.EINTR, "it changed while it was listed")
                     return found
                 if message.kind == NLMSG_ERROR:
                     raise _refusal(request, message)

@@ -239,7 +239,11 @@ class Netlink:
 
     def _holds(self, ruleset: Ruleset, generation: int) -> bool:
         last = self._right
-        if last is not None and (last.generation, last.ruleset) == (generation, ruleset) and self._untouched():
+        if (
+            last is not None
+            and (last.generation, last.ruleset) == (generation, ruleset)
+            and self._untouched()
+        ):
             self._right = msgspec.structs.replace(last, ruleset=ruleset)
             return True
         right = self._settled(lambda: self._reader.holds(ruleset, generation))

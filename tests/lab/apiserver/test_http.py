@@ -47,7 +47,7 @@ async def test_strangers_are_refused(server, header, path):
     [
         ("GET", "/nothing", 404, "NotFound"),
         ("GET", "/api/v2/pods", 404, "NotFound"),
-        ("GET", "/apis/batch/v1/jobs", 404, "NotFound"),
+        ("GET", "/apis/batch/v1/cronjobs", 404, "NotFound"),
         ("GET", f"{PODS}/web", 404, "NotFound"),
         ("GET", f"{PODS}/web/nothing", 404, "NotFound"),
         ("PUT", PODS, 405, "MethodNotAllowed"),

@@ -30,6 +30,7 @@ from stockade.lab.apiserver import (
 )
 from stockade.lab.apiserver.bodies import answer, answer_raw
 from stockade.lab.apiserver.context import CONTEXT, USER, Context
+from stockade.lab.apiserver.kinds import Catalogue
 from stockade.lab.apiserver.registry import ApiError
 from stockade.lab.apiserver.requests import Target, flag, parse_target
 from stockade.lab.apiserver.store import ObjectStore
@@ -82,7 +83,6 @@ def create_app(
     app.router.add_get("/api{slash:/?}", _core_group)
     app.router.add_get("/apis{slash:/?}", _groups)
     app.router.add_get("/apis/{group}{slash:/?}", _group)
-    app.router.add_get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", _no_custom_resources)
     app.router.add_get("/openapi/v2", _openapi_v2)
     app.router.add_get("/openapi/v3", _openapi_index)
     app.router.add_get("/openapi/v3/{path:.*}", _openapi_v3)
@@ -93,12 +93,6 @@ def create_app(
     app.router.add_route("*", "/api/{version}{path:(/.*)?}", _resource)
     app.router.add_route("*", "/apis/{group}/{version}{path:(/.*)?}", _resource)
     return app
-
-
-async def _no_custom_resources(_: web.Request) -> web.Response:
-    """kubectl looks here before it says that a kind does not exist; the lab has no custom kinds."""
-    kind = {"kind": "CustomResourceDefinitionList", "apiVersion": "apiextensions.k8s.io/v1"}
-    return answer({**kind, "metadata": {"resourceVersion": "1"}, "items": []})
 
 
 @web.middleware
@@ -152,13 +146,17 @@ async def _resource(request: web.Request) -> web.StreamResponse:
     path = request.match_info["path"].strip("/")
     if not path:
         return _resource_list(request, group, version)
-    target = parse_target(group, version, path)
+    target = parse_target(_served(request), group, version, path)
     if request.method == "GET" and not target.subresource and flag(request.query, "watch"):
         return await watches.watch_objects(request, target)
     handler = _handlers(target).get(request.method)
     if handler is None:
         raise failures.method_not_allowed()
     return await handler(request, target)
+
+
+def _served(request: web.Request) -> Catalogue:
+    return request.app[CONTEXT].store.kinds
 
 
 def _handlers(target: Target) -> Mapping[str, TargetHandler]:
@@ -168,7 +166,7 @@ def _handlers(target: Target) -> Mapping[str, TargetHandler]:
 
 
 def _resource_list(request: web.Request, group: str, version: str) -> web.Response:
-    found = discovery.resource_list(group, version) if request.method == "GET" else None
+    found = discovery.resource_list(_served(request), group, version) if request.method == "GET" else None
     if found is None:
         raise failures.unknown_path()
     return answer(found)
@@ -192,10 +190,11 @@ async def _groups(request: web.Request) -> web.Response:
 
 
 def _discovery(request: web.Request, *, core: bool) -> web.Response:
+    served = _served(request)
     version = discovery.aggregated_version(request.headers.get("Accept", ""))
     if not version:
-        return answer(discovery.api_versions() if core else discovery.api_group_list())
-    response = answer(discovery.aggregated(core=core, version=version))
+        return answer(discovery.api_versions() if core else discovery.api_group_list(served))
+    response = answer(discovery.aggregated(served, core=core, version=version))
     parameters = f"g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
     response.headers["Content-Type"] = f"application/json;{parameters}"
     response.headers["Vary"] = "Accept"
@@ -203,7 +202,7 @@ def _discovery(request: web.Request, *, core: bool) -> web.Response:
 
 
 async def _group(request: web.Request) -> web.Response:
-    found = discovery.api_group(request.match_info["group"])
+    found = discovery.api_group(_served(request), request.match_info["group"])
     if found is None:
         raise failures.unknown_path()
     return answer(found)
@@ -211,7 +210,7 @@ async def _group(request: web.Request) -> web.Response:
 
 async def _openapi_v2(request: web.Request) -> web.Response:
     form = openapi_v2.wanted_form(request.headers.get("Accept", ""))
-    body, tag = openapi_v2.document(form)
+    body, tag = openapi_v2.document(form, _served(request).all())
     headers = {"ETag": f'"{tag}"', "Vary": "Accept"}
     if tag in {given.value for given in request.if_none_match or ()}:
         return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -219,12 +218,11 @@ async def _openapi_v2(request: web.Request) -> web.Response:
 
 
 async def _openapi_index(request: web.Request) -> web.Response:
-    del request
-    return answer(openapi.index())
+    return answer(openapi.index(_served(request)))
 
 
 async def _openapi_v3(request: web.Request) -> web.Response:
-    document = openapi.document(request.match_info["path"])
+    document = openapi.document(_served(request), request.match_info["path"])
     if document is None:
         raise failures.unknown_path()
     return answer_raw(document)

@@ -9,11 +9,11 @@ the one document that older clients read.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 
 import msgspec
 
-from stockade.lab.apiserver.kinds import Kind, group_versions, kinds_of
+from stockade.lab.apiserver.kinds import Catalogue, Kind
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.manifests import schema
 from stockade.manifests.schema import FieldSpec, TypeSpec
@@ -44,29 +44,32 @@ FIELD_MANAGER = "Who makes the change."
 FORCE = "Take fields over from other managers (apply only)."
 
 
-def index() -> JsonObject:
+def index(served: Catalogue) -> JsonObject:
     paths = {
         _path(group, version): {"serverRelativeURL": f"/openapi/v3/{_path(group, version)}"}
-        for group, version in group_versions()
+        for group, version in served.group_versions()
     }
     return {"paths": paths}
 
 
-@cache
-def document(path: str) -> bytes | None:
+def document(served: Catalogue, path: str) -> bytes | None:
     """The document of ``api/v1`` or ``apis/GROUP/VERSION``; None when that is not served."""
-    for group, version in group_versions():
+    for group, version in served.group_versions():
         if _path(group, version) == path:
-            kinds = kinds_of(group, version)
-            return msgspec.json.encode(
-                {
-                    "openapi": "3.0.0",
-                    "info": {"title": "Kubernetes", "version": "unversioned"},
-                    "paths": {path: item for kind in kinds for path, item in operations(kind)},
-                    "components": {"schemas": components(kinds)},
-                }
-            )
+            return _document(tuple(served.kinds_of(group, version)))
     return None
+
+
+@lru_cache(maxsize=32)
+def _document(kinds: tuple[Kind, ...]) -> bytes:
+    return msgspec.json.encode(
+        {
+            "openapi": "3.0.0",
+            "info": {"title": "Kubernetes", "version": "unversioned"},
+            "paths": {path: item for kind in kinds for path, item in operations(kind)},
+            "components": {"schemas": components(kinds)},
+        }
+    )
 
 
 def _path(group: str, version: str) -> str:

@@ -29,7 +29,7 @@ from stockade.lab.apiserver.failures import (
     not_found,
 )
 from stockade.lab.apiserver.history import History, Record
-from stockade.lab.apiserver.kinds import BY_RESOURCE, KINDS, Kind
+from stockade.lab.apiserver.kinds import Catalogue, Kind
 from stockade.lab.apiserver.registry import ApiError, Change, JsonObject
 from stockade.lab.apiserver.retention import Retention
 from stockade.lab.apiserver.storage import Storage
@@ -70,16 +70,19 @@ class ObjectStore:
 
     def __init__(self, storage: Storage | None = None, clock: Callable[[], datetime] = _utc_now) -> None:
         self._storage = storage or Storage()
+        self.kinds = Catalogue()
         self._clock = clock
         self._revision = self._storage.revision()
-        self._index: dict[str, dict[tuple[str, str], Entry]] = {kind.resource: {} for kind in KINDS}
+        self._index: dict[str, dict[tuple[str, str], Entry]] = {
+            kind.resource: {} for kind in self.kinds.all()
+        }
         self._retention = Retention(clock)
         for resource, namespace, name, raw in self._storage.load():
             if resource in self._index:
                 self._index[resource][namespace, name] = Entry(_decode(raw), raw)
             if resource == "events":
                 self._retention.wrote((namespace, name))
-        self._histories = {kind.resource: History(self._revision) for kind in KINDS}
+        self._histories = {kind.resource: History(self._revision) for kind in self.kinds.all()}
 
     @property
     def revision(self) -> int:
@@ -112,7 +115,7 @@ class ObjectStore:
         return entry.object if entry else None
 
     def get(self, resource: str, namespace: str, name: str) -> JsonObject:
-        return self._stored(BY_RESOURCE[resource], namespace, name).object
+        return self._stored(self.kinds.of(resource), namespace, name).object
 
     def list(self, resource: str, namespace: str = "") -> list[JsonObject]:
         return [entry.object for entry in self.entries(resource, namespace)]
@@ -168,7 +171,7 @@ class ObjectStore:
         dry_run: bool = False,
     ) -> JsonObject:
         """``managers`` becomes ``metadata.managedFields`` (server-side apply)."""
-        kind = BY_RESOURCE[resource]
+        kind = self.kinds.of(resource)
         new: JsonObject = _decode(_encode(obj))
         metadata = self._new_metadata(kind, namespace, new)
         if managers:
@@ -195,7 +198,7 @@ class ObjectStore:
         dry_run: bool = False,
     ) -> JsonObject:
         """PUT, and the last step of PATCH: as a client may do it, so with every check. ``managers`` None: as before."""
-        kind = BY_RESOURCE[resource]
+        kind = self.kinds.of(resource)
         old = self._stored(kind, namespace, name).object
         _check_preconditions(kind, old, obj.get("metadata") or {})
         new: JsonObject = _decode(_encode(obj))
@@ -221,7 +224,7 @@ class ObjectStore:
         subresource: str = "",
     ) -> JsonObject:
         """For the lab's own parts, which are trusted: no validation; without ``subresource`` all fields may change."""
-        kind = BY_RESOURCE[resource]
+        kind = self.kinds.of(resource)
         entry = self._stored(kind, namespace, name)
         new: JsonObject = _decode(entry.raw)
         change(new)
@@ -238,7 +241,7 @@ class ObjectStore:
         *,
         dry_run: bool = False,
     ) -> JsonObject:
-        kind = BY_RESOURCE[resource]
+        kind = self.kinds.of(resource)
         entry = self._stored(kind, namespace, name)
         new: JsonObject = _decode(entry.raw)
         step = plan_deletion(kind, new, grace_seconds, self._clock())
@@ -248,7 +251,7 @@ class ObjectStore:
 
     def remove(self, resource: str, namespace: str, name: str, uid: str = "") -> None:
         """Finalizers still hold an object back: then only its grace period ends, and the last finalizer's removal ends it."""
-        kind = BY_RESOURCE[resource]
+        kind = self.kinds.of(resource)
         entry = self.entry(resource, namespace, name)
         if entry is None or (uid and entry.object["metadata"]["uid"] != uid):
             return
@@ -303,7 +306,7 @@ class ObjectStore:
     def _check_namespace(self, kind: Kind, namespace: str, name: str) -> None:
         if not kind.namespaced:
             return
-        held = self._stored(BY_RESOURCE["namespaces"], "", namespace).object
+        held = self._stored(self.kinds.of("namespaces"), "", namespace).object
         if held["metadata"].get("deletionTimestamp"):
             cause = Cause(
                 "NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace"

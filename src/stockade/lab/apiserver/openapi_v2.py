@@ -44,7 +44,7 @@ def describe(kinds: tuple[Kind, ...]) -> JsonObject:
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": "unversioned"},
         "paths": {path: _path_item(item) for kind in kinds for path, item in openapi.operations(kind)},
-        "definitions": {name: _schema(spec) for name, spec in openapi.components(kinds).items()},
+        "definitions": {name: _schema(spec) for name, spec in openapi.components(kinds, plain=True).items()},
     }
 
 

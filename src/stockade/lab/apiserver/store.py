@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from stockade.lab.apiserver import admission, rules
+from stockade.lab.apiserver.crd import checking, definition
+from stockade.lab.apiserver.crd.definition import CLEANUP, DEFINITIONS
 from stockade.lab.apiserver.failures import (
     Cause,
     already_exists,
@@ -77,12 +79,19 @@ class ObjectStore:
             kind.resource: {} for kind in self.kinds.all()
         }
         self._retention = Retention(clock)
-        for resource, namespace, name, raw in self._storage.load():
+        self._histories = {kind.resource: History(self._revision) for kind in self.kinds.all()}
+        self._load()
+
+    def _load(self) -> None:
+        """Definitions first: they say what else there is to load."""
+        rows = sorted(self._storage.load(), key=lambda row: row[0] != DEFINITIONS)
+        for resource, namespace, name, raw in rows:
             if resource in self._index:
-                self._index[resource][namespace, name] = Entry(_decode(raw), raw)
+                self._index[resource][namespace, name] = entry = Entry(_decode(raw), raw)
+                if resource == DEFINITIONS:
+                    self._serve(entry.object)
             if resource == "events":
                 self._retention.wrote((namespace, name))
-        self._histories = {kind.resource: History(self._revision) for kind in self.kinds.all()}
 
     @property
     def revision(self) -> int:
@@ -119,6 +128,13 @@ class ObjectStore:
 
     def list(self, resource: str, namespace: str = "") -> list[JsonObject]:
         return [entry.object for entry in self.entries(resource, namespace)]
+
+    def serves(self, resource: str) -> bool:
+        return self.kinds.has(resource)
+
+    def custom_resources(self) -> dict[tuple[str, str], tuple[str, bool]]:
+        custom = [kind for kind in self.kinds.all() if kind.custom is not None]
+        return {(kind.api_version, kind.kind): (kind.resource, kind.namespaced) for kind in custom}
 
     async def watch(self, resource: str, namespace: str = "") -> AsyncIterator[Change]:
         """The ``Registry`` form: never fails, never ends. A consumer that fell behind gets the world once more."""
@@ -177,13 +193,14 @@ class ObjectStore:
         if managers:
             metadata["managedFields"] = [*managers]
         self._check_namespace(kind, namespace, metadata["name"])
-        new["apiVersion"], new["kind"] = kind.api_version, kind.kind
-        rules.apply_defaults(new)
+        new["apiVersion"], new["kind"] = _stored_version(kind), kind.kind
+        rules.apply_defaults(kind, new)
         admission.prepare_create(kind, new)
-        _refuse(kind, new, rules.validate(new))
+        _refuse(kind, new, rules.validate(kind, new))
         if (namespace, metadata["name"]) in self._index[resource]:
             raise already_exists(kind, metadata["name"])
         _refuse(kind, new, admission.allocate(kind, new, None, lambda: self.list(resource)))
+        self._establish(kind, new)
         return self._commit("ADDED", kind, new, None, dry_run=dry_run)
 
     def replace(
@@ -202,17 +219,21 @@ class ObjectStore:
         old = self._stored(kind, namespace, name).object
         _check_preconditions(kind, old, obj.get("metadata") or {})
         new: JsonObject = _decode(_encode(obj))
-        new["apiVersion"], new["kind"] = kind.api_version, kind.kind
+        new["apiVersion"], new["kind"] = _stored_version(kind), kind.kind
         if subresource == "status":
             new = {**_decode(_encode(old)), "status": new.get("status") or {}}
+            if kind.custom is not None:
+                rules.apply_defaults(kind, new)
+                _refuse(kind, new, rules.validate(kind, new, old))
             return self._update(kind, old, new, dry_run=dry_run)
         _carry_over(kind, new, old)
         if managers is not None:
             new["metadata"]["managedFields"] = [*managers]
-        rules.apply_defaults(new)
+        rules.apply_defaults(kind, new)
         admission.prepare_update(kind, new, old)
-        _refuse(kind, new, rules.validate(new, old))
+        _refuse(kind, new, rules.validate(kind, new, old))
         _refuse(kind, new, admission.allocate(kind, new, old, lambda: self.list(resource)))
+        self._establish(kind, new)
         return self._update(kind, old, new, dry_run=dry_run)
 
     def mutate(
@@ -258,7 +279,7 @@ class ObjectStore:
         new: JsonObject = _decode(entry.raw)
         new["metadata"].setdefault("deletionTimestamp", timestamp(self._clock()))
         new["metadata"]["deletionGracePeriodSeconds"] = 0
-        if kind.kind == "Namespace":
+        if kind.resource == "namespaces":
             new.setdefault("spec", {})["finalizers"] = []
         self._update(kind, entry.object, new)
 
@@ -314,6 +335,24 @@ class ObjectStore:
             why = f"unable to create new content in namespace {namespace} because it is being terminated"
             raise forbidden(kind, name, why, [cause])
 
+    def _establish(self, kind: Kind, new: JsonObject) -> None:
+        if kind.resource == DEFINITIONS and not new["metadata"].get("deletionTimestamp"):
+            checking.establish(new, self.kinds.all(), self.now())
+            finalizers = new["metadata"].get("finalizers") or []
+            new["metadata"]["finalizers"] = [*dict.fromkeys([*finalizers, CLEANUP])]
+
+    def _serve(self, crd: JsonObject, *, gone: bool = False) -> None:
+        """Serve what a stored definition defines; the objects of one that is gone are gone before it."""
+        established = any(
+            c["type"] == "Established" and c["status"] == "True"
+            for c in crd.get("status", {}).get("conditions") or []
+        )
+        kinds = definition.kinds_of(crd) if established and not gone else []
+        self.kinds.serve(crd["metadata"]["name"], kinds)
+        for kind in kinds:
+            self._index.setdefault(kind.resource, {})
+            self._histories.setdefault(kind.resource, History(self._revision))
+
     def _update(self, kind: Kind, old: JsonObject, new: JsonObject, *, dry_run: bool = False) -> JsonObject:
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         if is_finished(kind, new):
@@ -340,7 +379,9 @@ class ObjectStore:
             self._index[kind.resource][key] = Entry(new, raw)
         self._revision = revision
         self._histories[kind.resource].append(Record(revision, change, new, raw, old))
-        if kind.kind == "Event":
+        if kind.resource == DEFINITIONS:
+            self._serve(new, gone=change == "DELETED")
+        if kind.resource == "events":
             self._retain(change, key)
         return new
 
@@ -352,6 +393,10 @@ class ObjectStore:
         self._retention.wrote(key)
         for namespace, name in self._retention.expired():
             self.delete("events", namespace, name)
+
+
+def _stored_version(kind: Kind) -> str:
+    return kind.custom.storage if kind.custom is not None else kind.api_version
 
 
 def _key(obj: JsonObject) -> tuple[str, str]:

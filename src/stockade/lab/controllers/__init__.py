@@ -15,6 +15,7 @@ from collections.abc import Collection
 from stockade.lab.apiserver.registry import Registry
 from stockade.lab.controllers import job
 from stockade.lab.controllers.daemonset import DaemonSetController
+from stockade.lab.controllers.definitions import DefinitionController
 from stockade.lab.controllers.deployment import DeploymentController
 from stockade.lab.controllers.endpoints import EndpointsController
 from stockade.lab.controllers.garbage import GarbageCollector
@@ -46,6 +47,7 @@ async def run_controllers(
         job.JobController(registry, job_delay),
         EndpointsController(registry),
         GarbageCollector(registry),
+        DefinitionController(registry),
     )
     async with asyncio.TaskGroup() as group:
         for controller in controllers:

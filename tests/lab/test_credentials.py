@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import yaml
+from cryptography import x509
 
 from stockade.kube.config import load
 from stockade.lab import credentials
@@ -37,3 +38,13 @@ def test_keys_are_private_and_serve_http_1_only(tmp_path: Path) -> None:
     assert stat.S_IMODE(made.key.stat().st_mode) == 0o600
     context = made.server_context()
     assert context.minimum_version.name == "TLSv1_2"
+
+
+def test_a_client_certificate_names_its_user(tmp_path: Path) -> None:
+    made = credentials.make(tmp_path, ("admin", "viewer"))
+    text = made.kubeconfig(cluster="c", user="viewer", server="https://127.0.0.1:1", certificate=True)
+    [user] = yaml.safe_load(text)["users"]
+    assert user["user"].keys() == {"client-certificate-data", "client-key-data"}
+    found = x509.load_pem_x509_certificate(base64.b64decode(user["user"]["client-certificate-data"]))
+    assert found.subject.rfc4514_string() == "CN=viewer"
+    found.verify_directly_issued_by(x509.load_pem_x509_certificate(made.ca.encode()))

@@ -45,7 +45,7 @@ from stockade.lab.proxy.proxy import ServiceProxy
 
 log = logging.getLogger(__name__)
 Tell = Callable[[dict[str, str]], None]
-ADMIN, AGENT = "admin", "agent"
+ADMIN, AGENT, VIEWER = "admin", "agent", "viewer"
 INSIDE_PORT = 6443  # the API on the node's own loopback, for the agent
 POLL = 0.01  # seconds between looks while the lab starts
 
@@ -108,12 +108,16 @@ class _Cluster:
             await runner.cleanup()
 
     def _credentials(self) -> credentials.Credentials:
-        """The user's kubeconfig names the host's port, the agent's the node's own loopback."""
-        made = credentials.make(self._paths.pki, (ADMIN, AGENT))
+        """The users' kubeconfigs name the host's port, the agent's the node's own loopback."""
+        made = credentials.make(self._paths.pki, (ADMIN, AGENT, VIEWER))
         cluster = f"stockade-{self._paths.name}"
-        user = made.kubeconfig(cluster=cluster, user=ADMIN, server=self._server)
         agent = made.kubeconfig(cluster=cluster, user=AGENT, server=f"https://127.0.0.1:{INSIDE_PORT}")
-        write_private(self._paths.kubeconfig, user)
+        for user in (ADMIN, VIEWER):
+            for certificate in (False, True):
+                text = made.kubeconfig(
+                    cluster=cluster, user=user, server=self._server, certificate=certificate
+                )
+                write_private(self._paths.kubeconfig_of(user, certificate=certificate), text)
         write_private(self._paths.agent_kubeconfig, agent)
         return made
 

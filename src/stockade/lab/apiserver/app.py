@@ -1,6 +1,6 @@
 """The API server as an aiohttp application.
 
-    request ─► errors to Status ─► bearer token ─► path (requests.parse_target)
+    request ─► count ─► errors to Status ─► gate (who, and may they) ─► path (requests.parse_target)
         ├─ discovery, OpenAPI, health, version
         ├─ reads, watches, writes, subresources ─► ObjectStore
         └─ exec, attach, port-forward, log (streams) ─► Runtime of the node
@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -29,10 +28,13 @@ from stockade.lab.apiserver import (
     writes,
 )
 from stockade.lab.apiserver.bodies import answer, answer_raw
-from stockade.lab.apiserver.context import CONTEXT, USER, Context
+from stockade.lab.apiserver.context import CONTEXT, Context
+from stockade.lab.apiserver.gate import authorize
+from stockade.lab.apiserver.health import add_health_routes, count
 from stockade.lab.apiserver.kinds import Catalogue
 from stockade.lab.apiserver.registry import ApiError
 from stockade.lab.apiserver.requests import Target, flag, parse_target
+from stockade.lab.apiserver.reviews import add_review_routes
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.lab.apiserver.streams import add_stream_routes
 from stockade.lab.node.runtime import Runtime
@@ -74,20 +76,17 @@ def create_app(
     version: Mapping[str, str],
 ) -> web.Application:
     """``tokens``: bearer token → user name. ``version``: what ``/version`` answers (gitVersion, major, minor …)."""
-    app = web.Application(middlewares=[_answer_errors, _authenticate], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[count, _answer_errors, authorize], client_max_size=MAX_BODY)
     app[CONTEXT] = Context(store=store, runtime=runtime, tokens=tokens, version=version)
     app.on_shutdown.append(_end_streams)
-    for path in ("/healthz", "/readyz", "/livez"):
-        app.router.add_get(path, _health)
-    app.router.add_get("/version{slash:/?}", _version)
+    add_health_routes(app)
     app.router.add_get("/api{slash:/?}", _core_group)
     app.router.add_get("/apis{slash:/?}", _groups)
     app.router.add_get("/apis/{group}{slash:/?}", _group)
     app.router.add_get("/openapi/v2", _openapi_v2)
     app.router.add_get("/openapi/v3", _openapi_index)
     app.router.add_get("/openapi/v3/{path:.*}", _openapi_v3)
-    app.router.add_post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", subresources.review_access)
-    app.router.add_post("/apis/authentication.k8s.io/v1/selfsubjectreviews", subresources.review_self)
+    add_review_routes(app)
     if runtime is not None:
         add_stream_routes(app, store, runtime)
     app.router.add_route("*", "/api/{version}{path:(/.*)?}", _resource)
@@ -117,21 +116,6 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         code = HTTPStatus.INTERNAL_SERVER_ERROR
         message = "Internal error occurred: see the log of the lab"
         return answer(failures.failure(code, "InternalError", message).status, code)
-
-
-@web.middleware
-async def _authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every path asks for a token: there is nothing here for strangers on the same machine."""
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    presented = given.strip().encode(errors="surrogateescape")  # header bytes that are no UTF-8
-    user = ""
-    for token, name in request.app[CONTEXT].tokens.items():
-        if hmac.compare_digest(token.encode(), presented):
-            user = name
-    if scheme.lower() != "bearer" or not user:
-        raise failures.unauthorized()
-    USER.set(user)
-    return await handler(request)
 
 
 async def _end_streams(app: web.Application) -> None:
@@ -170,15 +154,6 @@ def _resource_list(request: web.Request, group: str, version: str) -> web.Respon
     if found is None:
         raise failures.unknown_path()
     return answer(found)
-
-
-async def _health(request: web.Request) -> web.Response:
-    del request
-    return web.Response(text="ok")
-
-
-async def _version(request: web.Request) -> web.Response:
-    return answer(dict(request.app[CONTEXT].version))
 
 
 async def _core_group(request: web.Request) -> web.Response:

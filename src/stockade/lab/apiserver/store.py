@@ -113,6 +113,9 @@ class ObjectStore:
     def entry(self, resource: str, namespace: str, name: str) -> Entry | None:
         return self._index[resource].get((namespace, name))
 
+    def count(self, resource: str) -> int:
+        return len(self._index[resource])
+
     def entries(self, resource: str, namespace: str = "") -> list[Entry]:
         """In the order of etcd's keys: namespace, then name."""
         held = self._index[resource]

@@ -1,4 +1,4 @@
-"""``scale``, ``binding``, ``eviction``, ``finalize`` and the access reviews: objects that are asked for but never stored."""
+"""``scale``, ``binding``, ``eviction``, ``finalize``: objects that are asked for but never stored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiohttp import web
 
 from stockade.lab.apiserver import failures
 from stockade.lab.apiserver.bodies import answer, read_object
-from stockade.lab.apiserver.context import USER, context_of
+from stockade.lab.apiserver.context import context_of
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.lab.apiserver.requests import Target, is_dry_run
@@ -149,17 +149,3 @@ async def finalize_namespace(request: web.Request, target: Target) -> web.Respon
 
 def _success() -> JsonObject:
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
-
-
-async def review_access(request: web.Request) -> web.Response:
-    """Whoever has a token of a lab may do everything in it."""
-    review = await read_object(request)
-    return answer({**review, "status": {"allowed": True}}, 201)
-
-
-async def review_self(request: web.Request) -> web.Response:
-    """``kubectl auth whoami``; the body says nothing beyond its kind, so it is not read."""
-    del request
-    user = {"username": USER.get(), "groups": ["system:masters", "system:authenticated"]}
-    review = {"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {}}
-    return answer({**review, "status": {"userInfo": user}}, 201)

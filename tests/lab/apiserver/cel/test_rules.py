@@ -92,7 +92,7 @@ def test_expressions_without_a_value(source, self, text):
     [
         ("self ==", "unexpected end of the expression"),
         ("self = 1", "unexpected '='"),
-        ("self)", "unexpected )"),
+        ("self)", r"unexpected \)"),
         ("foo(self)", r"the function foo\(\) is not supported by this API server"),
         ("self.foo()", r"the function .foo\(\) is not supported by this API server"),
         ("other == 1", "undeclared reference to 'other'"),

@@ -210,7 +210,7 @@ async def names(client, path=PODS, **query):
         ({"fieldSelector": "metadata.name=a"}, ["a"]),
         ({"fieldSelector": "metadata.name!=a,status.phase=Pending"}, ["b", "c"]),
         ({"fieldSelector": "spec.nodeName="}, ["a", "b", "c"]),
-        ({"limit": "1"}, ["a", "b", "c"]),
+        ({"limit": "1"}, ["a"]),
     ],
 )
 async def test_selectors(client, query, expected):

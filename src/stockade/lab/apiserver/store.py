@@ -51,6 +51,10 @@ _encode = msgspec.json.encode
 _decode = msgspec.json.decode
 
 
+Managers = Callable[[JsonObject | None, JsonObject], Sequence[JsonObject]]
+"""From the object before and after a write: the new ``metadata.managedFields``."""
+
+
 class Entry(msgspec.Struct, frozen=True):
     """A stored object and the same as JSON, so that lists and watches need not encode it again."""
 
@@ -186,15 +190,13 @@ class ObjectStore:
         namespace: str,
         obj: JsonObject,
         *,
-        managers: Sequence[JsonObject] = (),
+        managers: Managers | None = None,
         dry_run: bool = False,
     ) -> JsonObject:
-        """``managers`` becomes ``metadata.managedFields`` (server-side apply)."""
+        """``managers`` gives ``metadata.managedFields``, when defaults are in."""
         kind = self.kinds.of(resource)
         new: JsonObject = _decode(_encode(obj))
         metadata = self._new_metadata(kind, namespace, new)
-        if managers:
-            metadata["managedFields"] = [*managers]
         self._check_namespace(kind, namespace, metadata["name"])
         new["apiVersion"], new["kind"] = _stored_version(kind), kind.kind
         rules.apply_defaults(kind, new)
@@ -204,6 +206,7 @@ class ObjectStore:
             raise already_exists(kind, metadata["name"])
         _refuse(kind, new, admission.allocate(kind, new, None, lambda: self.list(resource)))
         self._establish(kind, new)
+        _own(new, None, managers)
         return self._commit("ADDED", kind, new, None, dry_run=dry_run)
 
     def replace(
@@ -214,7 +217,7 @@ class ObjectStore:
         obj: JsonObject,
         *,
         subresource: str = "",
-        managers: Sequence[JsonObject] | None = None,
+        managers: Managers | None = None,
         dry_run: bool = False,
     ) -> JsonObject:
         """PUT, and the last step of PATCH: as a client may do it, so with every check. ``managers`` None: as before."""
@@ -228,15 +231,15 @@ class ObjectStore:
             if kind.custom is not None:
                 rules.apply_defaults(kind, new)
                 _refuse(kind, new, rules.validate(kind, new, old))
+            _own(new, old, managers)
             return self._update(kind, old, new, dry_run=dry_run)
         _carry_over(kind, new, old)
-        if managers is not None:
-            new["metadata"]["managedFields"] = [*managers]
         rules.apply_defaults(kind, new)
         admission.prepare_update(kind, new, old)
         _refuse(kind, new, rules.validate(kind, new, old))
         _refuse(kind, new, admission.allocate(kind, new, old, lambda: self.list(resource)))
         self._establish(kind, new)
+        _own(new, old, managers)
         return self._update(kind, old, new, dry_run=dry_run)
 
     def mutate(
@@ -410,6 +413,14 @@ def _key(obj: JsonObject) -> tuple[str, str]:
 def _disown(obj: JsonObject, uid: str) -> None:
     metadata = obj["metadata"]
     metadata["ownerReferences"] = [o for o in metadata["ownerReferences"] if o.get("uid") != uid]
+
+
+def _own(new: JsonObject, old: JsonObject | None, managers: Managers | None) -> None:
+    if managers is not None:
+        entries = [*managers(old, new)]
+        new["metadata"].pop("managedFields", None)
+        if entries:
+            new["metadata"]["managedFields"] = entries
 
 
 def _desired(obj: JsonObject) -> JsonObject:

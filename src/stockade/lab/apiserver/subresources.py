@@ -14,7 +14,7 @@ from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.lab.apiserver.requests import Target, is_dry_run
 from stockade.lab.apiserver.selectors import field_value
-from stockade.lab.apiserver.writes import decode_patch, patched
+from stockade.lab.apiserver.writes import decode_patch, patched, updating
 from stockade.model.selectors import LabelSelector
 
 
@@ -101,7 +101,14 @@ def _write_scale(request: web.Request, target: Target, scale: JsonObject) -> web
     return answer(
         _scale_of(
             target.kind,
-            store.replace(target.kind.resource, target.namespace, target.name, wanted, dry_run=dry_run),
+            store.replace(
+                target.kind.resource,
+                target.namespace,
+                target.name,
+                wanted,
+                managers=updating(request, target, held),
+                dry_run=dry_run,
+            ),
         )
     )
 

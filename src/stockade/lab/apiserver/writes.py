@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from stockade.lab.apiserver import failures, reads, rules
+from stockade.lab.apiserver import failures, managed, reads, rules
 from stockade.lab.apiserver import patch as patches
-from stockade.lab.apiserver.apply import apply
+from stockade.lab.apiserver.apply import applier, apply
 from stockade.lab.apiserver.bodies import JSON, answer, check_kind, decode_json, decode_yaml, read_object
 from stockade.lab.apiserver.context import context_of
 from stockade.lab.apiserver.crd.versions import as_served
@@ -19,7 +19,7 @@ from stockade.lab.apiserver.merge_keys import merge_keys_of
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.lab.apiserver.requests import Target, field_validation, flag, is_dry_run, number
 from stockade.lab.apiserver.selectors import parse_selection
-from stockade.lab.apiserver.store import ObjectStore
+from stockade.lab.apiserver.store import Managers, ObjectStore
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -39,7 +39,13 @@ async def create_object(request: web.Request, target: Target) -> web.Response:
         raise failures.method_not_allowed()
     warnings = screen(request, target.kind, obj, await _duplicates(request))
     store, dry_run = context_of(request).store, is_dry_run(request.query)
-    created = store.create(target.kind.resource, target.namespace, obj, dry_run=dry_run)
+    created = store.create(
+        target.kind.resource,
+        target.namespace,
+        obj,
+        managers=updating(request, target, obj, keep=False),
+        dry_run=dry_run,
+    )
     return answer(as_served(target.kind, created), 201, [*warnings, *rules.warnings(target.kind, created)])
 
 
@@ -109,14 +115,16 @@ def _apply(request: web.Request, target: Target, held: JsonObject | None, patch:
     kind, query, store = target.kind, request.query, context_of(request).store
     config = _apply_config(target, patch)
     warnings = screen(request, kind, config)
-    manager = query.get("fieldManager", "")
-    if not manager:
+    if not query.get("fieldManager"):
         raise failures.bad_request("fieldManager is required for apply patch")
-    done = apply(kind, held or {}, config, manager, force=flag(query, "force"), now=store.now())
+    named = managed.writer_of(request, kind, target.subresource)
+    writer = applier(named.manager, kind, target.subresource)
+    done = apply(kind, held, config, writer, force=flag(query, "force"), now=store.now())
+    entries = [entry.to_json() for entry in done.entries]
     if held is not None:
-        return _replace(request, target, done.object, warnings, done.managers)
+        return _replace(request, target, done.object, warnings, lambda *_: entries)
     created = store.create(
-        kind.resource, target.namespace, done.object, managers=done.managers, dry_run=is_dry_run(query)
+        kind.resource, target.namespace, done.object, managers=lambda *_: entries, dry_run=is_dry_run(query)
     )
     return answer(as_served(target.kind, created), 201, [*warnings, *rules.warnings(target.kind, created)])
 
@@ -138,7 +146,7 @@ def _replace(
     target: Target,
     obj: JsonObject,
     warnings: list[str],
-    managers: list[JsonObject] | None = None,
+    managers: Managers | None = None,
 ) -> web.Response:
     metadata = obj.get("metadata") or {}
     if metadata.get("name") != target.name:
@@ -153,10 +161,26 @@ def _replace(
         target.name,
         obj,
         subresource="status" if target.subresource == "status" else "",
-        managers=managers,
+        managers=managers or updating(request, target, obj),
         dry_run=is_dry_run(request.query),
     )
     return answer(as_served(target.kind, stored), 200, [*warnings, *rules.warnings(target.kind, stored)])
+
+
+def updating(request: web.Request, target: Target, asked: JsonObject, *, keep: bool = True) -> Managers:
+    """Who owns what after an ordinary write. A client that sends managedFields itself may change them (kubectl does, when it
+    turns to server-side apply); one that leaves them out keeps them."""
+    kind, now = target.kind, context_of(request).store.now()
+    writer = managed.writer_of(request, kind, target.subresource)
+    given = (asked.get("metadata") or {}).get("managedFields")
+
+    def managers(old: JsonObject | None, new: JsonObject) -> list[JsonObject]:
+        before = managed.entries_of(old or {})
+        if keep and given is not None:
+            before = managed.entries_of(asked)
+        return [entry.to_json() for entry in managed.updated(kind, old, new, before, writer, now)]
+
+    return managers
 
 
 def name_mismatch(given: str, asked: str) -> str:

@@ -1,8 +1,12 @@
 """The ruleset as a value: sets, verdict maps, chains and rules of one nftables table.
 
-``lower`` makes it, ``render`` writes it as nft text, ``diff`` compares two of them, ``simulate`` runs packets through it.
-Nothing here is text: a rule is typed matches and one action, so that all four read the same thing. The vocabulary is what
-the design needs and no more (reference dataplane 8): only ``goto``, never ``jump``; no anonymous sets.
+``lower`` makes it, ``diff`` compares two of them, ``render`` writes it as nft text and ``nfnetlink`` as netlink messages, ``simulate``
+runs packets through it. Nothing here is text: a rule is typed matches and one action, so that all of them read the same thing. The
+vocabulary is what the design needs and no more (reference dataplane 8): only ``goto``, never ``jump``; no anonymous sets.
+
+Pods are not keys of verdict maps. An element that names a chain makes the kernel validate every rule of the table (7 to 28 ms at
+5000 pods and 1000 policies, against 0.05 ms for one that does not), and pods come and go all the time. So an address leads to
+an *identity*, the number of a pair of profiles, and verdict maps lead from identities to chains: those change with policies only.
 """
 
 from __future__ import annotations
@@ -44,6 +48,7 @@ class KeyType(StrEnum):
     PROTOCOL = "inet_proto"
     SERVICE = "inet_service"
     ICMPV6_TYPE = "icmpv6_type"
+    IDENTITY = "classid"  # the type of what carries it, the packet's priority
 
     @property
     def family(self) -> int | None:
@@ -141,11 +146,27 @@ Match = (
 
 
 class Accept(msgspec.Struct, frozen=True, tag=True):
-    """Leave this hook: allowed."""
+    """Leave this hook: allowed. ``forget``: take the identity off the packet first (wherever ``Identify`` may have come before)."""
+
+    forget: bool = False
 
 
 class Drop(msgspec.Struct, frozen=True, tag=True):
     """Silently, as clients of a denied port expect a time-out (rule 55)."""
+
+
+class RejectCode(StrEnum):
+    """What the sender is told. For DNS over UDP "administratively prohibited" is what makes a resolver give up at once
+    (reference dataplane 6); a TCP client is told "connection refused"."""
+
+    TCP_RESET = "tcp reset"
+    ADMIN_PROHIBITED = "admin-prohibited"
+
+
+class Reject(msgspec.Struct, frozen=True, tag=True):
+    """Drop and say so."""
+
+    code: RejectCode
 
 
 class Goto(msgspec.Struct, frozen=True, tag=True):
@@ -154,10 +175,19 @@ class Goto(msgspec.Struct, frozen=True, tag=True):
     chain: str
 
 
-class Dispatch(msgspec.Struct, frozen=True, tag=True):
-    """``ip saddr vmap @map``: goto the chain the map names for this address; without an element, go on."""
+class Identify(msgspec.Struct, frozen=True, tag=True):
+    """``meta priority set ip saddr map @id4 goto chain``: an address with an identity continues in ``chain`` and carries it;
+    any other address goes on here. The packet's priority is the one register that rules may write and that nobody reads
+    between here and ``Accept(forget=True)``, ``MarkAndAccept`` or a drop."""
 
     field: Field
+    map: str
+    chain: str
+
+
+class Dispatch(msgspec.Struct, frozen=True, tag=True):
+    """``meta priority vmap @map``: goto the chain that the map names for the packet's identity; without an element, go on."""
+
     map: str
 
 
@@ -172,23 +202,31 @@ class Log(msgspec.Struct, frozen=True, tag=True):
 
 
 class MarkAndAccept(msgspec.Struct, frozen=True, tag=True):
-    """Write the current generation into the connection's mark and accept."""
+    """Forget the identity, write the current generation into the connection's mark and accept."""
 
 
-Action = Accept | Drop | Goto | Dispatch | Log | MarkAndAccept
+Action = Accept | Drop | Reject | Goto | Identify | Dispatch | Log | MarkAndAccept
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """All ``matches`` hold: do ``action``. ``origin`` and ``note`` are for people and change nothing."""
+    """All ``matches`` hold: count under ``counter`` (the name of a Counter, if any), do ``action``. ``origin`` and ``note`` are for
+    people and change nothing."""
 
     matches: tuple[Match, ...]
     action: Action
     origin: RuleRef | None = None
     note: str = ""
+    counter: str = ""
 
     @property
     def meaning(self) -> tuple[tuple[Match, ...], Action]:
+        """What decides; two rules of equal meaning are interchangeable for packets."""
         return self.matches, self.action
+
+    @property
+    def written(self) -> tuple[tuple[Match, ...], Action, str]:
+        """What is in the kernel."""
+        return self.matches, self.action, self.counter
 
 
 class Hook(msgspec.Struct, frozen=True):
@@ -203,6 +241,7 @@ class Role(Enum):
 
     FRAME = "frame"  # the same for every state of the cluster
     PROFILE = "profile"  # rules that allow, then one goto to the deny chain: their order does not matter
+    ORDERED = "ordered"  # rules that allow, deny or pass on: the first that matches decides
     DENY = "deny"  # log and drop
 
 
@@ -228,12 +267,29 @@ class NamedSet(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-class VerdictMap(msgspec.Struct, frozen=True):
-    """Address to the chain that decides. An address without element is not isolated."""
+class IdentityMap(msgspec.Struct, frozen=True):
+    """Address of a programmed pod of this node -> the pod's identity. An address without element is no programmed pod."""
 
     name: str
     key: KeyType
+    elements: dict[int, int]
+    note: str = ""
+
+
+class VerdictMap(msgspec.Struct, frozen=True):
+    """Identity to the chain that decides. Every identity in use has an element, so a packet without one meets a state that is
+    just being replaced."""
+
+    name: str
     elements: dict[int, str]
+    note: str = ""
+
+
+class Counter(msgspec.Struct, frozen=True):
+    """Packets and bytes under a name; it outlives the rules that count, so a chain filled anew goes on counting."""
+
+    name: str
+    origin: RuleRef | None = None
     note: str = ""
 
 
@@ -242,7 +298,9 @@ class Ruleset(msgspec.Struct, frozen=True):
     mark that hold the generation."""
 
     sets: dict[str, NamedSet]
+    identities: dict[str, IdentityMap]
     maps: dict[str, VerdictMap]
+    counters: dict[str, Counter]
     chains: dict[str, Chain]
     fenced: tuple[Block, ...]
     mark_mask: int

@@ -23,6 +23,7 @@ BEYOND = "outside"
 HOSTS = tuple(text for text in OUTSIDE if text not in {"127.0.0.1", "::1"})
 _GATEWAY = "169.254.1.1"  # where pods believe their router to be
 _BEYOND_IP = "172.31.0.9"
+_MACS = {"node-1": "02:00:00:00:00:01", "node-2": "02:00:00:00:00:02", BEYOND: "02:00:00:00:00:09"}
 
 
 def node_of(place: int) -> str:
@@ -85,23 +86,31 @@ class Fabric:
             yield f"p{place}", addresses(place)
 
     def _link(self, one: str, other: str, one_ip: str, other_ip: str) -> None:
-        """Named after the far end. IPv4 neighbours are asked for by their own address, IPv6 ones by link-local names."""
+        """Named after the far end. Neighbours know each other: a router that asked for one would do so from whatever address it finds."""
         ip(
-            *("link", "add", other, "netns", self.full(one), "type", "veth"),
-            *("peer", "name", one, "netns", self.full(other)),
+            *("link", "add", other, "netns", self.full(one), "address", _MACS[one], "type", "veth"),
+            *("peer", "name", one, "netns", self.full(other), "address", _MACS[other]),
         )
         for near, far, far_ip in ((one, other, other_ip), (other, one, one_ip)):
             commands = [
                 f"link set {far} up",
                 f"addr add {_near(near)}/64 dev {far} nodad",
                 f"route add {far_ip}/32 dev {far}",
+                *(
+                    f"neigh replace {ip} lladdr {_MACS[far]} dev {far} nud permanent"
+                    for ip in (far_ip, _near(far))
+                ),
             ]
             ip_batch(self.full(near), commands)
 
     def _add_place(self, place: int) -> None:
         pod, node = self._spaces.add(f"p{place}"), self.full(node_of(place))
         v4, v6 = addresses(place)
-        ip("link", "add", f"p{place}", "netns", node, "type", "veth", "peer", "name", "eth0", "netns", pod)
+        near, far = f"02:00:00:01:00:{place:02x}", f"02:00:00:02:00:{place:02x}"
+        ip(
+            *("link", "add", f"p{place}", "netns", node, "address", near, "type", "veth"),
+            *("peer", "name", "eth0", "netns", pod, "address", far),
+        )
         inner = [
             "link set eth0 up",
             f"addr add {v4}/32 dev eth0",
@@ -109,12 +118,14 @@ class Fabric:
             f"route add {_GATEWAY} dev eth0",
             f"route add default via {_GATEWAY}",
             "route add default via fe80::1 dev eth0",
+            *(f"neigh replace {each} lladdr {near} dev eth0 nud permanent" for each in (_GATEWAY, "fe80::1")),
         ]
         outer = [
             f"link set p{place} up",
             f"addr add fe80::1/64 dev p{place} nodad",
             f"route add {v4}/32 dev p{place}",
             f"route add {v6}/128 dev p{place}",
+            *(f"neigh replace {each} lladdr {far} dev p{place} nud permanent" for each in (v4, v6)),
         ]
         ip_batch(pod, inner)
         ip_batch(node, outer)

@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import itertools
 import os
 import shutil
+import socket
+import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 PREFIX = "stkdp"
+_SIOCGIFFLAGS, _IFF_RUNNING = 0x8913, 0x40
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 _numbers = itertools.count()
@@ -65,6 +70,19 @@ def inside(namespace: str) -> Iterator[None]:
 def _setns(descriptor: int) -> None:
     if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "setns")
+
+
+def wait_for_link(namespace: str, name: str, patience: float = 5.0) -> None:
+    """Until the link carries packets: the kernel lets it some time after both ends are up, and drops them silently before."""
+    request = struct.pack("16sH22x", name.encode(), 0)
+    with inside(namespace), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        end = time.monotonic() + patience
+        while time.monotonic() < end:
+            (flags,) = struct.unpack_from("H", fcntl.ioctl(made, _SIOCGIFFLAGS, request), 16)
+            if flags & _IFF_RUNNING:
+                return
+            time.sleep(0.001)
+    raise RuntimeError(f"link {name} in {namespace} does not come up")
 
 
 class Namespaces:

@@ -9,7 +9,7 @@ import itertools
 import socket
 from contextlib import ExitStack
 
-from stockade.testing.namespaces import Namespaces, inside, ip, ip_batch
+from stockade.testing.namespaces import Namespaces, inside, ip, ip_batch, wait_for_link
 
 NODE_IP = "172.30.0.1"
 _GATEWAY = "169.254.1.1"
@@ -34,9 +34,13 @@ class Network:
         self._spaces.remove_all()
 
     def add_pod(self, name: str, address: str, address6: str = "") -> None:
-        link = f"v{next(self._links)}"
-        pod = self._spaces.add(name)
-        ip("link", "add", link, "netns", self.node, "type", "veth", "peer", "name", "eth0", "netns", pod)
+        number = next(self._links)
+        link, pod = f"v{number}", self._spaces.add(name)
+        near, far = (f"02:00:00:{end:02x}:{number >> 8:02x}:{number & 0xFF:02x}" for end in (1, 2))
+        ip(
+            *("link", "add", link, "netns", self.node, "address", near, "type", "veth"),
+            *("peer", "name", "eth0", "netns", pod, "address", far),
+        )
         inner = [
             "link set eth0 up",
             f"addr add {address}/32 dev eth0",
@@ -50,8 +54,19 @@ class Network:
                 "route add default via fe80::1 dev eth0",
             ]
             outer += [f"addr add fe80::1/64 dev {link} nodad", f"route add {address6}/128 dev {link}"]
+        # Neighbours know each other: a question that is lost while a link comes up would hold packets back for a second.
+        inner += [
+            f"neigh replace {each} lladdr {near} dev eth0 nud permanent" for each in (_GATEWAY, "fe80::1")
+        ]
+        outer += [
+            f"neigh replace {each} lladdr {far} dev {link} nud permanent"
+            for each in (address, address6)
+            if each
+        ]
         ip_batch(self.node, outer)
         ip_batch(pod, inner)
+        wait_for_link(self.node, link)
+        wait_for_link(pod, "eth0")
 
     def remove_pod(self, name: str) -> None:
         """With its link."""

@@ -28,7 +28,7 @@ PORT, POD_PORT = 8080, 9000
 _FIRST_TCP_PORT = 10_000
 _SYN, _ACK = 0x02, 0x10
 _ROUND = 0.005  # seconds between rounds
-_MESSAGE = struct.Struct("!IBB")  # pod, inwards?, stage
+_MESSAGE = struct.Struct("!IIB")  # pod, number of the packet, stage
 _EARLY, _ON_THE_WAY, _PROGRAMMED = 0, 1, 2  # before the API knows the pod; before its programming; after
 _SO_RCVBUFFORCE = 33
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
@@ -56,12 +56,13 @@ class Starting:
 
 
 class Counted(msgspec.Struct):
-    """``denied``: sent by or to denied pods. ``early``: of others, before the API knew them. ``due``: of allowed pods after their programming."""
+    """``denied``: sent by or to denied pods. ``early``: of others, before the API knew them. ``due``: of allowed pods after their
+    programming. ``missing``: those of them that have not arrived, by number: pod, family, direction and time."""
 
     denied: int = 0
     early: int = 0
     due: int = 0
-    arrived: int = 0  # of the due
+    missing: dict[int, str] = msgspec.field(default_factory=dict)
     leaks: list[str] = msgspec.field(default_factory=list)
 
     @property
@@ -70,7 +71,7 @@ class Counted(msgspec.Struct):
 
     @property
     def lost(self) -> int:
-        return self.due - self.arrived
+        return len(self.missing)
 
 
 class Senders:
@@ -80,6 +81,7 @@ class Senders:
         self.counted = Counted()
         self._network = network
         self._pods: dict[int, Starting] = {}
+        self._sent = 0
         self._active: set[int] = set()
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -145,18 +147,22 @@ class Senders:
 
     def _send(self, pod: Starting) -> None:
         stage = pod.stage
-        out, back = _MESSAGE.pack(pod.number, 0, stage), _MESSAGE.pack(pod.number, 1, stage)
         for at in (0, 1):
-            pod.udp[at].sendto(out, (OUTSIDE[at], PORT))
-            self._outside[at].sendto(back, (pod.addresses[at], POD_PORT))
+            pod.udp[at].sendto(self._message(pod, stage, f"IPv{4 + 2 * at} out"), (OUTSIDE[at], PORT))
+            data = self._message(pod, stage, f"IPv{4 + 2 * at} in")
+            self._outside[at].sendto(data, (pod.addresses[at], POD_PORT))
         self._connect(pod)
-        counted = self.counted
         if not pod.allowed:
-            counted.denied += 6
+            self.counted.denied += 6
         elif stage == _EARLY:
-            counted.early += 4
-        elif stage == _PROGRAMMED:
-            counted.due += 4
+            self.counted.early += 4
+
+    def _message(self, pod: Starting, stage: int, way: str) -> bytes:
+        self._sent += 1
+        if pod.allowed and stage == _PROGRAMMED:
+            self.counted.due += 1
+            self.counted.missing[self._sent] = f"{time.time():.3f} pod {pod.number} {way}"
+        return _MESSAGE.pack(pod.number, self._sent, stage)
 
     def _connect(self, pod: Starting) -> None:
         """A SYN in each family; forgotten at once, so that nothing is sent again."""
@@ -182,15 +188,15 @@ class Senders:
     def _datagrams(self, receiver: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError):
             while True:
-                number, inwards, stage = _MESSAGE.unpack(receiver.recv(16))
+                number, packet, stage = _MESSAGE.unpack(receiver.recv(16))
                 pod = self._pods.get(number)
-                what = f"UDP {'to' if inwards else 'from'} pod {number}, stage {stage}"
+                what = f"UDP of pod {number}, stage {stage}"
                 if pod is None:
                     self.counted.leaks.append(f"{what}, which is gone")
                 elif not pod.allowed or stage == _EARLY:
                     self.counted.leaks.append(f"{what}, allowed: {pod.allowed}")
-                elif stage == _PROGRAMMED:
-                    self.counted.arrived += 1
+                else:
+                    self.counted.missing.pop(packet, None)
 
     def _segments(self, receiver: socket.socket, at: int) -> None:
         with contextlib.suppress(BlockingIOError):

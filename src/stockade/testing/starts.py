@@ -238,6 +238,7 @@ def lines(totals: Totals) -> list[str]:
         f"{counted.due} of allowed pods after their programming: {counted.lost} lost",
         f"slowest from link to rules: {totals.slowest:.1f} s",
         *sorted(counted.leaks)[:10],
+        *sorted(counted.missing.values())[:10],
     ]
 
 

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -28,6 +29,7 @@ from stockade.policy.verdict import ICMP
 from stockade.testing import packets
 from stockade.testing.fabric import Fabric
 from stockade.testing.namespaces import inside
+from stockade.testing.strategies import NODES
 
 PORTS = (1, 53, 79, 80, 81, 82, 443, 8080, 8999, 9000, 65535)
 QUESTION, ANSWER = b"Q", b"A"
@@ -167,6 +169,19 @@ class Wires:
         """The connection of an answered TCP or UDP probe, to be asked again."""
         client, server = self._clients.get(probe.number), self._servers.get(probe.number)
         return Kept(probe, client, *server) if client and server else None
+
+    def tracked(self, probe: Probe) -> str:
+        """What the nodes' connection tables say of a TCP or UDP probe, for a report."""
+        client = self._clients.get(probe.number)
+        if client is None:
+            return ""
+        port = client.getsockname()[1]
+        found = []
+        for short in NODES:
+            with inside(self._fabric.full(short)):
+                lines = Path("/proc/thread-self/net/nf_conntrack").read_text().splitlines()
+            found += [f"{short}: {line}" for line in lines if f"port={port} " in line]
+        return "\n".join(found)
 
     def ask_again(self, kept: Kept, number: int, *, server_first: bool) -> None:
         """A question over a connection that is there, from either end."""

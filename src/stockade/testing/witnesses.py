@@ -225,6 +225,7 @@ class Witnesses:
                 result.disagreements.append(
                     f"{each.probe}\n{each.flow}\nevaluate: {each.allowed}, simulate: {each.simulated}, "
                     f"kernel: arrived {saw[0]} (expected {each.reaches}), answered {saw[1]}\n{each.kinds}\n"
+                    f"{wires.tracked(each.probe)}\n"
                     f"world:\n{written(state)}\nthe world before:\n{self._before}"
                 )
             elif not each.reaches:

@@ -8,7 +8,6 @@ go, the agent is replaced, generations are raised; on request transactions fail.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 import time
 from collections.abc import Callable
@@ -17,18 +16,15 @@ from typing import Any
 
 import msgspec
 
-from stockade.dataplane.ir import Ruleset
-from stockade.dataplane.lower import NodeView, Options, lower
 from stockade.dataplane.nft import Nft
-from stockade.dataplane.plane import Applied, Dataplane
-from stockade.dataplane.programmer import Programmer, ProgrammingError
+from stockade.dataplane.programmer import Programmer
 from stockade.model.meta import View
 from stockade.model.objects import Pod
-from stockade.policy.compile import compile_state
 from stockade.store.state import PODS, ClusterState
 from stockade.testing.build import namespace, node, pod, policy
+from stockade.testing.driven import Done, DrivenNode, Unreliable
 from stockade.testing.fabric import Fabric, addresses
-from stockade.testing.namespaces import Namespaces, inside, missing
+from stockade.testing.namespaces import Namespaces, missing
 from stockade.testing.placing import views
 from stockade.testing.strategies import NODES
 from stockade.testing.streams import CLIENT, OPEN, SERVER, STRANGER, Counts, Stream
@@ -55,21 +51,6 @@ def _peers(place: int, name: str) -> list[list[Json]]:
         [{"ipBlock": {"cidr": f"{v4}/32"}}, {"ipBlock": {"cidr": f"{v6}/128"}}],
         [{"podSelector": _selector("nobody")}, {"podSelector": {"matchLabels": {"app": name}}}],
     ]
-
-
-class Swapped(msgspec.Struct):
-    """What was done to the rules."""
-
-    changes: int = 0
-    bumps: int = 0
-    whole: int = 0
-    restarts: int = 0
-    failures: int = 0
-
-    def count(self, applied: Applied) -> None:
-        self.changes += applied.changed
-        self.bumps += applied.bumped
-        self.whole += applied.full
 
 
 class Worlds:
@@ -138,57 +119,85 @@ class Worlds:
 
 
 class Swaps:
-    """One node whose rules change at random. ``unreliable``: how often the agent is replaced before a change."""
+    """One node whose rules change at random. ``restarts``: how often the agent is replaced; ``failures``: how often its programmer fails."""
 
     def __init__(
-        self, fabric: Fabric, programmer: Callable[[], Programmer], random: Random, *, restarts: float = 0.05
+        self,
+        fabric: Fabric,
+        programmer: Callable[[], Programmer],
+        random: Random,
+        *,
+        restarts: float = 0.05,
+        failures: float = 0.0,
     ) -> None:
-        self.done = Swapped()
-        self.wanted: Ruleset | None = None
-        self._name = fabric.full(NODE)
-        self._programmer = programmer
         self._random = random
         self._restarts = restarts
         self._worlds = Worlds(random)
-        self._plane = Dataplane(programmer())
+        self._programmer = programmer
+        self._faulty: list[Unreliable] = []
+        self._failures = 0.0
+        self.node = DrivenNode(fabric.full(NODE), views()[NODE], self._make, random)
+        self.node.go_to(self._worlds.next())
+        self._failures = failures
+
+    def _make(self) -> Programmer:
+        made = Unreliable(self._programmer(), self._random, self._failures)
+        self._faulty.append(made)
+        return made
+
+    @property
+    def failures(self) -> int:
+        return sum(each.failures for each in self._faulty)
 
     def change(self) -> None:
-        """One random change. A transaction that fails for good leaves the old rules, which are as good."""
-        with inside(self._name):
-            asyncio.run(self._change())
-
-    async def _change(self) -> None:
+        """One random change, in pieces. One that fails leaves the old rules, which are as good."""
         if self._random.random() < self._restarts:
-            self._plane = Dataplane(self._programmer())
-            self.done.restarts += 1
-        self.wanted = wanted(self._worlds.next())
-        try:
-            self.done.count(await self._plane.apply(self.wanted))
-        except ProgrammingError:
-            self.done.failures += 1
+            self.node.restart()
+        self.node.go_to(self._worlds.next(), pieces=self._random.choice((1, 1, 2, 5)))
+
+    def settle(self) -> None:
+        """No more failures: what is wanted is in force."""
+        for each in self._faulty:
+            each.share = 0.0
+        self.node.settle()
 
 
-def wanted(state: ClusterState, options: Options | None = None) -> Ruleset:
-    return lower(compile_state(state), view(), options)
+class Result(msgspec.Struct, frozen=True):
+    """``failures``: of the programmer, on purpose."""
 
-
-def view() -> NodeView:
-    return views()[NODE]
+    counts: Counts
+    done: Done
+    failures: int
 
 
 def run(
-    packets: int, changes: int, *, luck: int = 0, programmer: Callable[[], Programmer] = Nft
-) -> tuple[Counts, Swapped]:
-    """Until at least so many packets were sent and changes made."""
+    packets: int,
+    changes: int,
+    *,
+    luck: int = 0,
+    failures: float = 0.0,
+    programmer: Callable[[], Programmer] = Nft,
+    finish: Callable[[Swaps], None] = Swaps.settle,
+) -> Result:
+    """Until at least so many packets were sent and changes made; then ``finish``, still under packets."""
     with Namespaces() as spaces:
         fabric = Fabric(spaces)
         fabric.build()
-        swaps = Swaps(fabric, programmer, Random(luck))  # noqa: S311 - no secret
-        swaps.change()
+        swaps = Swaps(fabric, programmer, Random(luck), failures=failures)  # noqa: S311 - no secret
         with Stream(fabric) as stream:
-            while stream.alive and (stream.counts.sent < packets or swaps.done.changes < changes):
+            while stream.alive and (stream.counts.sent < packets or swaps.node.done.changes < changes):
                 swaps.change()
-        return stream.counts, swaps.done
+            finish(swaps)
+        return Result(stream.counts, swaps.node.done, swaps.failures)
+
+
+def line(result: Result) -> str:
+    counts, done = result.counts, result.done
+    return (
+        f"{counts.sent} packets ({counts.allowed} allowed, {counts.denied} denied) during {done.changes} changes of the rules "
+        f"({done.bumps} stricter, {done.patches} of pods only, {done.whole} of the whole table), {done.restarts} new agents, "
+        f"{result.failures} failures: {counts.lost} lost, {counts.leaked} leaked"
+    )
 
 
 def main() -> int:
@@ -197,6 +206,9 @@ def main() -> int:
     )
     parser.add_argument("--packets", type=int, default=300_000, help="at least so many")
     parser.add_argument("--changes", type=int, default=1000, help="and at least so many changes of the rules")
+    parser.add_argument(
+        "--failures", type=float, default=0.0, help="share of the programmer's calls that fail"
+    )
     parser.add_argument("--luck", type=int, default=0, help="seed")
     options = parser.parse_args()
     lacking = missing()
@@ -204,13 +216,9 @@ def main() -> int:
         sys.stderr.write(f"needs {lacking}\n")
         return 2
     started = time.monotonic()
-    counts, done = run(options.packets, options.changes, luck=options.luck)
-    sys.stdout.write(
-        f"{counts.sent} packets ({counts.allowed} allowed, {counts.denied} denied) during {done.changes} changes "
-        f"({done.bumps} stricter, {done.whole} of the whole table, {done.restarts} new agents): "
-        f"{counts.lost} lost, {counts.leaked} leaked, {time.monotonic() - started:.0f} s\n"
-    )
-    return 1 if counts.lost or counts.leaked else 0
+    result = run(options.packets, options.changes, luck=options.luck, failures=options.failures)
+    sys.stdout.write(f"{line(result)}; seed {options.luck}, {time.monotonic() - started:.0f} s\n")
+    return 1 if result.counts.lost or result.counts.leaked else 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Three witnesses on the same flows: the engine, the simulated rules, and the kernel. ``python -m stockade.testing.witnesses --probes 50000``
 
 Random worlds (``strategies.worlds``) are put on the namespaces of a ``Fabric``: pods on two nodes, each node with a ruleset of its own that is
-programmed as differences to that of the world before. Real TCP, UDP, SCTP and ICMP packets ask every question, directly and through Services,
+programmed as the differences to that of the world before come in, in any order. Real TCP, UDP, SCTP and ICMP packets ask every question, directly and through Services,
 and connections of the world before are asked again by either end. ``evaluate``, ``simulate_connection`` and what arrived must agree.
 An address without a pod must be held by the fence. Needs root.
 
@@ -12,17 +12,16 @@ on a disagreement or when some kind of probe was never met. The same ``--first``
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from random import Random
 
 import msgspec
 
 from stockade.dataplane.nft import Nft
-from stockade.dataplane.plane import Dataplane
 from stockade.dataplane.programmer import Programmer
 from stockade.dataplane.simulate import Packet
 from stockade.net.cidr import Address, parse_address
@@ -32,15 +31,16 @@ from stockade.policy.evaluate import evaluate
 from stockade.policy.verdict import ICMP, Flow
 from stockade.store.state import ClusterState
 from stockade.testing.disagreement import written
+from stockade.testing.driven import DrivenNode
 from stockade.testing.fabric import BEYOND, Fabric, node_of, place_at, service_address
-from stockade.testing.namespaces import Namespaces, inside, missing
+from stockade.testing.namespaces import Namespaces, missing
 from stockade.testing.placing import random_worlds, steps, views
 from stockade.testing.sampling import sample
 from stockade.testing.simulated import SimulatedCluster
-from stockade.testing.strategies import NODES
 from stockade.testing.wires import Kept, Probe, Wires
 
 KEPT = 24  # connections that live on into the next world
+RESTARTS = 0.05  # how often an agent is replaced
 GRACE = 0.03  # seconds for a packet that should not arrive; one that may is there in far less
 PATIENCE = 2.0  # seconds for one that should, on a busy machine
 KINDS = (
@@ -93,8 +93,11 @@ class Witnesses:
         self.result = Result()
         self._fabric = fabric
         self._wires = wires
-        self._planes = {name: Dataplane(programmer(name)) for name in NODES}
         self._random = Random(luck)  # noqa: S311 - no secret
+        self._nodes = {
+            name: DrivenNode(fabric.full(name), view, partial(programmer, name), self._random)
+            for name, view in views().items()
+        }
         self._kept: list[Kept] = []
         self._numbers = 0
         self._before = ""
@@ -115,9 +118,12 @@ class Witnesses:
     def ask(self, state: ClusterState, count: int) -> None:
         """Program one world and put ``count`` questions to the three witnesses."""
         cluster = SimulatedCluster(compile_state(state), views())
-        for name, rules in cluster.rules.items():
-            with inside(self._fabric.full(name)):
-                asyncio.run(self._planes[name].apply(rules))
+        for driven in self._nodes.values():
+            if self._random.random() < RESTARTS:
+                driven.restart()
+            driven.go_to(state, pieces=self._random.choice((1, 1, 2, 4)))
+            if not driven.settled:
+                raise RuntimeError("the rules could not be programmed")
         again = [self._again(cluster, kept) for kept in self._kept]
         fresh = [
             found for flow in sample(state, self._random, count) if (found := self._fresh(cluster, flow))

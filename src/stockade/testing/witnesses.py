@@ -28,22 +28,28 @@ from stockade.net.cidr import Address, parse_address
 from stockade.policy.compile import compile_state
 from stockade.policy.ends import endpoint_for
 from stockade.policy.evaluate import evaluate
-from stockade.policy.verdict import ICMP, Flow
+from stockade.policy.verdict import ICMP, DirectionVerdict, Flow
 from stockade.store.state import ClusterState
 from stockade.testing.disagreement import written
 from stockade.testing.driven import DrivenNode
 from stockade.testing.fabric import BEYOND, Fabric, node_of, place_at, service_address
 from stockade.testing.namespaces import Namespaces, missing
 from stockade.testing.placing import random_worlds, steps, views
-from stockade.testing.sampling import sample
+from stockade.testing.sampling import aimed, sample
 from stockade.testing.simulated import SimulatedCluster
-from stockade.testing.wires import Kept, Probe, Wires
+from stockade.testing.spoiled import MISTAKES, Spoiled
+from stockade.testing.wires import PORTS, Kept, Probe, Wires
 
 KEPT = 24  # connections that live on into the next world
+OPEN_EACH = 4  # probes of a protocol that no policy concerns, in each world
+CANDIDATES = 8  # flows looked at for one that is asked
 RESTARTS = 0.05  # how often an agent is replaced
 GRACE = 0.03  # seconds for a packet that should not arrive; one that may is there in far less
 PATIENCE = 2.0  # seconds for one that should, on a busy machine
+_DULL = {("open", "open", protocol) for protocol in ("TCP", "UDP", "SCTP", ICMP)}
+_STATES = ("open", "by rule", "denied")
 KINDS = (
+    *(f"egress {one}, ingress {other}" for one in _STATES for other in _STATES),
     *(
         f"{protocol} {outcome}"
         for protocol in ("TCP", "UDP", "SCTP", ICMP)
@@ -126,7 +132,7 @@ class Witnesses:
                 raise RuntimeError("the rules could not be programmed")
         again = [self._again(cluster, kept) for kept in self._kept]
         fresh = [
-            found for flow in sample(state, self._random, count) if (found := self._fresh(cluster, flow))
+            found for flow in self._chosen(cluster, state, count) if (found := self._fresh(cluster, flow))
         ]
         for (question, server_first), kept in zip(again, self._kept, strict=True):
             self._wires.ask_again(kept, question.number, server_first=server_first)
@@ -143,6 +149,23 @@ class Witnesses:
         self._before = written(state)
 
     # -- questions
+
+    def _chosen(self, cluster: SimulatedCluster, state: ClusterState, count: int) -> list[Flow]:
+        """Of many flows some of each sort: most are not isolated, or denied where they start, and say the same again and again."""
+        sorts: dict[tuple[str, ...], list[Flow]] = {}
+        candidates = sample(state, self._random, CANDIDATES * count)
+        candidates += aimed(cluster.compiled, self._random, CANDIDATES * count, PORTS)
+        for flow in candidates:
+            verdict = evaluate(cluster.compiled, flow, misses=False)
+            sort = (_state(verdict.egress), _state(verdict.ingress), flow.protocol)
+            sorts.setdefault(sort, []).append(flow)
+        chosen: list[Flow] = []
+        while len(chosen) < count and any(sorts.values()):
+            chosen += [flows.pop() for flows in sorts.values() if flows]
+            for dull in sorts.keys() & _DULL:
+                del sorts[dull][OPEN_EACH:]
+        self._random.shuffle(chosen)
+        return chosen[:count]
 
     def _probe(self, source: Address, destination: Address, protocol: str, port: int, dial: Address) -> Probe:
         self._numbers += 1
@@ -196,8 +219,10 @@ class Witnesses:
             place_at(end) is not None and end not in cluster.compiled.by_address
             for end in (probe.source, probe.destination)
         )
-        allowed = evaluate(cluster.compiled, flow, misses=False).allowed and not fenced
-        kinds = [*kinds, f"{flow.protocol} {'allowed' if allowed else 'denied'}"]
+        verdict = evaluate(cluster.compiled, flow, misses=False)
+        allowed = verdict.allowed and not fenced
+        kinds = [*kinds, f"egress {_state(verdict.egress)}, ingress {_state(verdict.ingress)}"]
+        kinds += [f"{flow.protocol} {'allowed' if allowed else 'denied'}"]
         kinds += ["fenced"] if fenced else []
         kinds += ["IPv6"] if flow.family == 6 else []
         kinds += ["between nodes"] if _between_nodes(probe) else []
@@ -252,6 +277,12 @@ class Witnesses:
         self._wires.forget(self._kept)
 
 
+def _state(direction: DirectionVerdict) -> str:
+    if not direction.allowed:
+        return "denied"
+    return "by rule" if direction.allowed_by else "open"
+
+
 def _between_nodes(probe: Probe) -> bool:
     one, other = place_at(probe.source), place_at(probe.destination)
     return one is not None and other is not None and node_of(one) != node_of(other)
@@ -287,7 +318,7 @@ def table(result: Result) -> Iterator[str]:
     """Lines for people."""
     yield f"{result.probes} probes in {result.worlds} worlds, {len(result.disagreements)} disagreements"
     for kind in KINDS:
-        yield f"  {kind:<24}{result.kinds[kind]:8}{'' if result.kinds[kind] else '   NEVER'}"
+        yield f"  {kind:<32}{result.kinds[kind]:8}{'' if result.kinds[kind] else '   NEVER'}"
 
 
 def main() -> int:
@@ -297,6 +328,7 @@ def main() -> int:
     parser.add_argument("--probes", type=int, default=50_000, help="at least so many")
     parser.add_argument("--each", type=int, default=100, help="new probes in every world")
     parser.add_argument("--first", type=int, default=0, help="number (and seed) of the first batch of worlds")
+    parser.add_argument("--spoil", choices=MISTAKES, help="make this mistake in the rules, and see it found")
     options = parser.parse_args()
     lacking = missing()
     if lacking:
@@ -307,7 +339,12 @@ def main() -> int:
     def progress(result: Result) -> None:
         sys.stderr.write(f"\r{result.probes} probes, {time.monotonic() - started:.0f} s ")
 
-    result = run(options.probes, first=options.first, each=options.each, progress=progress)
+    def programmer(_: str) -> Programmer:
+        return Spoiled(Nft(), options.spoil) if options.spoil else Nft()
+
+    result = run(
+        options.probes, first=options.first, each=options.each, programmer=programmer, progress=progress
+    )
     lines = [*table(result), *result.disagreements[:5], f"{time.monotonic() - started:.0f} s"]
     sys.stdout.write("\n" + "\n".join(lines) + "\n")
     return 1 if result.disagreements or result.never_met else 0

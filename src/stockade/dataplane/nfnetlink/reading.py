@@ -11,6 +11,7 @@ from collections import defaultdict
 import msgspec
 
 from stockade.dataplane.ir import Chain, IdentityMap, NamedSet, Ruleset, VerdictMap
+from stockade.dataplane.names import GENERATIONS
 from stockade.dataplane.netlink import (
     NETLINK_NETFILTER,
     Message,
@@ -90,6 +91,8 @@ class Reader:
             each.name: each.hook for each in ruleset.chains.values()
         }:
             return False
+        if self._generation(ruleset.mark_mask) != generation:
+            return False
         mark = Mark(ruleset.mark_mask, generation)
         listed: dict[str, list[bytes]] = defaultdict(list)
         for message in self._dump(w.Kind.GETRULE):
@@ -102,7 +105,7 @@ class Reader:
         if counters != ruleset.counters.keys():
             return False
         wanted: dict[str, _Set] = {**ruleset.sets, **ruleset.identities, **ruleset.maps}
-        heads = [listing.set_head(each) for each in self._dump(w.Kind.GETSET)]
+        heads = self._heads()
         return {head.name for head in heads} == wanted.keys() and all(
             _same_set(self._value(head), wanted[head.name]) for head in heads
         )
@@ -112,16 +115,28 @@ class Reader:
 
     def _mark(self, chains: list[Chain]) -> tuple[int, int] | None:
         """(mask, generation): every hook of ours tests the mark, and the same."""
-        found: set[tuple[int, int] | None] = set()
+        found: set[int | None] = set()
         for chain in chains:
             if chain.hook is not None:
                 rules = self._dump(w.Kind.GETRULE, rules_of(chain.name))
-                tests = [listing.mark_test(listing.rule(each)[1]) for each in rules]
-                found.add(next((test for test in tests if test), None))
-        return found.pop() if len(found) == 1 else None
+                masks = [listing.mask_of(listing.rule(each)[1]) for each in rules]
+                found.add(next((mask for mask in masks if mask), None))
+        mask = found.pop() if len(found) == 1 else None
+        return None if mask is None else (mask, self._generation(mask))
 
     def _sets(self) -> list[_Set]:
-        return [self._value(listing.set_head(each)) for each in self._dump(w.Kind.GETSET)]
+        return [self._value(head) for head in self._heads()]
+
+    def _heads(self) -> list[listing.SetHead]:
+        """But for the map of generations."""
+        heads = [listing.set_head(each) for each in self._dump(w.Kind.GETSET)]
+        return [head for head in heads if head.name != GENERATIONS]
+
+    def _generation(self, mask: int) -> int:
+        try:
+            return listing.generation(self._dump(w.Kind.GETSETELEM, elements_of(GENERATIONS)), mask)
+        except NetlinkError as error:
+            raise listing.Foreign(f"no map {GENERATIONS}") from error
 
     def _value(self, head: listing.SetHead) -> _Set:
         return listing.set_value(head, self._dump(w.Kind.GETSETELEM, elements_of(head.name)))

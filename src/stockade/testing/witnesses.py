@@ -303,15 +303,14 @@ def run(
         with Wires(fabric) as wires:
             witnesses = Witnesses(fabric, wires, programmer, first)
             witnesses.warm_up()
-            random, number = Random(first), first  # noqa: S311 - no secret
-            while True:
-                for state in random_worlds(number):
-                    for step in steps(state, random):
-                        witnesses.ask(step, each)
-                        progress(witnesses.result)
-                        if witnesses.result.probes >= probes or witnesses.result.disagreements:
-                            return witnesses.result
-                number += 1
+            random = Random(first)  # noqa: S311 - no secret
+            for state in random_worlds(first):
+                for step in steps(state, random):
+                    witnesses.ask(step, each)
+                    progress(witnesses.result)
+                    if witnesses.result.probes >= probes or witnesses.result.disagreements:
+                        return witnesses.result
+    raise AssertionError("worlds have no end")
 
 
 def table(result: Result) -> Iterator[str]:

@@ -5,6 +5,8 @@ Raises ``Foreign`` for anything that is not of our making.
 
 from __future__ import annotations
 
+from typing import cast
+
 import msgspec
 
 from stockade.dataplane.ir import (
@@ -83,8 +85,8 @@ def set_value(head: SetHead, messages: list[Message]) -> NamedSet | IdentityMap 
             return _named_set(head, bodies)
         pairs = {read_tuple(head.key, key)[0]: value for body in bodies for key, value in read_pairs(body)}
         if head.data == "verdict":
-            return VerdictMap(head.name, msgspec.convert(pairs, dict[int, str]))
-        return IdentityMap(head.name, head.key[0], msgspec.convert(pairs, dict[int, int]))
+            return VerdictMap(head.name, cast(dict[int, str], pairs))
+        return IdentityMap(head.name, head.key[0], cast(dict[int, int], pairs))
     except (KeyError, ValueError) as error:
         raise Foreign(f"set {head.name} has an element we never make: {error}") from error
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from collections import defaultdict
 
 import msgspec
@@ -28,6 +29,7 @@ from stockade.dataplane.nfnetlink.objects import elements_of, rules_of
 from stockade.dataplane.nfnetlink.rules import Mark, encode_rule
 from stockade.dataplane.programmer import Held
 
+_ATTEMPTS = 50
 _Set = NamedSet | IdentityMap | VerdictMap
 
 
@@ -107,8 +109,16 @@ class Reader:
         wanted: dict[str, _Set] = {**ruleset.sets, **ruleset.identities, **ruleset.maps}
         heads = self._heads()
         return {head.name for head in heads} == wanted.keys() and all(
-            _same_set(self._value(head), wanted[head.name]) for head in heads
+            self._holds_set(head, wanted[head.name]) for head in heads
         )
+
+    def _holds_set(self, head: listing.SetHead, wanted: _Set) -> bool:
+        """A hash table that is just growing may be listed with gaps: look again."""
+        for pause in (0.02, 0.2, 0.0):
+            if _same_set(self._value(head), wanted):
+                return True
+            time.sleep(pause)
+        return False
 
     def _chains(self) -> list[Chain]:
         return [listing.chain(each) for each in self._dump(w.Kind.GETCHAIN)]
@@ -144,7 +154,20 @@ class Reader:
     def _dump(self, kind: w.Kind, body: bytes = w.IN_TABLE) -> list[Message]:
         """Of our table: the kernel does not filter every kind of object by table."""
         request = Request(kind, body, purpose="read the table")
-        return [each for each in self._socket.dump(request) if is_ours(each.body)]
+        return [each for each in self._listed(request) if is_ours(each.body)]
+
+    def _listed(self, request: Request) -> list[Message]:
+        """The kernel counts chains and objects of all tables as it lists them, so that one that another table loses meanwhile would
+        hide one of ours; elements, sets and rules it counts within our table, whose changes the caller sees."""
+        if request.kind not in {w.Kind.GETCHAIN, w.Kind.GETOBJ}:
+            return self._socket.dump(request)
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._socket.dump(request, consistent=True)
+            except NetlinkError as error:
+                if error.errno != errno.EINTR:
+                    raise
+        raise NetlinkError(request.purpose, errno.EINTR, f"it changed during each of {_ATTEMPTS} readings")
 
 
 def table_state(socket: NetlinkSocket, name: bytes) -> TableState | None:

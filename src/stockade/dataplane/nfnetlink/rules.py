@@ -145,8 +145,10 @@ def _member(fields: tuple[Field, ...], name: str, *, negated: bool) -> _Part:
         else:
             loads.append(e.payload(*_PLACES[field], into))
             word += -(-_PLACES[field][2] // 4)
-    protocol = PROTOCOLS["ICMPv6"] if Field.ICMPV6_TYPE in fields else None
-    return next(iter(families), None), protocol, b"".join(loads) + e.lookup(name, negated=negated)
+    body = b"".join(loads) + e.lookup(name, negated=negated)
+    if Field.ICMPV6_TYPE in fields:
+        return 6, PROTOCOLS["ICMPv6"], body
+    return next(iter(families), None), None, body
 
 
 def _within(field: Field, low: int, high: int) -> bytes:

@@ -15,6 +15,8 @@ import msgspec
 from stockade.dataplane.ir import Ruleset
 from stockade.dataplane.live.rules import LiveRules
 from stockade.dataplane.lower import NodeView
+from stockade.dataplane.nfnetlink.backend import Netlink
+from stockade.dataplane.nft import Nft
 from stockade.dataplane.operations import Batch
 from stockade.dataplane.patch import Patch
 from stockade.dataplane.plane import Applied, Dataplane
@@ -22,6 +24,11 @@ from stockade.dataplane.programmer import Held, InterferenceError, Programmer, P
 from stockade.store.delta import Delete, Delta, Upsert, apply
 from stockade.store.state import FIELDS, ClusterState
 from stockade.testing.namespaces import inside
+
+
+def backend(name: str) -> Programmer:
+    """``nft`` or ``netlink``, and no other if it does not work; of this thread's namespace."""
+    return Netlink() if name == "netlink" else Nft()
 
 
 class Unreliable:
@@ -85,7 +92,8 @@ class DrivenNode:
         return self._live.wanted()
 
     def _start(self) -> None:
-        self._plane, self._live = Dataplane(self._programmer()), LiveRules()
+        with inside(self._namespace):
+            self._plane, self._live = Dataplane(self._programmer()), LiveRules()
         self._started = False
 
     def restart(self) -> None:

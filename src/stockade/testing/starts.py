@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -73,8 +73,9 @@ class Totals(msgspec.Struct):
 class Agent:
     """The process, killed and started again until it is left."""
 
-    def __init__(self, directory: Path, random: Random) -> None:
+    def __init__(self, directory: Path, random: Random, arguments: list[str]) -> None:
         self.kills = 0
+        self._arguments = arguments
         self.log = directory / "log"
         self._directory = directory
         self._random = random
@@ -83,7 +84,9 @@ class Agent:
     def start(self) -> None:
         arguments = ["--kubeconfig", str(self._directory / "config"), "--gate", str(self._directory / "gate")]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen([*_RUN, "--node", "node-1", *arguments], stderr=log)
+            self._process = subprocess.Popen(
+                [*_RUN, "--node", "node-1", *arguments, *self._arguments], stderr=log
+            )
 
     def kill(self) -> None:
         if self._process is not None:
@@ -196,9 +199,9 @@ async def _api(directory: Path) -> AsyncIterator[ObjectsApi]:
         yield api
 
 
-async def _run(network: Network, count: int, random: Random, directory: Path) -> Totals:
+async def _run(network: Network, count: int, random: Random, directory: Path, arguments: list[str]) -> Totals:
     async with _api(directory) as api:
-        agent, starts = Agent(directory, random), Starts(network, api, directory, random)
+        agent, starts = Agent(directory, random, arguments), Starts(network, api, directory, random)
         agent.start()
         try:
             first = Starting(0, allowed=False, host=1)
@@ -217,15 +220,15 @@ async def _run(network: Network, count: int, random: Random, directory: Path) ->
         return starts.totals
 
 
-def run(count: int, *, luck: int = 0) -> Totals:
-    """So many pods, one after the other and some at a time."""
+def run(count: int, *, luck: int = 0, arguments: Iterable[str] = ()) -> Totals:
+    """So many pods, one after the other and some at a time. ``arguments``: more of them for the agent."""
     remove_leftovers()
     network = Network()
     try:
         network.start()
         network.add_pod("outside", *OUTSIDE)
         with tempfile.TemporaryDirectory() as directory, inside(network.node):
-            return asyncio.run(_run(network, count, Random(luck), Path(directory)))  # noqa: S311 - no secret
+            return asyncio.run(_run(network, count, Random(luck), Path(directory), [*arguments]))  # noqa: S311 - no secret
     finally:
         network.stop()
 

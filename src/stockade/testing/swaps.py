@@ -11,18 +11,18 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
 import msgspec
 
-from stockade.dataplane.nft import Nft
 from stockade.dataplane.programmer import Programmer
 from stockade.model.meta import View
 from stockade.model.objects import Pod
 from stockade.store.state import PODS, ClusterState
 from stockade.testing.build import namespace, node, pod, policy
-from stockade.testing.driven import Done, DrivenNode, Unreliable
+from stockade.testing.driven import Done, DrivenNode, Unreliable, backend
 from stockade.testing.fabric import Fabric, addresses
 from stockade.testing.namespaces import Namespaces, missing
 from stockade.testing.placing import views
@@ -176,7 +176,7 @@ def run(
     *,
     luck: int = 0,
     failures: float = 0.0,
-    programmer: Callable[[], Programmer] = Nft,
+    programmer: Callable[[], Programmer] = lambda: backend("netlink"),
     finish: Callable[[Swaps], None] = Swaps.settle,
 ) -> Result:
     """Until at least so many packets were sent and changes made; then ``finish``, still under packets."""
@@ -209,6 +209,7 @@ def main() -> int:
     parser.add_argument(
         "--failures", type=float, default=0.0, help="share of the programmer's calls that fail"
     )
+    parser.add_argument("--backend", choices=("netlink", "nft"), default="netlink")
     parser.add_argument("--luck", type=int, default=0, help="seed")
     options = parser.parse_args()
     lacking = missing()
@@ -216,7 +217,10 @@ def main() -> int:
         sys.stderr.write(f"needs {lacking}\n")
         return 2
     started = time.monotonic()
-    result = run(options.packets, options.changes, luck=options.luck, failures=options.failures)
+    programmer = partial(backend, options.backend)
+    result = run(
+        options.packets, options.changes, luck=options.luck, failures=options.failures, programmer=programmer
+    )
     sys.stdout.write(f"{line(result)}; seed {options.luck}, {time.monotonic() - started:.0f} s\n")
     return 1 if result.counts.lost or result.counts.leaked else 0
 

@@ -1,6 +1,6 @@
 """Three witnesses on the same flows: the engine, the simulated rules, and the kernel. ``python -m stockade.testing.witnesses --probes 50000``
 
-Random worlds (``strategies.worlds``) are put on the namespaces of a ``Fabric``: pods on two nodes, each node with a ruleset of its own that is
+Random worlds (``strategies.worlds``) are put on the namespaces of a ``Fabric``: pods on two nodes, each node with a ruleset of its own (one by nft, one by netlink) that is
 programmed as the differences to that of the world before come in, in any order. Real TCP, UDP, SCTP and ICMP packets ask every question, directly and through Services,
 and connections of the world before are asked again by either end. ``evaluate``, ``simulate_connection`` and what arrived must agree.
 An address without a pod must be held by the fence. Needs root.
@@ -21,7 +21,6 @@ from random import Random
 
 import msgspec
 
-from stockade.dataplane.nft import Nft
 from stockade.dataplane.programmer import Programmer
 from stockade.dataplane.simulate import Packet
 from stockade.net.cidr import Address, parse_address
@@ -31,7 +30,7 @@ from stockade.policy.evaluate import evaluate
 from stockade.policy.verdict import ICMP, DirectionVerdict, Flow
 from stockade.store.state import ClusterState
 from stockade.testing.disagreement import written
-from stockade.testing.driven import DrivenNode
+from stockade.testing.driven import DrivenNode, backend
 from stockade.testing.fabric import BEYOND, Fabric, node_of, place_at, service_address
 from stockade.testing.namespaces import Namespaces, missing
 from stockade.testing.placing import random_worlds, steps, views
@@ -43,6 +42,7 @@ from stockade.testing.wires import PORTS, Kept, Probe, Wires
 KEPT = 24  # connections that live on into the next world
 OPEN_EACH = 4  # probes of a protocol that no policy concerns, in each world
 CANDIDATES = 8  # flows looked at for one that is asked
+BACKENDS = {"node-1": "nft", "node-2": "netlink"}
 RESTARTS = 0.05  # how often an agent is replaced
 GRACE = 0.03  # seconds for a packet that should not arrive; one that may is there in far less
 PATIENCE = 2.0  # seconds for one that should, on a busy machine
@@ -293,7 +293,7 @@ def run(
     *,
     first: int = 0,
     each: int = 100,
-    programmer: Callable[[str], Programmer] = lambda _: Nft(),
+    programmer: Callable[[str], Programmer] = lambda name: backend(BACKENDS[name]),
     progress: Callable[[Result], None] = lambda _: None,
 ) -> Result:
     """At least so many probes, ``each`` fresh ones in every world; stops at the first disagreements."""
@@ -338,8 +338,9 @@ def main() -> int:
     def progress(result: Result) -> None:
         sys.stderr.write(f"\r{result.probes} probes, {time.monotonic() - started:.0f} s ")
 
-    def programmer(_: str) -> Programmer:
-        return Spoiled(Nft(), options.spoil) if options.spoil else Nft()
+    def programmer(name: str) -> Programmer:
+        made = backend(BACKENDS[name])
+        return Spoiled(made, options.spoil) if options.spoil else made
 
     result = run(
         options.probes, first=options.first, each=options.each, programmer=programmer, progress=progress

@@ -653,6 +653,13 @@ async def test_delete_takes_our_table_only(netlink) -> None:
     assert nft("list", "tables").split("\n")[:2] == ["table ip other", "table ip stockade"]
 
 
+async def test_a_table_that_vanishes_while_it_is_read_is_no_table(netlink, monkeypatch) -> None:
+    await adopted(netlink)
+    calls = between(netlink, monkeypatch, "_reader", "_value", "delete table inet stockade")
+    assert await netlink.read() is None
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("what", ["counters", "chains"])
 async def test_nothing_of_ours_is_overlooked_while_others_change(netlink, monkeypatch, what: str) -> None:
     """Chains and counters of all inet tables are one list to the kernel; another table vanishes while ours is listed."""

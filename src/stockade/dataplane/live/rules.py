@@ -33,8 +33,9 @@ from stockade.dataplane.strictness import in_fence
 from stockade.model.meta import ObjectRef
 from stockade.model.netpol import EGRESS, INGRESS
 from stockade.model.objects import Pod
+from stockade.model.selectors import LabelSelector
 from stockade.net.cidr import Address
-from stockade.policy.compile import compile_state
+from stockade.policy.compile import compile_state, subject_selector
 from stockade.policy.compiled import Profile
 from stockade.store.delta import Delta, changed
 from stockade.store.state import NAMESPACES, PODS, POLICIES, ClusterState
@@ -148,7 +149,7 @@ class LiveRules:
         before, after = self._state.pods, state.pods
         concerned = self._concerned(found, before, after)
         policed = found.policed
-        kept = {r for r in self._local if r.namespace in policed} - concerned if policed else set()
+        kept = self._subjects(state, found.policies) - concerned
         if node != self._node or len(concerned) > _MANY:
             self._move(state, found)
             return None
@@ -163,12 +164,13 @@ class LiveRules:
         return self._change(state, old, new)
 
     def _change(self, state: ClusterState, old: Part, new: Part) -> Patch | Ruleset | None:
-        self._pairs.update(new.pairs)
-        self._pairs.subtract(old.pairs)
-        used = {pair for pair in self._pairs if self._pairs[pair]}
-        same = used == self._numbers.keys()
-        numbers = self._numbers if same else identities(used)
-        if any(numbers.get(pair, number) != number for pair, number in self._numbers.items()):
+        came, went = new.pairs, old.pairs
+        self._pairs.update(came)
+        self._pairs.subtract(went)
+        # Only those of the pods concerned can be new, or out of use.
+        same = all((self._pairs[pair] > 0) == (pair in self._numbers) for pair in came.keys() | went.keys())
+        numbers = self._numbers if same else identities(+self._pairs)
+        if not same and any(numbers.get(pair, number) != number for pair, number in self._numbers.items()):
             return None
         sets = dict(set_changes(old, new))
         maps = dict(map_changes(old, new, self._numbers, numbers))
@@ -217,6 +219,21 @@ class LiveRules:
                 ref for pods in (before, after) for ref in pods if ref.namespace in found.namespaces
             }
         return concerned
+
+    def _subjects(self, state: ClusterState, policies: Iterable[ObjectRef]) -> set[ObjectRef]:
+        """Pods of this node that ``policies`` isolate, as they are or as they were."""
+        selectors: dict[str, list[LabelSelector]] = {}
+        for ref in policies:
+            versions = (self._state.policies.get(ref), state.policies.get(ref))
+            selectors.setdefault(ref.namespace, []).extend(
+                subject_selector(each) for each in versions if each
+            )
+        return {
+            ref
+            for ref, each in (self._local.items() if selectors else ())
+            if ref.namespace in selectors
+            and any(selector.matches(each.pod.labels) for selector in selectors[ref.namespace])
+        }
 
     def _part(self, pods: Pods, refs: Iterable[ObjectRef], policed: Iterable[ObjectRef]) -> Part:
         """``policed``: of these only the profiles may be others."""

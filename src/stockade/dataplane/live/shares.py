@@ -47,11 +47,12 @@ class Part:
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """One source of the set ``name``, whose addresses are of ``family``."""
+    """One source of the set ``name``, whose addresses are of ``family``; ``alone``: these addresses and nothing else."""
 
     name: str
     family: int
     source: Source
+    alone: bool
 
 
 class Shares:
@@ -67,7 +68,7 @@ class Shares:
         for name, found in sources.items():
             family = sets[name].key[0].family or 4
             for source in found:
-                self._places_of(source).append(_Place(name, family, source))
+                self._places_of(source).append(_Place(name, family, source, source == Source(source.peer)))
 
     def _places_of(self, source: Source) -> list[_Place]:
         if source.local:
@@ -83,10 +84,15 @@ class Shares:
             for family, address in addresses:
                 part.sets[f"self{family}"].add((address, address))
         entry = PodEntry(0, pod, addresses, named_ports(pod), None, None)
-        by_family = {family: [a for own, a in addresses if own == family] for family in FAMILIES}
+        values = {family: [a for own, a in addresses if own == family] for family in FAMILIES}
+        singles = {family: [(a,) for a in values[family]] for family in FAMILIES}
+        sets = part.sets
         for place in self._places(memberships.of(pod).selections, local=local):
-            if by_family[place.family]:
-                part.sets[place.name].update(place.source.elements(entry, by_family[place.family]))
+            family = place.family
+            if place.alone:
+                sets[place.name].update(singles[family])
+            else:
+                sets[place.name].update(place.source.elements(entry, values[family]))
 
     def _places(self, selections: Iterable[str], *, local: bool) -> Iterator[_Place]:
         selected = self._selected

@@ -3,7 +3,7 @@
     deltas ─► what changed? ─► the pods concerned, before and after: addresses, selections, profiles
                                   ├─ the same pairs of profiles in use ─► Patch: elements that come and go
                                   ├─ others ─► Ruleset: those patched, and pieces for profiles that are new
-                                  └─ this node changed, or a family is new ─► compile_state, lower: all anew
+                                  └─ this node changed, an address family is new ─► compile_state, lower: all anew
 
 The last way is the pure functions that everybody uses. The others say what those would have said, looking only at what is concerned;
 ``tests/property/test_live.py`` holds the two against each other. Whatever is not certain goes the last way.
@@ -24,7 +24,7 @@ from stockade.dataplane.live.profiles import Profiles
 from stockade.dataplane.live.residents import Residents
 from stockade.dataplane.live.shares import LocalPod, Part, Shares, map_changes, set_changes
 from stockade.dataplane.live.wanted import Wanted
-from stockade.dataplane.lower import is_local, lower_with_sources, pair_of
+from stockade.dataplane.lower import families_of, is_local, lower_with_sources, pair_of
 from stockade.dataplane.patch import MapChange, Patch, SetChange, patched
 from stockade.dataplane.pieces import Contents, ProfileKey, assemble, piece
 from stockade.dataplane.sets import SetBuilder
@@ -67,8 +67,8 @@ class LiveRules:
         self._known = False  # everything below belongs to _state
         self._state = ClusterState()
         self._claims = Claims({})
+        self._residents: dict[ObjectRef, LocalPod] = {}  # also those without an address
         self._local: dict[ObjectRef, LocalPod] = {}
-        self._moved: dict[ObjectRef, LocalPod | None] = {}
         self._wanted: Wanted
 
     # -- what the agent reads
@@ -85,18 +85,13 @@ class LiveRules:
 
     @property
     def local(self) -> Mapping[ObjectRef, LocalPod]:
-        """Pods of this node after the last step, which need not be in force yet."""
+        """Pods of this node that have an address, after the last step. It changes with the next: copy what is to stay."""
         return self._local
 
-    def take_moved(self) -> dict[ObjectRef, LocalPod | None]:
-        """What of ``local`` changed since the last call; None: gone. For whoever tells of pods once their rules are in force."""
-        moved, self._moved = self._moved, {}
-        return moved
-
-    def profile(self, direction: str, profile: str) -> Profile | None:
-        """One that is in use, by its id. Its peers may not know their pods."""
-        key = direction, profile
-        return self._profiles.named(*key) if key in self._pieces else None
+    @property
+    def profiles(self) -> dict[str, Profile]:
+        """Those of this node's pods, by id, after the last step. Their selectors need not know their pods."""
+        return {key[1]: self._profiles.named(*key) for key in self._pieces}
 
     # -- steps
 
@@ -130,12 +125,13 @@ class LiveRules:
         self._memberships = Memberships(state, compiled.selections.values())
         self._most_selections = 2 * len(compiled.selections) + 1000
         self._pieces, self._frame, self._numbers = lowered.pieces, lowered.frame, lowered.pairs
-        self._families, self._spoken = self._claims.families, lowered.families
+        self._families = lowered.families
         self._sources = lowered.sources
         self._shares = Shares(self._sources, lowered.ruleset.sets, node.name)
         local = [entry for entry in compiled.pods if is_local(entry, node)]
         self._pairs = Counter(pair_of(entry) for entry in local)
-        self._relocate({e.ref: LocalPod(e.pod, pair_of(e), e.addresses) for e in local}, self._local)
+        self._residents = {e.ref: LocalPod(e.pod, pair_of(e), e.addresses) for e in local}
+        self._local = {ref: each for ref, each in self._residents.items() if each.addresses}
         self._wanted = Wanted(lowered.ruleset)
         self._state, self._node, self._known = state, node, True
         return lowered.ruleset
@@ -155,12 +151,12 @@ class LiveRules:
             return None
         old = self._part(before, concerned, kept)
         self._move(state, found)
-        if self._claims.families != self._families:
+        if families_of(self._claims.families, node) != self._families:
             return None
         self._memberships.turn(state, policed, found.namespaces)
         self._profiles.turn(state, found.policies)
         new = self._part(after, concerned, kept)
-        self._relocate(new.local, old.local)
+        self._relocate(old.local, new.local)
         return self._change(state, old, new)
 
     def _change(self, state: ClusterState, old: Part, new: Part) -> Patch | Ruleset | None:
@@ -190,7 +186,7 @@ class LiveRules:
         builder.sources.update(self._sources)
         self._pieces = {
             key: self._pieces.get(key)
-            or piece(self._profiles.named(*key), builder, self._spoken, self._options)
+            or piece(self._profiles.named(*key), builder, self._families, self._options)
             for key in sorted(_in_use(self._numbers))
         }
         self._memberships.add(self._profiles.selections.values())
@@ -230,7 +226,7 @@ class LiveRules:
             )
         return {
             ref
-            for ref, each in (self._local.items() if selectors else ())
+            for ref, each in (self._residents.items() if selectors else ())
             if ref.namespace in selectors
             and any(selector.matches(each.pod.labels) for selector in selectors[ref.namespace])
         }
@@ -245,7 +241,7 @@ class LiveRules:
                 self._place(part, ref, pod, addresses)
                 self._shares.add(part, pod, addresses, self._memberships)
         for ref in policed:
-            self._place(part, ref, pods[ref], self._local[ref].addresses)
+            self._place(part, ref, pods[ref], self._residents[ref].addresses)
         return part
 
     def _place(self, part: Part, ref: ObjectRef, pod: Pod, addresses: tuple[Address, ...]) -> None:
@@ -254,14 +250,12 @@ class LiveRules:
             pair = self._profiles.of(EGRESS, member.egress), self._profiles.of(INGRESS, member.ingress)
             part.local[ref] = LocalPod(pod, pair, addresses)
 
-    def _relocate(self, new: dict[ObjectRef, LocalPod], old: dict[ObjectRef, LocalPod]) -> None:
-        """``local`` had ``old`` and has ``new`` instead."""
-        for ref in [ref for ref in old if ref not in new]:
-            del self._local[ref]
-            self._moved[ref] = None
-        for ref, each in new.items():
-            if self._local.get(ref) != each:
-                self._local[ref] = self._moved[ref] = each
+    def _relocate(self, old: dict[ObjectRef, LocalPod], new: dict[ObjectRef, LocalPod]) -> None:
+        for ref in old:
+            del self._residents[ref]
+            self._local.pop(ref, None)
+        self._residents.update(new)
+        self._local.update((ref, each) for ref, each in new.items() if each.addresses)
 
     def _stricter(self, sets: dict[str, SetChange], identities: dict[str, MapChange]) -> bool:
         """As ``strictness.is_stricter`` says of whole rulesets."""

@@ -26,8 +26,7 @@ FAMILIES = (4, 6)
 
 
 class LocalPod(msgspec.Struct, frozen=True):
-    """A pod of this node as the rules know it: the ids of its profiles, and the addresses that are its own; without one it is not
-    in the rules yet."""
+    """A pod of this node as the rules know it: the ids of its profiles, and the addresses that are its own."""
 
     pod: Pod
     pair: Pair

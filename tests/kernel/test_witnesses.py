@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from stockade.dataplane import chains, fold
 from stockade.testing.driven import backend
 from stockade.testing.spoiled import Spoiled
 from stockade.testing.witnesses import BACKENDS, run
@@ -31,6 +32,14 @@ def test_engine_rules_and_kernel_agree() -> None:
     assert not result.disagreements, result.disagreements[0]
     assert result.probes >= PROBES
     assert not result.never_met
+
+
+def test_folded_rules_agree_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small worlds have small profiles: fold everything with more than one rule."""
+    for module in (chains, fold):
+        monkeypatch.setattr(module, "LIMIT", 1)
+    result = run(PROBES, first=7)
+    assert not result.disagreements, result.disagreements[0]
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -6,11 +6,12 @@ and to its answer. Pure. Called by the property tests and by ``stockade.testing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from stockade.dataplane.ir import PROTOCOLS, Ruleset
 from stockade.dataplane.lower import NodeView, Options, lower
-from stockade.dataplane.simulate import Outcome, Packet, simulate_connection
+from stockade.dataplane.simulate import Outcome, Packet, hook_of, simulate, simulate_connection
+from stockade.net.cidr import Address
 from stockade.policy.compiled import CompiledPolicies, PodEntry
 from stockade.policy.ends import end_of
 from stockade.policy.verdict import ICMP, Endpoint, Flow
@@ -57,12 +58,20 @@ class SimulatedCluster:
 
     def works(self, packet: Packet) -> bool:
         """Packet and answer pass every node on the way."""
-        return all(outcome.accepted for outcome in self.outcomes(packet))
+        return all(
+            simulate_connection(self.rules[name], packet, self._own(name)).accepted
+            for name in self._on_the_way(packet)
+        )
 
-    def outcomes(self, packet: Packet) -> Iterator[Outcome]:
-        """One for each node on the way."""
-        for name in self._on_the_way(packet):
-            yield simulate_connection(self.rules[name], packet, frozenset(self.views[name].addresses))
+    def outcomes(self, packet: Packet) -> list[Outcome]:
+        """Of this packet alone, one for each node on its way."""
+        return [
+            simulate(self.rules[name], packet, hook_of(packet, self._own(name)), self._own(name))
+            for name in self._on_the_way(packet)
+        ]
+
+    def _own(self, name: str) -> frozenset[Address]:
+        return frozenset(self.views[name].addresses)
 
     def owner(self, family: int, value: int) -> PodEntry | None:
         index = self.compiled.by_address.get((family, value))

@@ -1,0 +1,114 @@
+"""The part of a ruleset that concerns some pods or one policy: for people who review, never for the kernel. Called by ``stockade render``.
+
+In: a Ruleset and addresses of pods, or a policy. Out: a Ruleset of the same shape with the elements, chains, sets and counters that are
+in their way; chains that are the same for everybody are left out. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from stockade.dataplane.ir import Chain, Goto, Member, NamedSet, Role, Rule, Ruleset, VerdictMap
+from stockade.model.meta import ObjectRef
+from stockade.net.cidr import Address
+
+
+def of_pods(ruleset: Ruleset, addresses: Iterable[Address]) -> Ruleset:
+    """Their identities, the chains these lead to, and the sets that those chains look into."""
+    own = frozenset(addresses)
+    identities = {
+        name: msgspec.structs.replace(
+            each, elements={a: n for a, n in each.elements.items() if (each.key.family, a) in own}
+        )
+        for name, each in ruleset.identities.items()
+    }
+    numbers = {number for each in identities.values() for number in each.elements.values()}
+    maps = _narrowed(ruleset, lambda number, _: number in numbers)
+    cut = _cut(ruleset, maps, _reached(ruleset, maps))
+    sets = {name: _own(each, own) for name, each in cut.sets.items()}
+    return msgspec.structs.replace(cut, identities=identities, sets=sets)
+
+
+def of_policy(ruleset: Ruleset, policy: ObjectRef, chains: Iterable[str]) -> Ruleset:
+    """``chains`` are those of the profiles in which ``policy`` isolates: of them the rules that it wrote, and how they end."""
+    names = frozenset(chains)
+    maps = _narrowed(ruleset, lambda _, chain: chain in names)
+    numbers = {number for each in maps.values() for number in each.elements}
+    identities = {
+        name: msgspec.structs.replace(
+            each, elements={a: n for a, n in each.elements.items() if n in numbers}
+        )
+        for name, each in ruleset.identities.items()
+    }
+    reached = {
+        name: msgspec.structs.replace(chain, rules=tuple(r for r in chain.rules if _concerns(r, policy)))
+        for name, chain in _reached(ruleset, maps).items()
+    }
+    return msgspec.structs.replace(_cut(ruleset, maps, reached), identities=identities)
+
+
+def memberships(ruleset: Ruleset, addresses: Iterable[Address]) -> tuple[NamedSet, ...]:
+    """Sets of peers in which one of ``addresses`` is: whoever may talk to these sets may talk to the pod."""
+    own = frozenset(addresses)
+    return tuple(
+        each
+        for each in ruleset.sets.values()
+        if not each.interval
+        and not _is_pairs(each)
+        and any((each.key[0].family, element[0]) in own for element in each.elements)
+    )
+
+
+def _concerns(rule: Rule, policy: ObjectRef) -> bool:
+    """Rules of nobody's stay: the default deny, and what was folded together from several policies."""
+    return rule.origin is None or rule.origin.policy == policy
+
+
+def _narrowed(ruleset: Ruleset, keep: Callable[[int, str], bool]) -> dict[str, VerdictMap]:
+    return {
+        name: msgspec.structs.replace(
+            each, elements={n: chain for n, chain in each.elements.items() if keep(n, chain)}
+        )
+        for name, each in ruleset.maps.items()
+    }
+
+
+def _reached(ruleset: Ruleset, maps: dict[str, VerdictMap]) -> dict[str, Chain]:
+    """In the ruleset's order."""
+    open_ends = [chain for each in maps.values() for chain in each.elements.values()]
+    found: set[str] = set()
+    while open_ends:
+        name = open_ends.pop()
+        chain = ruleset.chains[name]
+        if name in found or chain.role is Role.FRAME:
+            continue
+        found.add(name)
+        open_ends += [rule.action.chain for rule in chain.rules if isinstance(rule.action, Goto)]
+    return {name: chain for name, chain in ruleset.chains.items() if name in found}
+
+
+def _cut(ruleset: Ruleset, maps: dict[str, VerdictMap], chains: dict[str, Chain]) -> Ruleset:
+    rules = [rule for chain in chains.values() for rule in chain.rules]
+    sets = {match.set for rule in rules for match in rule.matches if isinstance(match, Member)}
+    counters = {rule.counter for rule in rules}
+    return msgspec.structs.replace(
+        ruleset,
+        sets={name: each for name, each in ruleset.sets.items() if name in sets},
+        maps=maps,
+        counters={name: each for name, each in ruleset.counters.items() if name in counters},
+        chains=chains,
+    )
+
+
+def _own(each: NamedSet, own: frozenset[Address]) -> NamedSet:
+    """Of self4 and self6 only what is the pods' own; of sets of peers everything."""
+    if not _is_pairs(each):
+        return each
+    mine = frozenset(element for element in each.elements if (each.key[0].family, element[0]) in own)
+    return msgspec.structs.replace(each, elements=mine)
+
+
+def _is_pairs(each: NamedSet) -> bool:
+    return len(each.key) == 2 and each.key[0] == each.key[1]

@@ -55,9 +55,7 @@ def placed(state: ClusterState, node: str, families: tuple[int, ...] = (4,)) -> 
     return Placed(apply(state, [Upsert(PODS, pod) for pod in changed.values()]), notes)
 
 
-def _notes(
-    homeless: list[Pod], nameless: list[Pod], node: str, families: tuple[int, ...]
-) -> Iterator[str]:
+def _notes(homeless: list[Pod], nameless: list[Pod], node: str, families: tuple[int, ...]) -> Iterator[str]:
     if homeless:
         yield f"{_count(homeless)} no spec.nodeName: taken to run on {node}"
     if nameless:

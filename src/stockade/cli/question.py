@@ -36,9 +36,7 @@ WHERE: Options = (
         multiple=True,
         help="Manifests: a file, a directory (recursive) or - for stdin. Without it the current cluster is read.",
     ),
-    click.option(
-        "-n", "--namespace", default=None, help="Namespace of references without one."
-    ),
+    click.option("-n", "--namespace", default=None, help="Namespace of references without one."),
     click.option("--context", default=None, help="kubeconfig context."),
     click.option("--kubeconfig", default=None, type=click.Path(dir_okay=False), help="kubeconfig file."),
     validate_option,

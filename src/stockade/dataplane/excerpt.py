@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from stockade.dataplane.chains import WAYS
 from stockade.dataplane.ir import Chain, Goto, Member, NamedSet, Role, Rule, Ruleset, VerdictMap
 from stockade.model.meta import ObjectRef
 from stockade.net.cidr import Address
+from stockade.policy.compiled import CompiledPolicies
 
 
 def of_pods(ruleset: Ruleset, addresses: Iterable[Address]) -> Ruleset:
@@ -31,15 +33,19 @@ def of_pods(ruleset: Ruleset, addresses: Iterable[Address]) -> Ruleset:
     return msgspec.structs.replace(cut, identities=identities, sets=sets)
 
 
-def of_policy(ruleset: Ruleset, policy: ObjectRef, chains: Iterable[str]) -> Ruleset:
-    """``chains`` are those of the profiles in which ``policy`` isolates: of them the rules that it wrote, and how they end."""
-    names = frozenset(chains)
+def of_policy(ruleset: Ruleset, policy: ObjectRef, compiled: CompiledPolicies) -> Ruleset:
+    """The chains of the profiles in which ``policy`` isolates: of them the rules that it wrote, and how they end."""
+    names = {
+        f"{way.code}_{profile.id}"
+        for entry in compiled.pods
+        for profile in (entry.egress, entry.ingress)
+        if profile and policy in profile.policies
+        for way in WAYS
+    }
     maps = _narrowed(ruleset, lambda _, chain: chain in names)
     numbers = {number for each in maps.values() for number in each.elements}
     identities = {
-        name: msgspec.structs.replace(
-            each, elements={a: n for a, n in each.elements.items() if n in numbers}
-        )
+        name: msgspec.structs.replace(each, elements={a: n for a, n in each.elements.items() if n in numbers})
         for name, each in ruleset.identities.items()
     }
     reached = {

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from stockade.dataplane.chains import WAYS
-from stockade.dataplane.render import identity_text
 from stockade.dataplane.ir import Ruleset
 from stockade.dataplane.lower import NodeView, is_local
+from stockade.dataplane.render import identity_text
 from stockade.model.meta import ObjectRef
 from stockade.net.cidr import Address, format_address
 from stockade.policy.compiled import CompiledPolicies, PodEntry, Profile
@@ -91,7 +91,9 @@ def _counts(pods: tuple[LocalPod, ...], ruleset: Ruleset) -> Iterator[str]:
         f"{_of(len(policies), 'policy')}, {_of(len(identities), 'identity')}; {_of(rules, 'rule')}."
     )
     fenced = ", ".join(map(str, ruleset.fenced))
-    yield f"Fenced until programmed: {fenced}." if fenced else "No fence: this node's pod blocks are not known."
+    yield (
+        f"Fenced until programmed: {fenced}." if fenced else "No fence: this node's pod blocks are not known."
+    )
 
 
 def _of(count: int, noun: str) -> str:

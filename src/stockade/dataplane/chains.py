@@ -28,6 +28,7 @@ from stockade.dataplane.sets import (
 )
 from stockade.dataplane.settings import Options
 from stockade.dataplane.tiers import Exits, tier_chains
+from stockade.dataplane.wording import peer_text, port_text
 from stockade.model.netpol import EGRESS, INGRESS
 from stockade.policy.compiled import (
     BlockPeer,
@@ -119,7 +120,7 @@ def _plain(
             for port in (None,) if rule.ports is None else rule.ports:
                 if named_only and not isinstance(port, NamedPort):
                     continue
-                note = f"{_peer_text(peer)}, {_port_text(port)}"
+                note = f"{peer_text(peer)}, {port_text(port)}"
                 if peer is None and not isinstance(port, NamedPort):
                     yield (() if port is None else (port_match(port, way.side),)), note, rule.ref
                     continue
@@ -150,18 +151,3 @@ def _for_family(
     elif port is not None:
         matches.append(port_match(port, way.side))
     return tuple(matches)
-
-
-def _peer_text(peer: SelectorPeer | BlockPeer | None) -> str:
-    return "any peer" if peer is None else peer.text
-
-
-def _port_text(port: PortRange | NamedPort | None) -> str:
-    if port is None:
-        return "every port and protocol"
-    if isinstance(port, NamedPort):
-        return f"port {port.name}/{port.protocol}"
-    if port.lo <= 0 and port.hi >= 65535:
-        return f"every {port.protocol} port"
-    numbers = str(port.lo) if port.lo == port.hi else f"{port.lo}-{port.hi}"
-    return f"port {numbers}/{port.protocol}"

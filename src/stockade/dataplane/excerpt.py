@@ -29,7 +29,8 @@ def of_pods(ruleset: Ruleset, addresses: Iterable[Address]) -> Ruleset:
     numbers = {number for each in identities.values() for number in each.elements.values()}
     maps = _narrowed(ruleset, lambda number, _: number in numbers)
     cut = _cut(ruleset, maps, _reached(ruleset, maps))
-    sets = {name: _own(each, own) for name, each in cut.sets.items()}
+    mine = {name: _own(each, own) for name, each in cut.sets.items()}
+    sets = {name: each for name, each in mine.items() if each.elements or not _is_pairs(each)}
     return msgspec.structs.replace(cut, identities=identities, sets=sets)
 
 
@@ -82,7 +83,7 @@ def _narrowed(ruleset: Ruleset, keep: Callable[[int, str], bool]) -> dict[str, V
 
 
 def _reached(ruleset: Ruleset, maps: dict[str, VerdictMap]) -> dict[str, Chain]:
-    """In the ruleset's order."""
+    """Those that deny last, else in the ruleset's order."""
     open_ends = [chain for each in maps.values() for chain in each.elements.values()]
     found: set[str] = set()
     while open_ends:
@@ -92,7 +93,8 @@ def _reached(ruleset: Ruleset, maps: dict[str, VerdictMap]) -> dict[str, Chain]:
             continue
         found.add(name)
         open_ends += [rule.action.chain for rule in chain.rules if isinstance(rule.action, Goto)]
-    return {name: chain for name, chain in ruleset.chains.items() if name in found}
+    chains = [chain for name, chain in ruleset.chains.items() if name in found]
+    return {chain.name: chain for chain in sorted(chains, key=lambda chain: chain.role is Role.DENY)}
 
 
 def _cut(ruleset: Ruleset, maps: dict[str, VerdictMap], chains: dict[str, Chain]) -> Ruleset:

@@ -66,7 +66,7 @@ def render(
         f"add table {FAMILY} {TABLE}",
         f"delete table {FAMILY} {TABLE}",
         f"table {FAMILY} {TABLE} {{",
-        *(f"\t{line}" if line else "" for line in _body(ruleset, marker, annotate=annotate)),
+        *(f"\t{line}" if line else "" for line in _body(ruleset, marker, _callees_first(ruleset), annotate)),
         "}",
     ]
     for mapping in _maps(ruleset):
@@ -87,10 +87,10 @@ def excerpt(
             lines += _noted(mapping.note, annotate)
             lines += f"map {mapping.name} {_enclosed(_map_texts(mapping), annotate)}".splitlines()
     bare = msgspec.structs.replace(ruleset, identities={}, maps={})
-    return "\n".join([*lines, *_body(bare, marker, annotate=annotate)]) + "\n"
+    return "\n".join([*lines, *_body(bare, marker, ruleset.chains.values(), annotate)]) + "\n"
 
 
-def _body(ruleset: Ruleset, marker: Marker, *, annotate: bool) -> Iterator[str]:
+def _body(ruleset: Ruleset, marker: Marker, chains: Iterable[Chain], annotate: bool) -> Iterator[str]:
     """What stands between the table's braces; elements of maps come later, for they name chains."""
     for each in ruleset.sets.values():
         yield from _noted(each.note, annotate)
@@ -101,7 +101,8 @@ def _body(ruleset: Ruleset, marker: Marker, *, annotate: bool) -> Iterator[str]:
     for counter in ruleset.counters.values():
         yield from _noted(counter.note, annotate)
         yield f"counter {counter.name} {{ packets 0 bytes 0 }}"
-    for chain in _callees_first(ruleset):
+    for chain in chains:
+        yield from [""] if annotate else []
         yield from _noted(chain.note, annotate)
         yield from _chain_lines(chain, marker, annotate=annotate)
 
@@ -236,7 +237,7 @@ def _callees_first(ruleset: Ruleset) -> Iterator[Chain]:
     done: set[str] = set()
 
     def visit(name: str) -> Iterator[Chain]:
-        if name in done or name not in ruleset.chains:  # an excerpt lacks what is the same for everybody
+        if name in done:
             return
         done.add(name)
         for rule in ruleset.chains[name].rules:

@@ -69,8 +69,8 @@ def memberships(ruleset: Ruleset, addresses: Iterable[Address]) -> tuple[NamedSe
 
 
 def _concerns(rule: Rule, policy: ObjectRef) -> bool:
-    """Rules of nobody's stay: the default deny, and what was folded together from several policies."""
-    return rule.origin is None or rule.origin.policy == policy
+    """The rules it wrote, alone or with others; and those of nobody, which say how the chain ends."""
+    return not rule.origins or any(ref.policy == policy for ref in rule.origins)
 
 
 def _narrowed(ruleset: Ruleset, keep: Callable[[int, str], bool]) -> dict[str, VerdictMap]:

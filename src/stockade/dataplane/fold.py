@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from stockade.dataplane.ir import PROTOCOLS, Field, Match, Member
 from stockade.dataplane.sets import SetBuilder, Side, Suffix, peer_match, port_match
-from stockade.dataplane.wording import peer_text, port_text, sources_text
+from stockade.dataplane.wording import peer_text, port_text
 from stockade.net.ranges import RangeSet
 from stockade.policy.compiled import BlockPeer, NamedPort, PortRange, Profile, RuleRef, SelectorPeer
 
@@ -22,7 +22,7 @@ SINGLE_PORTS = 16  # a range of up to so many ports is as good as single ports
 Peer = SelectorPeer | BlockPeer | None
 Port = PortRange | NamedPort | None
 Sourced = tuple[Peer, RuleRef]
-Line = tuple[tuple[Match, ...], str]
+Line = tuple[tuple[Match, ...], str, tuple[RuleRef, ...]]
 
 
 def pairs(profile: Profile) -> Iterator[tuple[Peer, Port, RuleRef]]:
@@ -50,17 +50,17 @@ def folded(profile: Profile, sets: SetBuilder, families: tuple[int, ...], side: 
     for port, sourced in groups.items():
         ports = () if port is None or isinstance(port, NamedPort) else (port_match(port, side),)
         if any(peer is None for peer, _ in sourced):
-            yield ports, _note([each for each in sourced if each[0] is None], port)
+            yield ports, *_note([each for each in sourced if each[0] is None], port)
             continue
         for family in families:
             for match, members in _peers_of(sourced, sets, family, side):
-                yield (match, *ports), _note(members, port)
+                yield (match, *ports), *_note(members, port)
 
 
-def _note(sourced: list[Sourced], port: Port) -> str:
+def _note(sourced: list[Sourced], port: Port) -> tuple[str, tuple[RuleRef, ...]]:
     peers = list(dict.fromkeys(peer_text(peer) for peer, _ in sourced))
     who = peers[0] if len(peers) == 1 else f"{len(peers)} peers in one set"
-    return f"{sources_text(ref for _, ref in sourced)}: {who}, {port_text(port)}"
+    return f"{who}, {port_text(port)}", tuple(dict.fromkeys(ref for _, ref in sourced))
 
 
 def _single_ports(
@@ -68,7 +68,7 @@ def _single_ports(
 ) -> Iterator[Line]:
     """Takes what it folds out of ``groups``."""
     chosen: dict[str, tuple[SelectorPeer, frozenset[Suffix]]] = {}
-    refs: list[RuleRef] = []
+    refs: dict[RuleRef, None] = {}
     for port in [each for each in groups if isinstance(each, PortRange)]:
         if port.hi - port.lo >= SINGLE_PORTS:
             continue
@@ -78,17 +78,17 @@ def _single_ports(
             if isinstance(peer, SelectorPeer):
                 _, before = chosen.get(peer.key, (peer, frozenset()))
                 chosen[peer.key] = peer, before | suffixes
-                refs.append(ref)
+                refs[ref] = None
             else:
                 rest.append((peer, ref))
         if rest:
             groups[port] = rest
     if not chosen:
         return
-    note = f"{sources_text(refs)}: single ports of {len(chosen)} peers in one set"
+    note = f"single ports of {len(chosen)} peers in one set"
     for family in families:
         fields = (side.peer[family], Field.PROTOCOL, side.port)
-        yield (Member(fields, sets.folded(chosen, family)),), note
+        yield (Member(fields, sets.folded(chosen, family)),), note, tuple(refs)
 
 
 def _peers_of(

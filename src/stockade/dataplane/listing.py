@@ -85,7 +85,7 @@ def _rule(rule: Rule, marker: Marker) -> dict[str, Any]:
         "text": rule_text(rule, marker),
         "note": rule.note,
         "counter": rule.counter,
-        **_origin(rule.origin),
+        "from": [_origin(ref) for ref in rule.origins],
     }
 
 

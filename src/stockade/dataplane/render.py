@@ -48,6 +48,7 @@ from stockade.dataplane.ir import (
     Within,
     mask_shift,
 )
+from stockade.dataplane.wording import sources_text
 from stockade.net.cidr import format_address
 
 _PROTOCOL_TEXT = {PROTOCOLS["TCP"]: "tcp", PROTOCOLS["UDP"]: "udp", PROTOCOLS["SCTP"]: "sctp"}
@@ -214,7 +215,7 @@ def _chain_lines(chain: Chain, marker: Marker, *, annotate: bool) -> Iterator[st
         yield f"\t{head}"
     for rule in chain.rules:
         text = rule_text(rule, marker)
-        why = ": ".join(str(part) for part in (rule.origin, rule.note) if part)
+        why = ": ".join(part for part in (sources_text(rule.origins), rule.note) if part)
         yield f"\t{text}  # {_one_line(why)}" if annotate and why else f"\t{text}"
     yield "}"
 

@@ -25,7 +25,7 @@ def port_text(port: PortRange | NamedPort | None) -> str:
 
 
 def sources_text(refs: Iterable[RuleRef]) -> str:
-    """Of a rule that stands for several: ``shop/a egress[0,3], shop/b egress[2] and 10 more policies``."""
+    """``shop/a egress[0]``; of a rule that stands for several ``shop/a egress[0,3], shop/b egress[2] and 10 more policies``."""
     numbers: dict[str, list[int]] = {}
     for ref in sorted(set(refs)):
         numbers.setdefault(f"{ref.policy} {ref.direction.lower()}", []).append(ref.index)

@@ -115,7 +115,7 @@ def command(
     )
     home = namespace or current
     refs = _pods(state, reference, home) if reference else ()
-    name = node or _node_of(state, refs, from_files=bool(files))
+    name = _node_of(state, refs, node, from_files=bool(files))
     placed, notes = _placed(state, name, pod_cidrs) if files else (state, ())
     rendered = _rendered(placed, name, pod_cidrs, options, generation)
     rendered = msgspec.structs.replace(rendered, notes=notes)
@@ -151,10 +151,15 @@ def _pods(state: ClusterState, reference: str, namespace: str) -> tuple[ObjectRe
     return refs
 
 
-def _node_of(state: ClusterState, refs: tuple[ObjectRef, ...], *, from_files: bool) -> str:
+def _node_of(state: ClusterState, refs: tuple[ObjectRef, ...], chosen: str, *, from_files: bool) -> str:
+    """``chosen`` if there is such a node; manifests that name none may call theirs as they like."""
     from stockade.analysis.placement import ONLY_NODE, node_names  # noqa: PLC0415
 
     known = node_names(state)
+    if chosen and (chosen in known or (from_files and not known)):
+        return chosen
+    if chosen:
+        raise Failure(f"node {chosen} is not known here (known: {', '.join(known) or 'none'})")
     wanted = sorted({state.pods[ref].spec.node_name for ref in refs} - {""}) or known
     if not wanted and from_files:
         return ONLY_NODE
@@ -180,13 +185,9 @@ def _rendered(
     state: ClusterState, name: str, pod_cidrs: tuple[Block, ...], options: Any, generation: int
 ) -> Rendered:
     from stockade.agent.programmed import node_view  # noqa: PLC0415
-    from stockade.analysis.placement import node_names  # noqa: PLC0415
     from stockade.dataplane.lower import lower  # noqa: PLC0415
     from stockade.policy.compile import compile_state  # noqa: PLC0415
 
-    known = node_names(state)
-    if name not in known:
-        raise Failure(f"node {name} is not known here (known: {', '.join(known) or 'none'})")
     compiled = compile_state(state)
     node = node_view(state, name, pod_cidrs)
     ruleset = lower(compiled, node, options)

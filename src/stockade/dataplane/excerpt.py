@@ -7,11 +7,12 @@ in their way; chains that are the same for everybody are left out. Pure.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
 from stockade.dataplane.chains import WAYS
-from stockade.dataplane.ir import Chain, Goto, Member, NamedSet, Role, Rule, Ruleset, VerdictMap
+from stockade.dataplane.ir import Chain, Goto, IdentityMap, Member, NamedSet, Role, Rule, Ruleset, VerdictMap
 from stockade.model.meta import ObjectRef
 from stockade.net.cidr import Address
 from stockade.policy.compiled import CompiledPolicies
@@ -20,18 +21,10 @@ from stockade.policy.compiled import CompiledPolicies
 def of_pods(ruleset: Ruleset, addresses: Iterable[Address]) -> Ruleset:
     """Their identities, the chains these lead to, and the sets that those chains look into."""
     own = frozenset(addresses)
-    identities = {
-        name: msgspec.structs.replace(
-            each, elements={a: n for a, n in each.elements.items() if (each.key.family, a) in own}
-        )
-        for name, each in ruleset.identities.items()
-    }
+    identities = _identities(ruleset, lambda family, address, _: (family, address) in own)
     numbers = {number for each in identities.values() for number in each.elements.values()}
     maps = _narrowed(ruleset, lambda number, _: number in numbers)
-    cut = _cut(ruleset, maps, _reached(ruleset, maps))
-    mine = {name: _own(each, own) for name, each in cut.sets.items()}
-    sets = {name: each for name, each in mine.items() if each.elements or not _is_pairs(each)}
-    return msgspec.structs.replace(cut, identities=identities, sets=sets)
+    return _cut(ruleset, identities, maps, _reached(ruleset, maps))
 
 
 def of_policy(ruleset: Ruleset, policy: ObjectRef, compiled: CompiledPolicies) -> Ruleset:
@@ -45,15 +38,12 @@ def of_policy(ruleset: Ruleset, policy: ObjectRef, compiled: CompiledPolicies) -
     }
     maps = _narrowed(ruleset, lambda _, chain: chain in names)
     numbers = {number for each in maps.values() for number in each.elements}
-    identities = {
-        name: msgspec.structs.replace(each, elements={a: n for a, n in each.elements.items() if n in numbers})
-        for name, each in ruleset.identities.items()
-    }
+    identities = _identities(ruleset, lambda _family, _address, number: number in numbers)
     reached = {
         name: msgspec.structs.replace(chain, rules=tuple(r for r in chain.rules if _concerns(r, policy)))
         for name, chain in _reached(ruleset, maps).items()
     }
-    return msgspec.structs.replace(_cut(ruleset, maps, reached), identities=identities)
+    return _cut(ruleset, identities, maps, reached)
 
 
 def memberships(ruleset: Ruleset, addresses: Iterable[Address]) -> tuple[NamedSet, ...]:
@@ -71,6 +61,16 @@ def memberships(ruleset: Ruleset, addresses: Iterable[Address]) -> tuple[NamedSe
 def _concerns(rule: Rule, policy: ObjectRef) -> bool:
     """The rules it wrote, alone or with others; and those of nobody, which say how the chain ends."""
     return not rule.origins or any(ref.policy == policy for ref in rule.origins)
+
+
+def _identities(ruleset: Ruleset, keep: Callable[[int, int, int], bool]) -> dict[str, IdentityMap]:
+    """``keep`` is asked with family, address and identity."""
+    found = {}
+    for name, each in ruleset.identities.items():
+        family = each.key.family or 4
+        kept = {address: number for address, number in each.elements.items() if keep(family, address, number)}
+        found[name] = msgspec.structs.replace(each, elements=kept)
+    return found
 
 
 def _narrowed(ruleset: Ruleset, keep: Callable[[int, str], bool]) -> dict[str, VerdictMap]:
@@ -97,20 +97,28 @@ def _reached(ruleset: Ruleset, maps: dict[str, VerdictMap]) -> dict[str, Chain]:
     return {chain.name: chain for chain in sorted(chains, key=lambda chain: chain.role is Role.DENY)}
 
 
-def _cut(ruleset: Ruleset, maps: dict[str, VerdictMap], chains: dict[str, Chain]) -> Ruleset:
+def _cut(
+    ruleset: Ruleset,
+    identities: dict[str, IdentityMap],
+    maps: dict[str, VerdictMap],
+    chains: dict[str, Chain],
+) -> Ruleset:
     rules = [rule for chain in chains.values() for rule in chain.rules]
-    sets = {match.set for rule in rules for match in rule.matches if isinstance(match, Member)}
+    named = {match.set for rule in rules for match in rule.matches if isinstance(match, Member)}
     counters = {rule.counter for rule in rules}
+    own = {(each.key.family, address) for each in identities.values() for address in each.elements}
+    sets = {name: _own(each, own) for name, each in ruleset.sets.items() if name in named}
     return msgspec.structs.replace(
         ruleset,
-        sets={name: each for name, each in ruleset.sets.items() if name in sets},
+        sets={name: each for name, each in sets.items() if each.elements or not _is_pairs(each)},
+        identities=identities,
         maps=maps,
         counters={name: each for name, each in ruleset.counters.items() if name in counters},
         chains=chains,
     )
 
 
-def _own(each: NamedSet, own: frozenset[Address]) -> NamedSet:
+def _own(each: NamedSet, own: AbstractSet[tuple[int | None, int]]) -> NamedSet:
     """Of self4 and self6 only what is the pods' own; of sets of peers everything."""
     if not _is_pairs(each):
         return each

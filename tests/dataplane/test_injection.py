@@ -47,7 +47,8 @@ def text(evil: str, *, annotate: bool) -> str:
         pod(f"{evil}/a", {"app": evil, evil: evil}, "10.244.0.5", ports=[port], on="node-1"),
         pod("b", {evil: evil}, "10.244.0.6", evil, ports=[port], on="node-1"),
         policy(f"{evil}/{evil}", spec),
-        policy(f"default/{evil}", {**spec, "podSelector": {}}),
+        # Selectors and ports of no use to anybody make no rules; this one does, and its comment has the policy's name.
+        policy(f"default/{evil}", {**spec, "podSelector": {}, "ingress": [{"ports": [{"port": 53}]}]}),
     ]
     compiled = compile_state(ClusterState.of(objects))
     ruleset = lower(compiled, NODE)
@@ -62,6 +63,7 @@ def test_names_are_in_comments_at_most(evil) -> None:
     assert "10.244.0.6" in plain  # the pods are really there
     noted = text(evil, annotate=True)
     assert MARK in noted
+    assert re.search(f"tcp dport 53 .*  # default/{MARK}", noted)
     code = "\n".join(re.sub(r"\s*#( .*)?$", "", line) for line in noted.split("\n"))
     code = "\n".join(line for line in code.split("\n") if line.strip())
     assert code == "\n".join(line for line in plain.split("\n") if line.strip())

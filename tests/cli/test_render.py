@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from stockade.cli.main import cli
+from stockade.store.state import ClusterState
+from stockade.testing.cluster import objects
 
 PLAIN = """
 apiVersion: apps/v1
@@ -214,6 +216,48 @@ def test_a_pod_without_an_address_has_no_rules_yet():
     done = render(PLAIN + pending, "pod/late")
     assert done.exit_code == 2
     assert done.stderr.endswith("stockade: pod/late has no address yet: there are no rules for it\n")
+
+
+CLUSTER = """
+kind: Pod
+metadata: {name: pending, namespace: shop}
+status: {phase: Pending}
+---
+kind: Pod
+metadata: {name: running, namespace: shop}
+spec: {nodeName: node-1}
+status: {phase: Running, podIP: 10.244.0.5}
+"""
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """What the current context holds."""
+
+    def holds(text: str) -> None:
+        found = ClusterState.of(objects(text)), "shop"
+        monkeypatch.setattr("stockade.cli.render.read_state", lambda *_, **__: found)
+
+    return holds
+
+
+def test_of_a_cluster_nothing_is_assumed(cluster):
+    cluster(CLUSTER)
+    done = CliRunner().invoke(cli, ["render"])
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert [line for line in done.stdout.splitlines() if line.startswith("# pod ")] == [
+        "# pod shop/running 10.244.0.5, identity cbe5:cfdf"
+    ]
+    done = CliRunner().invoke(cli, ["render", "pending"])
+    assert done.stderr == "stockade: pending has no address yet: there are no rules for it\n"
+    done = CliRunner().invoke(cli, ["render", "--node", "node-2"])
+    assert done.stderr == "stockade: node node-2 is not known here (known: node-1)\n"
+
+
+def test_a_cluster_without_nodes(cluster):
+    cluster(CLUSTER.split("---", maxsplit=1)[0])
+    done = CliRunner().invoke(cli, ["render"])
+    assert (done.exit_code, done.stderr) == (2, "stockade: the cluster has no nodes: nothing to render\n")
 
 
 @pytest.mark.kernel

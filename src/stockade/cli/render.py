@@ -200,12 +200,12 @@ def _of_pods(whole: Rendered, refs: tuple[ObjectRef, ...], reference: str) -> Re
     from stockade.dataplane.excerpt import memberships, of_pods  # noqa: PLC0415
 
     entries = [whole.compiled.pods[whole.compiled.by_ref[ref]] for ref in refs]
-    away = [str(e.ref) for e in entries if e.pod.spec.node_name != whole.node.name]
-    if away:
-        raise Failure(f"not on node {whole.node.name}: {', '.join(away)}")
     addresses: list[Address] = [address for entry in entries for address in entry.addresses]
     if not addresses:
         raise Failure(f"{reference} has no address yet: there are no rules for it")
+    away = [str(e.ref) for e in entries if e.pod.spec.node_name != whole.node.name]
+    if away:
+        raise Failure(f"not on node {whole.node.name}: {', '.join(away)}")
     member = tuple(f"in {each.name}: {each.note}" for each in memberships(whole.ruleset, addresses))
     return msgspec.structs.replace(
         whole, ruleset=of_pods(whole.ruleset, addresses), part=reference, notes=(*whole.notes, *member)

@@ -136,10 +136,18 @@ def test_one_policy():
     assert text == render(PLAIN, "--policy", "shop/monitoring").stdout.replace("shop/shop", "shop")
 
 
+def test_one_policy_for_one_pod():
+    text = render(PLAIN, "deploy/web", "--policy", "web").stdout
+    assert text.startswith("# Of the rules of node node-1, what concerns policy shop/web for deploy/web; ")
+    assert "shop/web ingress[0]" in text
+    assert "shop/monitoring ingress[0]" not in text.partition("chain ")[2]
+    assert "shop/web isolates none of these pods" in render(PLAIN, "client", "--policy", "web").stdout
+
+
 def test_a_policy_that_isolates_nobody_here():
     done = render(PLAIN, "--policy", "nobody")
     assert done.exit_code == 0
-    assert "# shop/nobody isolates no pod of this node\n" in done.stdout
+    assert "# shop/nobody isolates none of these pods\n" in done.stdout
 
 
 def test_without_comments_there_is_only_what_is_loaded():

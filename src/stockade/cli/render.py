@@ -221,8 +221,9 @@ def _of_policy(whole: Rendered, state: ClusterState, text: str, namespace: str) 
     if policy not in state.policies:
         raise Failure(f"NetworkPolicy {policy} does not exist here")
     cut = of_policy(whole.ruleset, policy, whole.compiled)
-    notes = whole.notes if cut.chains else (*whole.notes, f"{policy} isolates no pod of this node")
-    return msgspec.structs.replace(whole, ruleset=cut, part=f"policy {policy}", notes=notes)
+    notes = whole.notes if cut.chains else (*whole.notes, f"{policy} isolates none of these pods")
+    part = f"policy {policy}" + (f" for {whole.part}" if whole.part else "")
+    return msgspec.structs.replace(whole, ruleset=cut, part=part, notes=notes)
 
 
 def _echo(rendered: Rendered, output: str, *, comments: bool) -> None:

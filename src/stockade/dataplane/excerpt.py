@@ -88,8 +88,8 @@ def _reached(ruleset: Ruleset, maps: dict[str, VerdictMap]) -> dict[str, Chain]:
     found: set[str] = set()
     while open_ends:
         name = open_ends.pop()
-        chain = ruleset.chains[name]
-        if name in found or chain.role is Role.FRAME:
+        chain = ruleset.chains.get(name)  # None: of a part of a part, the frame is gone
+        if chain is None or name in found or chain.role is Role.FRAME:
             continue
         found.add(name)
         open_ends += [rule.action.chain for rule in chain.rules if isinstance(rule.action, Goto)]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -224,6 +226,18 @@ def test_a_pod_without_an_address_has_no_rules_yet():
     done = render(PLAIN + pending, "pod/late")
     assert done.exit_code == 2
     assert done.stderr.endswith("stockade: pod/late has no address yet: there are no rules for it\n")
+
+
+def test_the_page_for_operators_names_options_that_exist():
+    page = (Path(__file__).parents[2] / "docs" / "dataplane.md").read_text()
+    table = page.partition("## Options")[2].partition("\n## ")[0]
+    named = set(re.findall(r"(?<=`)--[a-z-]+", table))
+    assert len(named) >= 7
+    known = {
+        option for parameter in cli.get_command(None, "render").params for option in parameter.secondary_opts
+    }
+    known |= {option for parameter in cli.get_command(None, "render").params for option in parameter.opts}
+    assert named <= known
 
 
 CLUSTER = """

@@ -23,7 +23,7 @@ fwd_hook, in_hook  where packets enter; what carries the current mark is a known
 id4, id6           address of a pod of this node -> identity, the number of its pair of profiles
 eg, in             identity -> e_<profile>, egress of the source, then i_<profile>, ingress of the destination
 reg, rin           the same for replies, with source and destination swapped: re_<profile>, ri_<profile>
-deny_..., fence    where denied packets end: logged and dropped; the log's prefix names the profile
+deny_..., fence    where denied packets end: logged, then dropped or rejected; the log's prefix names the profile
 pass               allowed: the connection gets the current mark
 A rule that comes from a policy has it behind the #: namespace/policy direction[rule]: peer, port.
 Sets are named by the hash of what they hold, which stands above each. More in docs/dataplane.md."""

@@ -163,12 +163,12 @@ def test_options_change_the_rules():
         PLAIN, "--denied", "reject", "--mark-mask", "0xff000000", "--log-rate", "5", "--hook-priority", "7"
     ).stdout
     assert "reject with tcp reset" in text
-    assert "ct mark and 0xff000000 == 0x01000000 accept" in text
+    assert "elements = { 0x01000000 : accept }" in text
     assert "limit rate 5/second burst 10 packets log" in text
     assert "priority filter + 7;" in text
     assert 'iifname "veth*"' in render(PLAIN, "--pod-interface", "veth*").stdout
     assert "counter" not in render(PLAIN, "--no-counters", "--no-comments").stdout
-    assert "== 0x002a0000 accept" in render(PLAIN, "--generation", "42").stdout
+    assert "{ 0x002a0000 : accept }" in render(PLAIN, "--generation", "42").stdout
 
 
 def test_json():

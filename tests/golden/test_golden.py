@@ -29,6 +29,7 @@ from stockade.dataplane.diff import diff
 from stockade.dataplane.heading import heading
 from stockade.dataplane.ir import Ruleset
 from stockade.dataplane.lower import Options, lower
+from stockade.dataplane.names import GENERATIONS
 from stockade.dataplane.operations import Transaction
 from stockade.dataplane.render import render
 from stockade.dataplane.settings import NodeView
@@ -153,7 +154,7 @@ def test_feature_loads(feature: str, kernel: None, tmp_path: Path) -> None:
         if kind in each
     }
     wanted = (*ruleset.sets.values(), *ruleset.identities.values(), *ruleset.maps.values())
-    assert found == {each.name: len(each.elements) for each in wanted}
+    assert found == {GENERATIONS: 1, **{each.name: len(each.elements) for each in wanted}}
     assert {each["counter"]["name"] for each in held if "counter" in each} == set(ruleset.counters)
 
 

@@ -54,7 +54,7 @@ def folded(profile: Profile, sets: SetBuilder, families: tuple[int, ...], side: 
             continue
         for family in families:
             for match, members in _peers_of(sourced, sets, family, side):
-                yield (match, *ports), *_note(members, port)
+                yield (*ports, match), *_note(members, port)
 
 
 def _note(sourced: list[Sourced], port: Port) -> tuple[str, tuple[RuleRef, ...]]:

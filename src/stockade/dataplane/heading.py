@@ -19,12 +19,12 @@ from stockade.net.cidr import Address, format_address
 from stockade.policy.compiled import CompiledPolicies, PodEntry, Profile
 
 _READING = """\
-fwd_hook, in_hook  where packets enter; what carries the current mark is a known connection and passes
+fwd_hook, in_hook  where packets enter; a connection whose mark is in gen is known and passes
 id4, id6           address of a pod of this node -> identity, the number of its pair of profiles
 eg, in             identity -> e_<profile>, egress of the source, then i_<profile>, ingress of the destination
 reg, rin           the same for replies, with source and destination swapped: re_<profile>, ri_<profile>
 deny_..., fence    where denied packets end: logged, then dropped or rejected; the log's prefix names the profile
-pass               allowed: the connection gets the current mark
+pass, remember     allowed: the connection gets the mark that is in gen
 A rule that comes from a policy has it behind the #: namespace/policy direction[rule]: peer, port.
 Sets are named by the hash of what they hold, which stands above each. More in docs/dataplane.md."""
 

@@ -22,7 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -93,10 +94,12 @@ class Agent:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
 
-    async def keep_killing(self) -> None:
-        """Sometimes before it has even read the API, sometimes when it has worked for a while."""
+    async def keep_killing(self, ready: Callable[[], Awaitable[None]]) -> None:
+        """Sometimes before it has even read the API, sometimes when it has worked for a while: on a slow machine too."""
         while True:
-            await asyncio.sleep(self._random.uniform(0.2, 3.0))
+            if self._random.random() < 0.6:
+                await ready()
+            await asyncio.sleep(self._random.uniform(0.2, 1.5))
             self.kill()
             self.kills += 1
             await asyncio.sleep(self._random.uniform(0.0, 0.5))
@@ -206,10 +209,12 @@ async def _run(network: Network, count: int, random: Random, directory: Path, ar
         try:
             first = Starting(0, allowed=False, host=1)
             api.put(_PODS, _object(first))  # the node works before the first pod comes
-            await GateClient(directory / "gate").wait(
-                "default", first.name, first.uid, first.addresses[0], 30
+            ready = partial(
+                GateClient(directory / "gate").wait,
+                *("default", first.name, first.uid, first.addresses[0], _PROGRAMMED_WITHIN),
             )
-            killing = asyncio.create_task(agent.keep_killing())
+            await ready()
+            killing = asyncio.create_task(agent.keep_killing(ready))
             try:
                 await starts.run(count)
             finally:

@@ -137,3 +137,12 @@ def test_after_a_failure_everything_is_made_anew(agent: Agent, monkeypatch: pyte
             agent.upsert("pods", web(9))
     assert isinstance(agent.upsert("pods", web(10)), Ruleset)
     assert {ref.name for ref in agent.live.local} == {"web-1", "api-2", "web-9", "web-10"}
+
+
+def test_the_first_and_the_last_address_of_a_family_change_the_rules(agent: Agent) -> None:
+    six = pod("six", {"app": "api"}, "fd00::1", on="other")
+    assert isinstance(agent.upsert("pods", six), Ruleset)
+    assert any(name.startswith("p6_") for name in agent.live.wanted().sets)
+    assert isinstance(agent.upsert("pods", pod("more", {"app": "api"}, "fd00::2", on="other")), Patch)
+    assert isinstance(agent.step(Delete("pods", six.ref)), Patch)
+    assert isinstance(agent.step(Delete("pods", pod("more").ref)), Ruleset)

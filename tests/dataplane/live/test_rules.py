@@ -9,7 +9,7 @@ from stockade.dataplane.live import rules
 from stockade.dataplane.live.rules import LiveRules
 from stockade.dataplane.lower import NodeView, lower
 from stockade.dataplane.patch import Patch
-from stockade.model.meta import View
+from stockade.model.meta import ObjectRef, View
 from stockade.model.objects import Pod
 from stockade.net.cidr import parse_address, parse_block
 from stockade.policy.compile import compile_state
@@ -146,3 +146,14 @@ def test_the_first_and_the_last_address_of_a_family_change_the_rules(agent: Agen
     assert isinstance(agent.upsert("pods", pod("more", {"app": "api"}, "fd00::2", on="other")), Patch)
     assert isinstance(agent.step(Delete("pods", six.ref)), Patch)
     assert isinstance(agent.step(Delete("pods", pod("more").ref)), Ruleset)
+
+
+def test_a_label_of_a_namespace_moves_its_pods_between_sets(agent: Agent) -> None:
+    peers = {"namespaceSelector": {"matchLabels": {"team": "red"}}}
+    agent.upsert("networkpolicies", policy("p", {**SPEC, "ingress": [{"from": [peers]}]}))
+    agent.upsert("pods", pod("blue/x", {}, "10.9.0.7", on="other"))
+    found = agent.upsert("namespaces", namespace("blue", {"team": "red"}))
+    assert isinstance(found, Patch)
+    (change,) = found.sets.values()
+    assert change.come == {(parse_address("10.9.0.7")[1],)}
+    assert isinstance(agent.step(Delete("namespaces", ObjectRef("", "blue"))), Patch)

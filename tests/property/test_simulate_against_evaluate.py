@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stockade.dataplane.chains import log_prefix
+from stockade.dataplane.names import log_prefix
 from stockade.dataplane.ir import PROTOCOLS, Ruleset
 from stockade.dataplane.lower import NodeView, lower
 from stockade.dataplane.simulate import Packet, simulate

@@ -20,9 +20,8 @@ from typing import Self
 
 import msgspec
 
-from stockade.dataplane.chains import LOG_MARK
-from stockade.dataplane.frame import FENCE
 from stockade.dataplane.ir import PROTOCOLS
+from stockade.dataplane.names import FENCE, LOG_MARK
 from stockade.dataplane.nflog import (
     NETLINK_NETFILTER,
     TYPE_PACKET,

@@ -10,11 +10,13 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from stockade.agent import node as node_module
+from stockade.agent import programming as programming_module
 from stockade.agent.events import EventRecorder
+from stockade.agent.faults import Work
 from stockade.agent.gate import GateClient, GateError
 from stockade.agent.node import NodeAgent, NodeSettings
 from stockade.agent.programmed import node_view
+from stockade.agent.programming import Target
 from stockade.dataplane.lower import Options, lower
 from stockade.dataplane.plane import Dataplane
 from stockade.kube.backoff import SystemClock
@@ -85,9 +87,9 @@ async def running(tmp_path, api=None, programmer=None, **settings):
     api, programmer = api or basic_api(), programmer or FakeProgrammer()
     gate = tmp_path / "gate"
     async with serving(api.handle) as client:
-        plane = Dataplane(programmer, retries=0, generation=1)
+        plane = Dataplane(programmer, generation=1)
         agent = NodeAgent(
-            NodeSettings(node="node-1", gate=str(gate), **settings),
+            NodeSettings(target=Target(node="node-1"), gate=str(gate), **settings),
             client,
             plane,
             recorder=EventRecorder(client, "node-1", interval=0.05),
@@ -175,8 +177,8 @@ async def test_the_gate_stays_shut_while_programming_fails_and_the_node_says_why
         assert "No buffer space" in told["message"]
         world.programmer._failures.clear()
         await world.gate.wait("default", "web", "uid-web", "10.244.0.5", 10)  # tried again
-        assert world.agent.counters.program_failures
-        assert not world.agent.counters.failing
+        assert world.agent.faults.failures[Work.PROGRAMMING]
+        assert not world.agent.faults.current
 
 
 async def test_a_relevant_change_is_programmed_and_an_irrelevant_one_is_not(tmp_path):
@@ -184,7 +186,7 @@ async def test_a_relevant_change_is_programmed_and_an_irrelevant_one_is_not(tmp_
     api.put(PODS, pod("web", "10.244.0.5", phase="Running"))
     async with running(tmp_path, api) as world:
         await world.until_programmed(1)
-        counted = world.agent.counters.programmed
+        counted = world.agent.account.transactions.copy()
         compiled = world.agent.view.compiled
         noisy = pod("web", "10.244.0.5", phase="Running", conditions=[{"type": "Ready", "status": "True"}])
         noisy["metadata"]["annotations"] = {"touched": "yes"}
@@ -198,7 +200,7 @@ async def test_a_relevant_change_is_programmed_and_an_irrelevant_one_is_not(tmp_
         await world.until(lambda: world.agent.view.state.services)
         await asyncio.sleep(0.1)
         assert world.agent.view.compiled is compiled
-        assert world.agent.counters.programmed == counted
+        assert world.agent.account.transactions == counted
         world.api.put(POLICIES, DENY_EGRESS)
         await world.until_programmed(2)
         assert "stockade|e|" in world.programmer.loads[1]
@@ -211,10 +213,10 @@ async def test_changes_during_programming_are_gathered(tmp_path):
             self.go = asyncio.Event()
             self.busy = asyncio.Event()
 
-        async def load(self, text):
+        async def commit(self, batch):
             self.busy.set()
             await self.go.wait()
-            await super().load(text)
+            await super().commit(batch)
 
     programmer = Slow()
     async with running(tmp_path, programmer=programmer) as world:
@@ -238,7 +240,7 @@ async def test_deletes_missed_while_the_api_was_away(tmp_path):
         reflector._version = None  # as after a 410
         api.hang_up()
         await world.until_programmed(2)
-        assert "delete element inet stockade local4 { 10.244.0.5 }" in world.programmer.loads[1]
+        assert "delete element inet stockade id4 { 10.244.0.5" in world.programmer.loads[1]
 
 
 async def test_pods_of_other_nodes_are_no_business_of_the_gate(tmp_path):
@@ -255,7 +257,7 @@ async def test_tampering_is_repaired_and_counted(tmp_path):
         await world.until_programmed(1)
         world.programmer.intact = False
         await world.until_programmed(2)
-        await world.until(lambda: world.agent.counters.repairs == 1)
+        await world.until(lambda: world.agent.account.repairs == 1)
 
 
 async def test_an_api_that_is_down_is_waited_for(tmp_path):
@@ -280,7 +282,7 @@ async def test_stopping_leaves_the_rules(tmp_path):
 async def test_a_gate_that_cannot_be_served_ends_the_agent(tmp_path):
     async with serving(basic_api().handle) as client:
         gate = str(tmp_path / "no" / "such" / "directory")
-        agent = NodeAgent(NodeSettings(node="node-1", gate=gate), client, Dataplane(FakeProgrammer()))
+        agent = NodeAgent(NodeSettings(target=Target(node="node-1"), gate=gate), client, Dataplane(FakeProgrammer()))
         with pytest.raises(GateError, match="cannot listen"):
             await agent.run()
 
@@ -340,18 +342,18 @@ async def test_any_history_ends_in_the_rules_of_a_fresh_start(tmp_path, seed):
                 await asyncio.sleep(chance.choice([0, 0.001, 0.01]))
         wanted = fresh_start(world.api)
         await world.until(lambda: world.plane.applied == wanted)
-        assert world.agent.counters.program_failures == 0
+        assert not any(world.agent.faults.failures.values())
 
 
 async def test_a_state_that_cannot_be_compiled_does_not_end_the_agent(tmp_path, monkeypatch):
-    real, broken = node_module.lower, [True]
+    real, broken = programming_module.lower, [True]
 
     def lower(*arguments):
         if broken.pop() if broken else False:
             raise ZeroDivisionError("a bug")
         return real(*arguments)
 
-    monkeypatch.setattr(node_module, "lower", lower)
+    monkeypatch.setattr(programming_module, "lower", lower)
     async with running(tmp_path) as world:
         await world.until(lambda: "ZeroDivisionError" in world.agent.health().ready_problem)
         world.api.put(PODS, pod("web", "10.244.0.5"))  # a change is tried at once

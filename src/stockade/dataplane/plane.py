@@ -15,7 +15,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import msgspec
 
@@ -29,15 +29,17 @@ _LOG = logging.getLogger(__name__)
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """``changed``: the kernel was written to; ``bumped``: known connections are judged again; ``full``: the table was made anew."""
+    """``changed``: the kernel was written to; ``bumped``: known connections are judged again; ``full``: the table was made anew.
+    ``refused``: why a smaller change, tried before, was not taken."""
 
     changed: bool
     bumped: bool = False
     full: bool = False
     ms: float = 0.0
+    refused: str = ""
 
 
-Forget = Callable[[list[Address]], Awaitable[None]]
+Forget = Callable[[Collection[Address]], Awaitable[None]]
 
 
 class Dataplane:
@@ -70,23 +72,24 @@ class Dataplane:
     def generation(self) -> int:
         return self._generation
 
-    async def apply(self, wanted: Ruleset) -> Applied:
-        """Raises ProgrammingError when the kernel refuses; the rules in force are then the old ones."""
+    async def apply(self, wanted: Ruleset, gone: Collection[Address] = ()) -> Applied:
+        """Raises ProgrammingError when the kernel refuses; the rules in force are then the old ones.
+
+        ``gone``: addresses to forget besides those that leave the ruleset, such as those of pods of other nodes."""
         async with self._lock:
             started = time.monotonic()
+            refused = ""
             if self._applied is not None:
                 bump = None if self._forget is None else False
                 transaction = diff(self._applied, wanted, self._generation, bump=bump)
-                if transaction.is_empty:
-                    self._applied = wanted
-                    return Applied(changed=False)
                 try:
-                    await self._load(transaction, wanted)
+                    await self._load(transaction, wanted, gone)
                 except ProgrammingError as error:
+                    refused = str(error)
                     _LOG.warning("incremental update failed, starting from the table in force: %s", error)
                 else:
                     return _report(transaction, started)
-            return _report(await self._adopt(wanted), started)
+            return _report(await self._adopt(wanted, gone), started, refused)
 
     async def verify(self) -> bool:
         """Is the table what was applied? If not, it is repaired, and the answer is False. Nothing applied yet: True."""
@@ -104,11 +107,11 @@ class Dataplane:
             self._applied = None
             await self._programmer.delete()
 
-    async def _adopt(self, wanted: Ruleset) -> Transaction:
+    async def _adopt(self, wanted: Ruleset, gone: Collection[Address] = ()) -> Transaction:
         """The table is read each time. If it cannot be changed in place, the next attempt makes it anew, whatever is in force."""
         transaction = self._start(await self._programmer.read(), wanted)
         try:
-            await self._load(transaction, wanted)
+            await self._load(transaction, wanted, gone)
         except ProgrammingError:
             self._anew = True
             raise
@@ -123,17 +126,17 @@ class Dataplane:
             return replace(wanted, generation, bump=not kept)
         return adopt(held.ruleset, wanted, generation, bump=not kept)
 
-    async def _load(self, transaction: Transaction, wanted: Ruleset) -> None:
+    async def _load(self, transaction: Transaction, wanted: Ruleset, gone: Collection[Address]) -> None:
         """If interrupted nobody knows which rules are in force, so the next ``apply`` reads them."""
         self._applied = None
         for batch in transaction.batches:
             await self._programmer.commit(batch)
         self._generation = transaction.generation
         if self._forget is not None and self._last is not None and not transaction.bump:
-            await self._forget_gone(self._forget, _gone(self._last, wanted), wanted)
+            await self._forget_gone(self._forget, {*_gone(self._last, wanted), *gone}, wanted)
         self._applied = self._last = wanted
 
-    async def _forget_gone(self, forget: Forget, gone: list[Address], wanted: Ruleset) -> None:
+    async def _forget_gone(self, forget: Forget, gone: set[Address], wanted: Ruleset) -> None:
         if not gone:
             return
         try:
@@ -156,6 +159,11 @@ def _gone(old: Ruleset, new: Ruleset) -> list[Address]:
     ]
 
 
-def _report(transaction: Transaction, started: float) -> Applied:
-    elapsed = (time.monotonic() - started) * 1000
-    return Applied(changed=True, bumped=transaction.bump, full=transaction.full, ms=elapsed)
+def _report(transaction: Transaction, started: float, refused: str = "") -> Applied:
+    return Applied(
+        changed=not transaction.is_empty,
+        bumped=transaction.bump,
+        full=transaction.full,
+        ms=(time.monotonic() - started) * 1000,
+        refused=refused,
+    )

@@ -56,11 +56,9 @@ def test_a_histogram_puts_each_value_below_its_bound():
 
 def test_every_metric_has_its_help_and_stands_in_the_documentation():
     page = PAGE.read_text()
-    said = text(Account())
-    names = [line.split()[2] for line in said.splitlines() if line.startswith("# TYPE")]
-    assert len(names) > 15
-    for name in names:
-        (helped,) = [line for line in said.splitlines() if line.startswith(f"# HELP {name} ")]
-        assert helped.removeprefix(f"# HELP {name} ").strip()
-        documented = name if not name.startswith("stockade_reflector") else "stockade_reflector_"
-        assert documented in page, name
+    found = list(families(Account(), dict.fromkeys(Work, 0), []))
+    assert len(found) > 12
+    for family in found:
+        name = family.name + ("_total" if family.type == "counter" else "")
+        assert family.documentation
+        assert f"`{name}`" in page, name

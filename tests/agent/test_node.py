@@ -240,7 +240,7 @@ async def test_deletes_missed_while_the_api_was_away(tmp_path):
         reflector._version = None  # as after a 410
         api.hang_up()
         await world.until_programmed(2)
-        assert "delete element inet stockade id4 { 10.244.0.5" in world.programmer.loads[1]
+        assert "delete element inet stockade id4 { 10.244.0.5 }" in world.programmer.loads[1]
 
 
 async def test_pods_of_other_nodes_are_no_business_of_the_gate(tmp_path):

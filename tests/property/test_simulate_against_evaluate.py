@@ -6,9 +6,9 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stockade.dataplane.names import log_prefix
 from stockade.dataplane.ir import PROTOCOLS, Ruleset
 from stockade.dataplane.lower import NodeView, lower
+from stockade.dataplane.names import log_prefix
 from stockade.dataplane.simulate import Packet, simulate
 from stockade.dataplane.strictness import is_stricter
 from stockade.net.cidr import Address, Block

@@ -117,7 +117,7 @@ def _entries(fenced: tuple[Block, ...], options: Options) -> Iterator[Chain]:
         (Rule((CurrentMark(),), Accept(), note="known connection"), Rule((), Goto("check"))),
         hook=Hook("forward", options.priority),
     )
-    answers = (*_identify(_SOURCES, "settled", fenced), Rule((), Accept()))
+    answers = (*_identify(_SOURCES, "pass", fenced), Rule((), Goto("pass")))
     yield Chain("node_replies", answers, note="answers to connections that the node began")
     in_judge = (Rule((CtReply(),), Goto("node_replies")), Rule((), Goto("judge")))
     yield Chain("in_judge", in_judge)

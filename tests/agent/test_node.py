@@ -282,7 +282,9 @@ async def test_stopping_leaves_the_rules(tmp_path):
 async def test_a_gate_that_cannot_be_served_ends_the_agent(tmp_path):
     async with serving(basic_api().handle) as client:
         gate = str(tmp_path / "no" / "such" / "directory")
-        agent = NodeAgent(NodeSettings(target=Target(node="node-1"), gate=gate), client, Dataplane(FakeProgrammer()))
+        agent = NodeAgent(
+            NodeSettings(target=Target(node="node-1"), gate=gate), client, Dataplane(FakeProgrammer())
+        )
         with pytest.raises(GateError, match="cannot listen"):
             await agent.run()
 

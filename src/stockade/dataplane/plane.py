@@ -160,8 +160,10 @@ def _gone(old: Ruleset, new: Ruleset) -> list[Address]:
 
 
 def _report(transaction: Transaction, started: float, refused: str = "") -> Applied:
+    if transaction.is_empty:
+        return Applied(changed=False, refused=refused)
     return Applied(
-        changed=not transaction.is_empty,
+        changed=True,
         bumped=transaction.bump,
         full=transaction.full,
         ms=(time.monotonic() - started) * 1000,

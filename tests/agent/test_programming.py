@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
+import itertools
 
-import msgspec
 import pytest
 
-from stockade.agent.account import Account
-from stockade.agent.faults import Faults, NodeEvents, Work
-from stockade.agent.programming import AT_ONCE, Programming, Target
-from stockade.agent.world import World
-from stockade.dataplane.lower import Options
-from stockade.dataplane.plane import Dataplane
-from stockade.kube.resources import NETWORK_POLICIES, NODES, PODS, SERVICES
+from stockade.agent.faults import Work
+from stockade.agent.programming import AT_ONCE
+from stockade.kube.resources import NETWORK_POLICIES, PODS, SERVICES
 from stockade.model.meta import ObjectMeta, ObjectRef
-from stockade.model.objects import Node, NodeSpec, Service
+from stockade.model.objects import Service
 from stockade.net.cidr import parse_address
-from stockade.testing.build import pod, policy
+from stockade.testing.build import pod
+from stockade.testing.clock import settle
 from stockade.testing.failing import COMMIT, READ, FailingProgrammer, Failure, How
 from stockade.testing.programmer import FakeProgrammer
+from stockade.testing.programming import Setting, with_uid
 
 A, B = "10.244.0.5", "10.244.0.6"
 DENY = {"podSelector": {}, "policyTypes": ["Egress"], "egress": []}
@@ -30,124 +27,19 @@ TO_B = {
 }
 
 
-def with_uid(made, uid):
-    return msgspec.structs.replace(made, metadata=msgspec.structs.replace(made.metadata, uid=uid))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-class VirtualClock:
-    """``sleep`` returns at once unless nothing else can happen; ``now`` is the sum of what was slept."""
-
-    def __init__(self):
-        self.now = 0.0
-        self.waiting = []
-
-    def monotonic(self):
-        return self.now
-
-    async def sleep(self, seconds):
-        done = asyncio.get_running_loop().create_future()
-        entry = (self.now + seconds, done)
-        self.waiting.append(entry)
-        try:
-            await done
-        finally:
-            if entry in self.waiting:
-                self.waiting.remove(entry)
-
-    async def pass_time(self, seconds):
-        """Everybody who wakes up meanwhile gets the time that it is then."""
-        end = self.now + seconds
-        while True:
-            await settle()
-            due = min(self.waiting, default=(end + 1, None), key=lambda entry: entry[0])
-            if due[0] > end:
-                break
-            self.now = max(self.now, due[0])
-            self.waiting.remove(due)
-            due[1].set_result(None)
-        self.now = end
-        await settle()
-
-
-async def settle():
-    """Until the loop has come to rest: nothing here waits for anything but the virtual clock and the world."""
-    for _ in range(60):
-        await asyncio.sleep(0)
-
-
-@pytest.fixture(autouse=True)
-def _in_this_thread(monkeypatch):
-    async def to_thread(function, *arguments):
-        return function(*arguments)
-
-    monkeypatch.setattr(asyncio, "to_thread", to_thread)
-
-
-class Recorder:
-    def __init__(self):
-        self.recorded = []
-
-    def record(self, occurrence, count=1):
-        self.recorded.append(occurrence)
-
-
-class Setting:
-    def __init__(self, programmer, *, keep=False, forget=None):
-        self.programmer = programmer
-        self.clock = VirtualClock()
-        self.world = World(self.clock.monotonic)
-        self.account = Account()
-        self.recorder = Recorder()
-        self.faults = Faults(NodeEvents(self.recorder, "node-1", str), self.clock.monotonic)
-        self.published = []
-        self.plane = Dataplane(programmer, generation=1, forget=forget)
-        self.programming = Programming(
-            Target(node="node-1", options=Options(), keep_flows=keep),
-            self.world,
-            self.plane,
-            account=self.account,
-            faults=self.faults,
-            publish=lambda pods: self.published.append(sorted(str(ref) for ref in pods)),
-            clock=self.clock,
-        )
-        self.node()
-
-    def node(self):
-        meta = ObjectMeta(name="node-1", uid="node-uid")
-        self.world.upsert(NODES, Node(metadata=meta, spec=NodeSpec(pod_cidr="10.244.0.0/24")))
-
-    def pod(self, name, address, app="a", uid=""):
-        self.world.upsert(PODS, with_uid(pod(name, {"app": app}, address, on="node-1"), uid or f"uid-{name}"))
-
-    def policy(self, name, spec):
-        self.world.upsert(NETWORK_POLICIES, policy(name, spec))
-
-    async def __aenter__(self):
-        self.task = asyncio.create_task(self.programming.run())
-        await settle()
-        return self
-
-    async def __aexit__(self, *_):
-        self.task.cancel()
-        await asyncio.wait({self.task})
-
-
-async def test_attempts_that_fail_come_at_doubling_intervals():
+async def test_attempts_that_fail_come_at_doubling_intervals(monkeypatch):
     async with Setting(programmer := FailingProgrammer(FakeProgrammer())) as setting:
+        moments, failed = [], setting.faults.failed
+        note = lambda *args: moments.append(setting.clock.now) or failed(*args)  # noqa: E731
+        monkeypatch.setattr(setting.faults, "failed", note)
         programmer.broken = How.BEFORE
         setting.pod("a", A)
-        moments, seen = [], 0
-        for _ in range(800):
-            await setting.clock.pass_time(0.1) if len(moments) < 3 else setting.clock.now
-            if setting.faults.failures[Work.PROGRAMMING] > seen:
-                seen = setting.faults.failures[Work.PROGRAMMING]
-                moments.append(round(setting.clock.now, 1))
-            if len(moments) == 3:
-                break
-        gaps = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
-        assert gaps == pytest.approx([0.5, 1.0], abs=0.11)
-        await setting.clock.pass_time(200)
-        assert 9 <= setting.faults.failures[Work.PROGRAMMING] <= 13  # 2+4+8+16, then every 30 s
+        await setting.clock.pass_time(100)
+        gaps = [later - earlier for earlier, later in itertools.pairwise(moments)]
+        assert gaps == pytest.approx([0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0])
 
 
 async def test_a_failure_is_seen_after_the_first_attempt_and_recovery_is_told():

@@ -16,7 +16,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -32,7 +32,7 @@ from stockade.dataplane.plane import Applied, Dataplane
 from stockade.dataplane.programmer import ProgrammingError
 from stockade.kube.backoff import Clock
 from stockade.model.meta import ObjectRef
-from stockade.net.cidr import Address, Block
+from stockade.net.cidr import Block
 from stockade.policy.compile import compile_state
 from stockade.policy.compiled import CompiledPolicies
 from stockade.store.state import ClusterState
@@ -163,22 +163,24 @@ class Programming:
         node = node_view(state, self._target.node, self._target.pod_cidrs)
         return await asyncio.to_thread(_build, state, node, self._target.options)
 
-    async def _transact(
-        self, compiled: CompiledPolicies, wanted: Ruleset, gone: Collection[Address] = ()
-    ) -> Applied:
+    async def _transact(self, compiled: CompiledPolicies, wanted: Ruleset) -> Applied:
         # Known before it is in force: the first packet it denies is logged before apply() returns.
         with self.recent.upcoming(compiled):
-            return await self._dataplane.apply(wanted, gone)
+            return await self._dataplane.apply(wanted)
 
     async def _pass_on(self, state: ClusterState, compiled: CompiledPolicies, wanted: Ruleset) -> Applied:
-        """Live flows are kept: those of an address are forgotten while it is nobody's, before its next pod is programmed."""
+        """Live flows are kept: those of an address are forgotten while it is nobody's, before its next pod is programmed. (The data
+        plane does that for this node's own addresses.)"""
         after = flows.tenants(compiled)
         gone = flows.left(self._tenants, after)
+        far = [address for address in gone if self._tenants[address].node != self._target.node]
         between = flows.without_heirs(state, gone, after)
         if between is not state:
-            await self._transact(*await self._build(between), gone)
-            gone = frozenset()
-        applied = await self._transact(compiled, wanted, gone)
+            await self._transact(*await self._build(between))
+            await self._dataplane.forget(far)
+            far = []
+        applied = await self._transact(compiled, wanted)
+        await self._dataplane.forget(far)
         self._tenants = after
         return applied
 

@@ -7,7 +7,7 @@ Called by ``agent.health``, which is the only one to import prometheus-client, a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,6 +27,7 @@ class Counters(msgspec.Struct):
     drops: Counter[str] = msgspec.field(default_factory=Counter)  # by direction: egress, ingress, fence
     drops_unattributed: int = 0
     log_overruns: int = 0
+    log_lost: int = 0  # logged packets that were never read
     pods: int = 0
     synced: bool = False
     failing: str = ""  # why the rules in the kernel are older than the state; empty when they are not
@@ -49,13 +50,19 @@ class ReflectorCounts(msgspec.Struct, frozen=True):
     errors: int
 
 
-def render(counters: Counters, reflectors: Iterable[ReflectorCounts]) -> bytes:
-    """Prometheus' text format."""
+def render(
+    counters: Counters,
+    reflectors: Iterable[ReflectorCounts],
+    *others: Callable[[], Iterable[Metric]],
+) -> bytes:
+    """Prometheus' text format. ``others``: families from elsewhere."""
     from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 - 40 ms nobody else needs
 
     class Collected:
         def collect(self) -> Iterator[Metric]:
             yield from _families(counters, list(reflectors))
+            for each in others:
+                yield from each()
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Collected())
@@ -80,6 +87,7 @@ def _families(counters: Counters, reflectors: list[ReflectorCounts]) -> Iterator
             "Times the kernel's log was faster than its reader",
             counters.log_overruns,
         ),
+        ("stockade_drop_log_lost", "Logged packets that were not read in time", counters.log_lost),
     ):
         yield CounterMetricFamily(name, text, value=number)
     drops = CounterMetricFamily("stockade_drops", "Logged denied packets", labels=["direction"])

@@ -27,7 +27,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from stockade.agent.attribution import View
-from stockade.agent.drops import Drops
+from stockade.agent.drops import LOG_FAILED, Drops
 from stockade.agent.events import EventRecorder, Occurrence, Subject
 from stockade.agent.gate import GateServer, ProgrammedPod
 from stockade.agent.metrics import Counters, Health, ReflectorCounts
@@ -104,7 +104,9 @@ class NodeAgent:
             group.create_task(self._keep_programmed(), name="programming")
             group.create_task(self._keep_verified(), name="verifying")
             if self._open_log is not None:
-                drops = Drops(self._open_log, lambda: self.view, self.recorder, self.counters, self._clock)
+                drops = Drops(
+                    self._open_log, lambda: self.view, self.recorder, self.counters, self._clock, self._deaf
+                )
                 group.create_task(drops.run(), name="drops")
 
     @contextlib.asynccontextmanager
@@ -142,7 +144,7 @@ class NodeAgent:
         node = node_view(state, self._settings.node, self._settings.pod_cidrs)
         compiled, wanted = await asyncio.to_thread(_build, state, node, self._settings.options)
         # Known before it is in force: the first packet it denies is logged before apply() returns.
-        with self._recent.upcoming(compiled):
+        with self._recent.upcoming(state, compiled):
             applied = await self._dataplane.apply(wanted)
         took = time.monotonic() - started
         self._programmed = state
@@ -188,6 +190,12 @@ class NodeAgent:
             changed.cancel()
             pause.cancel()
 
+    def _deaf(self, why: str) -> None:
+        """The drop log cannot be read; ``stockade drops`` tells whoever asks."""
+        node = self.world.current.nodes.get(self._settings.node)
+        subject = Subject("Node", "", self._settings.node, node.metadata.uid if node else self._settings.node)
+        self.recorder.record(Occurrence(subject, LOG_FAILED, why, topic=LOG_FAILED))
+
     async def _keep_verified(self) -> None:
         while True:
             await self._clock.sleep(self._settings.verify_seconds)
@@ -205,9 +213,10 @@ class NodeAgent:
     @property
     def view(self) -> View | None:
         """None until the first rules are on their way to the kernel."""
-        if self._recent.compiled is None:
+        recent = self._recent
+        if recent.state is None:
             return None
-        return View(self.world.current, self._recent.compiled, self._recent.profiles)
+        return View(self.world.current, recent.state, recent.profiles, self._settings.node)
 
     def health(self) -> Health:
         if not self.counters.synced:

@@ -57,21 +57,21 @@ def _block(text: str) -> Block | None:
 
 
 class Recent:
-    """The compiled form in force, and profiles by id, also of a while ago: a packet logged just before a change names an old one."""
+    """The state in force, and profiles by id, also of a while ago: a packet logged just before a change names an old one."""
 
     def __init__(self) -> None:
-        self.compiled: CompiledPolicies | None = None
+        self.state: ClusterState | None = None
         self.profiles: OrderedDict[str, Profile] = OrderedDict()
 
     @contextlib.contextmanager
-    def upcoming(self, compiled: CompiledPolicies) -> Iterator[None]:
+    def upcoming(self, state: ClusterState, compiled: CompiledPolicies) -> Iterator[None]:
         """While it is being programmed, and after that; taken back when programming fails."""
-        before, self.compiled = self.compiled, compiled
+        before, self.state = self.state, state
         self._keep(compiled)
         try:
             yield
         except BaseException:
-            self.compiled = before
+            self.state = before
             raise
 
     def _keep(self, compiled: CompiledPolicies) -> None:

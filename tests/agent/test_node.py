@@ -85,7 +85,7 @@ async def running(tmp_path, api=None, programmer=None, **settings):
     api, programmer = api or basic_api(), programmer or FakeProgrammer()
     gate = tmp_path / "gate"
     async with serving(api.handle) as client:
-        plane = Dataplane(programmer, retries=0, generation=1)
+        plane = Dataplane(programmer, generation=1)
         agent = NodeAgent(
             NodeSettings(node="node-1", gate=str(gate), **settings),
             client,
@@ -211,10 +211,10 @@ async def test_changes_during_programming_are_gathered(tmp_path):
             self.go = asyncio.Event()
             self.busy = asyncio.Event()
 
-        async def load(self, text):
+        async def commit(self, batch):
             self.busy.set()
             await self.go.wait()
-            await super().load(text)
+            await super().commit(batch)
 
     programmer = Slow()
     async with running(tmp_path, programmer=programmer) as world:
@@ -238,7 +238,7 @@ async def test_deletes_missed_while_the_api_was_away(tmp_path):
         reflector._version = None  # as after a 410
         api.hang_up()
         await world.until_programmed(2)
-        assert "delete element inet stockade local4 { 10.244.0.5 }" in world.programmer.loads[1]
+        assert "delete element inet stockade id4 { 10.244.0.5 }" in world.programmer.loads[1]
 
 
 async def test_pods_of_other_nodes_are_no_business_of_the_gate(tmp_path):

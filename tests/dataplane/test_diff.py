@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from stockade.dataplane.diff import Transaction, adopt, diff
+from stockade.dataplane.commands import batch_text
+from stockade.dataplane.diff import adopt, diff
 from stockade.dataplane.ir import Ruleset, following
 from stockade.dataplane.lower import NodeView, Options, lower
+from stockade.dataplane.operations import Transaction
 from stockade.dataplane.render import render
 from stockade.model.meta import View
 from stockade.net.cidr import parse_block
@@ -38,14 +40,21 @@ def egress(*rule: object, name: str = "p") -> View:
 
 
 def lines(transaction: Transaction) -> list[str]:
-    return [line.replace(" inet stockade", "") for line in transaction.text.splitlines()]
+    return [line for batch in stages(transaction) for line in batch]
+
+
+def stages(transaction: Transaction) -> list[list[str]]:
+    texts = [batch_text(batch).replace(" inet stockade", "") for batch in transaction.batches]
+    return [text.splitlines() for text in texts]
 
 
 def test_first_time_replaces_in_one_step_under_the_next_generation() -> None:
     done = diff(None, rules(A), 6)
     assert (done.full, done.bump, done.generation) == (True, True, 7)
-    assert done.text == render(rules(A), 7)
-    assert done.text.startswith("add table inet stockade\ndelete table inet stockade\ntable inet stockade {")
+    (whole,) = stages(done)
+    assert whole[:3] == ["add table", "delete table", "add table"]
+    assert "add rule fwd_hook ct mark and 0xffff0000 == 0x00070000 accept" in whole
+    assert "add element id4 { 10.244.0.5 : " in "\n".join(whole)
 
 
 def test_nothing_to_do_is_empty() -> None:
@@ -66,9 +75,9 @@ def test_a_gone_remote_peer_bumps() -> None:
     assert done.bump
     assert done.generation == 4
     assert [line.split()[:3] for line in lines(done)][-1][:2] == ["delete", "element"]
-    assert "flush chain gate" in lines(done)
-    assert "flush chain pass" in lines(done)
-    assert len(lines(done)) == 6
+    flushed = [line for line in lines(done) if line.startswith("flush")]
+    assert flushed == ["flush chain pass", "flush chain fwd_hook", "flush chain in_hook"]
+    assert len(stages(done)) == 1
 
 
 def test_a_new_isolated_pod_of_this_node_needs_no_bump_because_it_was_fenced() -> None:
@@ -80,26 +89,40 @@ def test_a_new_isolated_pod_of_this_node_needs_no_bump_because_it_was_fenced() -
 def test_a_gone_local_pod_bumps_in_the_same_transaction() -> None:
     done = diff(rules(A, WEB), rules(WEB), 3)
     assert done.bump
-    assert "delete element local4 { 10.244.0.5 }" in lines(done)
+    assert "delete element id4 { 10.244.0.5 }" in lines(done)
+    assert "delete element self4 { 10.244.0.5 . 10.244.0.5 }" in lines(done)
 
 
-def test_newly_isolated_bumps_and_no_longer_isolated_does_not() -> None:
+def test_newly_isolated_bumps() -> None:
     assert diff(rules(A), rules(A, egress()), 3).bump
-    assert not diff(rules(A, egress()), rules(A), 3).bump
 
 
-def test_another_profile_bumps_and_its_chain_is_prepared() -> None:
+def test_another_identity_bumps_and_takes_three_steps() -> None:
     done = diff(rules(A, egress()), rules(A, egress(), egress(TO_WEB, name="q")), 3)
     assert done.bump
-    assert "add chain" in done.prepare
-    assert "add chain" not in done.text
-    back = diff(rules(A, egress(), egress(TO_WEB, name="q")), rules(A, egress()), 3)
-    assert back.prepare
+    prepare, change, retire = stages(done)
+    assert any(line.startswith("add chain e_") for line in prepare)
+    assert any(line.startswith("add element eg {") for line in prepare)
+    assert not any(" id4 " in line for line in (*prepare, *retire))
+    assert {line.split()[2] for line in change if "element" in line} == {"id4"}
+    assert any(line.startswith("delete element eg {") for line in retire)
+    assert any(line.startswith("delete chain e_") for line in retire)
+    assert len(stages(diff(rules(A, egress(), egress(TO_WEB, name="q")), rules(A, egress()), 3))) == 3
 
 
-def test_a_fenced_pod_that_becomes_isolated_is_prepared_and_a_free_one_need_not_be() -> None:
-    assert diff(rules(WEB, egress()), rules(WEB, A, egress()), 3).prepare
-    assert not diff(rules(A), rules(A, egress()), 3).prepare
+def test_a_fenced_pod_is_programmed_in_one_step() -> None:
+    done = diff(rules(WEB, egress()), rules(WEB, A, egress()), 3)
+    assert len(stages(done)) == 1
+
+
+def test_a_pod_like_another_is_elements_of_data_only() -> None:
+    twin = pod("a2", {"app": "a"}, "10.244.0.9", on="node-1")
+    done = diff(rules(A, egress()), rules(A, twin, egress()), 3)
+    assert [line.split()[:3] for line in lines(done)] == [
+        ["add", "element", "self4"],
+        ["add", "element", "id4"],
+    ]
+    assert done.batches[0].elements_only
 
 
 def test_adoption_refills_every_chain_and_raises_the_generation() -> None:
@@ -109,7 +132,7 @@ def test_adoption_refills_every_chain_and_raises_the_generation() -> None:
     assert (done.bump, done.generation, done.full) == (True, 4, False)
     flushed = {line.split()[-1] for line in lines(done) if line.startswith("flush chain")}
     assert flushed == set(wanted.chains)
-    assert "element" not in done.text
+    assert not any(" element " in line for line in lines(done))
 
 
 def test_frame_changes_bump() -> None:
@@ -117,19 +140,18 @@ def test_frame_changes_bump() -> None:
     done = diff(rules(A), rules(A, node=wider), 3)
     assert done.bump
     assert not done.full
-    assert "flush chain check" in lines(done)
+    assert "flush chain judge" in lines(done)
 
 
 def test_another_mark_mask_replaces_everything() -> None:
     done = diff(rules(A), rules(A, options=Options(mark_mask=0xFF000000)), 3)
     assert done.full
-    assert "ct mark and 0xff000000 == 0x04000000 accept" in done.text
+    assert any("ct mark and 0xff000000 == 0x04000000 accept" in line for line in lines(done))
 
 
 def test_another_log_rate_refills_deny_chains_without_a_bump() -> None:
     done = diff(rules(A, egress()), rules(A, egress(), options=Options(log_rate=7)), 3)
-    assert "rate 7/second" in done.text
-    assert "deny_e_" in done.text
+    assert any("deny_e_" in line and "rate 7/second" in line for line in lines(done))
     assert "flush chain fence" in lines(done)
     assert not done.bump
 
@@ -139,10 +161,10 @@ def test_order_targets_before_users_and_users_away_before_targets() -> None:
         return next(at for at, line in enumerate(found) if line.startswith(start))
 
     there = lines(diff(rules(A, WEB), rules(A, WEB, egress(TO_WEB)), 3))
-    order = ["add set p4_", "add chain e_", "add rule e_", "add element eg4"]
+    order = ["add set p4_", "add chain e_", "add rule e_", "add element eg {"]
     assert [position(there, o) for o in order] == sorted(position(there, o) for o in order)
     back = lines(diff(rules(A, WEB, egress(TO_WEB)), rules(A, WEB), 3))
-    order = ["delete element eg4", "flush chain e_", "delete chain e_", "delete set p4_"]
+    order = ["delete element eg {", "flush chain e_", "delete chain e_", "delete set p4_"]
     assert [position(back, o) for o in order] == sorted(position(back, o) for o in order)
 
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from stockade.dataplane.ir import Dispatch, Field, Goto, Member, PortWithin, Role, Ruleset, Within
+from stockade.dataplane.ir import (
+    Dispatch,
+    Field,
+    Goto,
+    Identify,
+    Member,
+    PortWithin,
+    Role,
+    Ruleset,
+    Within,
+)
 from stockade.dataplane.lower import NodeView, Options, lower
 from stockade.model.meta import View
 from stockade.net.cidr import parse_address, parse_block
@@ -37,6 +47,14 @@ def allow_rules(ruleset: Ruleset, code: str) -> list[tuple[object, ...]]:
     return [rule.matches for rule in allowing]
 
 
+def identities(ruleset: Ruleset) -> set[int]:
+    return set(ruleset.identities["id4"].elements)
+
+
+def leads_to(ruleset: Ruleset, table: str, ip: str) -> str:
+    return ruleset.maps[table].elements[ruleset.identities["id4"].elements[number(ip)]]
+
+
 def addresses(ruleset: Ruleset, name: str) -> set[int]:
     return {element[0] for element in ruleset.sets[name].elements}
 
@@ -45,13 +63,15 @@ def number(text: str) -> int:
     return parse_address(text)[1]
 
 
-def test_only_isolated_local_pods_are_dispatched() -> None:
+def test_local_pods_have_an_identity_that_leads_to_their_chains() -> None:
     far = pod("b", {"app": "a"}, "10.244.1.9", on="node-2")
     ruleset = rules(local("a", "10.244.0.5"), local("c", "10.244.0.6"), far, egress())
-    assert set(ruleset.maps["eg4"].elements) == {number("10.244.0.5")}
-    assert set(ruleset.maps["reg4"].elements) == {number("10.244.0.5")}
-    assert not ruleset.maps["in4"].elements
-    assert addresses(ruleset, "local4") == {number("10.244.0.5"), number("10.244.0.6")}
+    assert identities(ruleset) == {number("10.244.0.5"), number("10.244.0.6")}
+    assert leads_to(ruleset, "eg", "10.244.0.5").startswith("e_")
+    assert leads_to(ruleset, "reg", "10.244.0.5").startswith("re_")
+    assert leads_to(ruleset, "in", "10.244.0.5") == "pass"
+    assert leads_to(ruleset, "eg", "10.244.0.6") == "ingress"
+    assert leads_to(ruleset, "reg", "10.244.0.6") == "ringress"
 
 
 def test_rules_37_48_host_network_and_finished_pods_are_not_programmed() -> None:
@@ -60,14 +80,14 @@ def test_rules_37_48_host_network_and_finished_pods_are_not_programmed() -> None
         local("done", "10.244.0.7", phase="Succeeded"),
         egress(app="host"),
     )
-    assert not addresses(ruleset, "local4")
-    assert not ruleset.maps["eg4"].elements
+    assert not identities(ruleset)
+    assert not ruleset.maps["eg"].elements
     assert not any(chain.role is Role.PROFILE for chain in ruleset.chains.values())
 
 
 def test_pods_with_the_same_policies_share_one_profile() -> None:
     ruleset = rules(local("a1", "10.244.0.5", "a"), local("a2", "10.244.0.6", "a"), egress())
-    assert len(set(ruleset.maps["eg4"].elements.values())) == 1
+    assert len(ruleset.maps["eg"].elements) == 1
     assert len([c for c in ruleset.chains.values() if c.role is Role.PROFILE]) == 2
 
 
@@ -182,8 +202,14 @@ def test_every_goto_and_lookup_has_a_target_and_every_set_a_reader() -> None:
                 assert rule.action.chain in ruleset.chains
             if isinstance(rule.action, Dispatch):
                 assert rule.action.map in ruleset.maps
+            if isinstance(rule.action, Identify):
+                assert rule.action.map in ruleset.identities
+                assert rule.action.chain in ruleset.chains
+            assert not rule.counter or rule.counter in ruleset.counters
     assert all(target in ruleset.chains for m in ruleset.maps.values() for target in m.elements.values())
-    assert read - {"local6"} == set(ruleset.sets) - {"local6"}
+    assert read == set(ruleset.sets)
+    counted = {rule.counter for chain in ruleset.chains.values() for rule in chain.rules}
+    assert counted - {""} == set(ruleset.counters)
 
 
 def test_overlapping_pod_blocks_are_fenced_once() -> None:

@@ -46,7 +46,7 @@ async def test_hanging_program_is_ended(tmp_path: Path) -> None:
 async def test_no_table_has_no_generation_and_holds_nothing(tmp_path: Path) -> None:
     nft = Nft(program(tmp_path, "echo 'Error: No such file or directory' >&2; exit 1"))
     assert await nft.read() is None
-    assert not await nft.holds(lower(compile_text(""), NodeView("n")))
+    assert not await nft.holds(lower(compile_text(""), NodeView("n")), 1)
 
 
 async def test_nonsense_instead_of_json(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ async def test_text_goes_in_over_stdin_untouched(tmp_path: Path) -> None:
     ],
 )
 def test_generation_in_both_spellings_of_nft(match: object) -> None:
-    rule = {"chain": "gate", "expr": [{"match": match}, {"accept": None}]}
+    rule = {"chain": "fwd_hook", "expr": [{"match": match}, {"accept": None}]}
     gate = readback.gate({"nftables": [{"metainfo": {}}, {"rule": rule}]})
     assert gate is not None
     assert gate[1] == 7
@@ -77,7 +77,7 @@ def test_generation_in_both_spellings_of_nft(match: object) -> None:
 
 
 def test_generation_of_a_strange_gate_is_unknown() -> None:
-    rule = {"chain": "gate", "expr": [{"accept": None}]}
+    rule = {"chain": "fwd_hook", "expr": [{"accept": None}]}
     assert readback.gate({"nftables": [{"rule": rule}]}) is None
 
 
@@ -92,7 +92,9 @@ def test_elements_in_every_spelling_of_nft() -> None:
         },
         {"set": {"name": "ports", "elem": [{"concat": ["10.0.0.1", "tcp", 80]}]}},
         {"set": {"name": "empty"}},
-        {"map": {"name": "eg4", "elem": [["10.0.0.1", {"goto": {"target": "e_1"}}]]}},
+        {"map": {"name": "id4", "elem": [["10.0.0.1", "1:a"]]}},
+        {"map": {"name": "eg", "elem": [["1:a", {"goto": {"target": "e_1"}}]]}},
+        {"counter": {"name": "c_1", "packets": 7}},
         {"chain": {"name": "e_1"}},
         {"rule": {"chain": "e_1"}},
         {"rule": {"chain": "e_1"}},
@@ -102,14 +104,17 @@ def test_elements_in_every_spelling_of_nft() -> None:
     assert found.sets["blocks"] == {("10.0.0.0", "10.255.255.255"), ("a", "b")}
     assert found.sets["ports"] == {("10.0.0.1", "tcp", "80")}
     assert found.sets["empty"] == frozenset()
-    assert found.maps["eg4"] == {("10.0.0.1", "e_1")}
+    assert found.maps == {"id4": {("10.0.0.1", "1:a")}, "eg": {("1:a", "e_1")}}
+    assert found.counters == {"c_1"}
     assert found.chains == {"e_1": 2}
 
 
 def test_expected_spells_as_nft_does() -> None:
     pod = "{kind: Pod, metadata: {name: a, namespace: b}, spec: {nodeName: n}, status: {podIP: '10.0.0.1'}}"
     wanted = readback.expected(lower(compile_text(pod), NodeView("n", (), (parse_address("10.0.0.9"),))))
-    assert wanted.sets["local4"] == {("10.0.0.1",)}
+    ((address, identity),) = wanted.maps["id4"]
+    assert address == "10.0.0.1"
+    assert wanted.maps["eg"] == {(identity, "ingress")}
     assert wanted.sets["self4"] == {("10.0.0.1", "10.0.0.1")}
     assert ("nd-redirect",) in wanted.sets["nd_types"]
-    assert wanted.chains["gate"] == 2
+    assert wanted.chains["fwd_hook"] == 2

@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
+from stockade.dataplane.commands import batch_text
+from stockade.dataplane.diff import replace
 from stockade.dataplane.ir import Ruleset
 from stockade.dataplane.lower import NodeView, lower
 from stockade.dataplane.plane import Applied, Dataplane
 from stockade.dataplane.programmer import ProgrammingError
-from stockade.dataplane.render import render
 from stockade.net.cidr import parse_block
 from stockade.policy.compile import compile_state
 from stockade.store.state import ClusterState
@@ -26,12 +27,10 @@ def rules(*objects: object) -> Ruleset:
     return lower(compile_state(ClusterState.of(objects)), NODE)
 
 
-class Pauses:
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    async def __call__(self, seconds: float) -> None:
-        self.seconds.append(seconds)
+def whole(ruleset: Ruleset, generation: int) -> str:
+    """The text that makes the table anew under ``generation``."""
+    (batch,) = replace(ruleset, generation - 1).batches
+    return batch_text(batch)
 
 
 @pytest.fixture
@@ -44,8 +43,9 @@ async def test_first_apply_changes_the_table_in_force_in_place() -> None:
     plane = Dataplane(fake)
     done = await plane.apply(rules(A, DENY))
     assert (done.changed, done.bumped, done.full) == (True, True, False)
-    assert "delete table" not in fake.loads[0]
-    assert "add element inet stockade eg4 { 10.244.0.5" in fake.loads[0]
+    prepared, switched, _ = fake.loads
+    assert "delete table" not in prepared
+    assert "add element inet stockade id4 { 10.244.0.5" in switched
     assert plane.generation == 42 == (await fake.read()).generation
 
 
@@ -54,7 +54,7 @@ async def test_a_strange_table_is_replaced_under_the_next_generation() -> None:
     plane = Dataplane(fake)
     done = await plane.apply(rules(A))
     assert (done.changed, done.bumped, done.full) == (True, True, True)
-    assert fake.loads == [render(rules(A), 42)]
+    assert fake.loads == [whole(rules(A), 42)]
     assert plane.generation == 42
 
 
@@ -63,7 +63,7 @@ async def test_adopting_what_is_right_already_still_raises_the_generation() -> N
     done = await Dataplane(fake).apply(rules(A, DENY))
     assert done.bumped
     assert "== 0x002a0000 accept" in fake.loads[0]
-    assert "element" not in fake.loads[0]
+    assert " element " not in fake.loads[0]
 
 
 async def test_a_chain_is_made_before_a_denied_address_changes_to_it(fake: FakeProgrammer) -> None:
@@ -73,11 +73,12 @@ async def test_a_chain_is_made_before_a_denied_address_changes_to_it(fake: FakeP
         "other", {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"ports": [{"port": 53}]}]}
     )
     await plane.apply(rules(A, DENY, other))
-    prepared, switched = fake.loads[1:]
+    prepared, switched, retired = fake.loads[1:]
     assert "add rule inet stockade e_" in prepared
-    assert "element" not in prepared
-    assert "add element inet stockade eg4" in switched
+    assert " id4 " not in prepared + retired
+    assert "add element inet stockade id4" in switched
     assert "add chain" not in switched
+    assert "delete chain" in retired
 
 
 async def test_without_a_table_counting_starts_anywhere_but_where_told(fake: FakeProgrammer) -> None:
@@ -98,10 +99,10 @@ async def test_later_only_the_difference(fake: FakeProgrammer) -> None:
     done = await plane.apply(rules(A, DENY))
     assert done.bumped
     assert not done.full
-    assert "delete table" not in fake.loads[1]
+    assert not any("delete table" in text for text in fake.loads[1:])
     assert plane.generation == 2 == (await fake.read()).generation
     assert await plane.apply(rules(A, DENY)) == Applied(changed=False)
-    assert len(fake.loads) == 2
+    assert len(fake.loads) == 4
 
 
 async def test_refused_difference_starts_from_the_table_in_force(fake: FakeProgrammer) -> None:
@@ -110,31 +111,78 @@ async def test_refused_difference_starts_from_the_table_in_force(fake: FakeProgr
     fake.fail("Error: No such file or directory")
     done = await plane.apply(rules(A, DENY))
     assert done.full
-    assert fake.loads[1] == render(rules(A, DENY), 2)
+    assert fake.loads[1] == whole(rules(A, DENY), 2)
     assert plane.applied == rules(A, DENY)
 
 
-async def test_retries_with_growing_pauses_then_says_what_nft_said(fake: FakeProgrammer) -> None:
-    pauses = Pauses()
-    plane = Dataplane(fake, retries=2, pause=0.1, sleep=pauses)
-    fake.fail("busy", "busy")
-    assert (await plane.apply(rules(A))).changed
-    assert pauses.seconds == [0.1, 0.2]
-    fake.fail("one", "two", "three", "Error: four")
-    with pytest.raises(ProgrammingError, match="Error: four"):
+async def test_what_fails_is_told_at_once_and_the_next_attempt_makes_the_table_anew() -> None:
+    fake = FakeProgrammer(generation=3, ruleset=rules(A))
+    plane = Dataplane(fake)
+    await plane.apply(rules(A))
+    fake.fail("one", "Error: two")
+    with pytest.raises(ProgrammingError, match="Error: two"):
         await plane.apply(rules(A, DENY))
     assert plane.applied is None
     assert (await plane.apply(rules(A, DENY))).full
+    assert not (await plane.apply(rules(A))).full
+
+
+async def test_a_failure_between_two_batches_starts_from_the_table_in_force(fake: FakeProgrammer) -> None:
+    plane = Dataplane(fake, generation=0)
+    await plane.apply(rules(A))
+
+    class Second(FakeProgrammer):
+        async def commit(self, batch: object) -> None:
+            if len(self.batches) == 1:
+                self.ruleset = rules(A)
+                self.fail("refused") if not self.deleted else None
+                self.deleted = True
+            await super().commit(batch)
+
+    second = Second(generation=1, ruleset=rules(A))
+    plane = Dataplane(second)
+    await plane.apply(rules(A))
+    done = await plane.apply(rules(A, DENY))
+    assert (done.changed, done.full, done.bumped) == (True, False, True)
+    assert plane.applied == rules(A, DENY)
+
+
+async def test_kept_flows_raise_no_generation_and_forget_who_left() -> None:
+    gone: list[object] = []
+
+    async def forget(addresses: list[object]) -> None:
+        gone.extend(addresses)
+
+    fake = FakeProgrammer()
+    plane = Dataplane(fake, generation=0, forget=forget)
+    await plane.apply(rules(A))
+    assert not (await plane.apply(rules(A, DENY))).bumped
+    assert gone == []
+    await plane.apply(rules(DENY))
+    assert gone == [(4, 10 << 24 | 244 << 16 | 5)]
+    assert plane.generation == 1
+
+
+async def test_kept_flows_are_judged_again_when_an_address_cannot_be_forgotten() -> None:
+    async def forget(addresses: list[object]) -> None:
+        raise OSError("no conntrack")
+
+    fake = FakeProgrammer()
+    plane = Dataplane(fake, generation=0, forget=forget)
+    await plane.apply(rules(A))
+    await plane.apply(rules())
+    assert plane.generation == 2 == (await fake.read()).generation
+    assert "flush chain inet stockade pass" in fake.loads[-1]
 
 
 async def test_interrupted_apply_is_followed_by_a_replacement() -> None:
     class Hanging(FakeProgrammer):
         hang = False
 
-        async def load(self, text: str) -> None:
+        async def commit(self, batch: object) -> None:
             if self.hang:
                 await asyncio.sleep(60)
-            await super().load(text)
+            await super().commit(batch)
 
     fake = Hanging()
     plane = Dataplane(fake)
@@ -155,10 +203,10 @@ async def test_verify_repairs_what_somebody_changed(fake: FakeProgrammer) -> Non
     assert await plane.verify()
     await plane.apply(rules(A, DENY))
     assert await plane.verify()
-    assert len(fake.loads) == 1
+    before = len(fake.loads)
     fake.intact = False
     assert not await plane.verify()
-    assert fake.loads[1] == render(rules(A, DENY), 2)
+    assert fake.loads[before:] == [whole(rules(A, DENY), 2)]
     assert await plane.verify()
 
 

@@ -35,7 +35,7 @@ def packet(source: str, destination: str, **more: object) -> Packet:
 
 
 def test_current_mark_passes_before_everything(ruleset: Ruleset) -> None:
-    assert simulate(ruleset, packet(ABSENT, OUTSIDE, marked=True)).path == ("fwd_hook", "gate")
+    assert simulate(ruleset, packet(ABSENT, OUTSIDE, marked=True)).path == ("fwd_hook",)
 
 
 def test_isolated_pod_is_denied_by_its_own_chain_and_the_other_passes_with_a_mark(ruleset: Ruleset) -> None:
@@ -43,9 +43,8 @@ def test_isolated_pod_is_denied_by_its_own_chain_and_the_other_passes_with_a_mar
     assert not outcome.accepted
     assert outcome.prefix.startswith("stockade|e|")
     assert simulate(ruleset, packet(B, A)).prefix.startswith("stockade|i|")
-    assert simulate(ruleset, packet(B, OUTSIDE)) == Outcome(
-        accepted=True, marks=True, path=("fwd_hook", "gate", "check", "ingress", "pass")
-    )
+    path = ("fwd_hook", "check", "judge", "from_pod", "ingress", "pass")
+    assert simulate(ruleset, packet(B, OUTSIDE)) == Outcome(accepted=True, marks=True, path=path)
 
 
 @pytest.mark.parametrize("ends", [(ABSENT, OUTSIDE), (OUTSIDE, ABSENT), (B, ABSENT), (ABSENT, B)])
@@ -87,7 +86,7 @@ def test_related_errors_pass_but_not_the_fence(ruleset: Ruleset) -> None:
 
 def test_invalid_packets_of_pods_are_dropped_silently_and_others_left_alone(ruleset: Ruleset) -> None:
     assert simulate(ruleset, packet(B, OUTSIDE, state="invalid")) == Outcome(
-        accepted=False, path=("fwd_hook", "gate", "check", "invalid")
+        accepted=False, path=("fwd_hook", "check", "judge", "invalid", "stray")
     )
     assert simulate(ruleset, packet(OUTSIDE, "198.51.100.1", state="invalid")).accepted
 
@@ -116,7 +115,9 @@ def test_by_a_pod_interface_comes_only_what_its_pod_may_send() -> None:
         spoofed = packet(B, target, returns=False, **veth)
         assert simulate(strict, spoofed, hook, OWN).prefix == "stockade|fence|"
     link_local = packet("fe80::1", "fe80::2", **veth)
-    assert simulate(strict, link_local, "input", OWN) == Outcome(accepted=False, path=("in_hook",))
+    assert simulate(strict, link_local, "input", OWN) == Outcome(
+        accepted=False, path=("in_hook", "in_arrival")
+    )
     solicit = msgspec.structs.replace(link_local, protocol=58, icmp_type=135, hop_limit=255)
     assert simulate(strict, solicit, "input", OWN).accepted
 
@@ -128,7 +129,7 @@ def test_interface_names_cannot_carry_rules(name: str) -> None:
 
 
 def test_circles_are_an_error(ruleset: Ruleset) -> None:
-    circle = {**ruleset.chains, "gate": Chain("gate", (Rule((), Goto("check")),))}
-    circle["check"] = Chain("check", (Rule((), Goto("gate")),))
-    with pytest.raises(LoopError, match="fwd_hook -> gate -> check -> gate"):
+    circle = {**ruleset.chains, "check": Chain("check", (Rule((), Goto("judge")),))}
+    circle["judge"] = Chain("judge", (Rule((), Goto("check")),))
+    with pytest.raises(LoopError, match="fwd_hook -> check -> judge -> check"):
         simulate(msgspec.structs.replace(ruleset, chains=circle), packet(A, B))

@@ -47,15 +47,15 @@ async def test_generation_is_read_back_under_every_mask(network, mask: int) -> N
     done = await adopted.apply(lower(compile_state(STATE), NODE, Options(mark_mask=mask)))
     assert adopted.generation == 7
     assert not done.full
-    assert await Nft().holds(adopted.applied)
+    assert await Nft().holds(adopted.applied, adopted.generation)
 
 
 @pytest.mark.parametrize(
     "tampering",
     [
-        "delete element inet stockade eg4 { 10.244.0.5 }",
-        "add element inet stockade local4 { 10.244.0.77 }",
-        "insert rule inet stockade gate accept",
+        "delete element inet stockade id4 { 10.244.0.5 }",
+        "add element inet stockade self4 { 10.244.0.77 . 10.244.0.77 }",
+        "insert rule inet stockade judge accept",
         "flush chain inet stockade fwd_hook",
         "flush ruleset",
         "add chain inet stockade other",
@@ -86,7 +86,7 @@ async def test_a_refused_transaction_changes_nothing(network) -> None:
     plane = Dataplane(Nft())
     await plane.apply(lower(compile_state(STATE), NODE))
     with pytest.raises(ProgrammingError, match="Error"):
-        await Nft().load("flush chain inet stockade gate\nadd rule inet stockade nowhere accept")
+        await Nft().load("flush chain inet stockade fwd_hook\nadd rule inet stockade nowhere accept")
     assert await plane.verify()
 
 
@@ -116,7 +116,7 @@ async def test_adoption_changes_what_differs_and_takes_strangers_out(network) ->
     plane = Dataplane(Nft())
     done = await plane.apply(lower(compile_state(other), NODE))
     assert not done.full
-    assert await Nft().holds(plane.applied)
+    assert await Nft().holds(plane.applied, plane.generation)
 
 
 async def test_a_strange_table_of_our_name_is_replaced(network) -> None:
@@ -126,7 +126,7 @@ async def test_a_strange_table_of_our_name_is_replaced(network) -> None:
     await Nft().load(strange)
     plane = Dataplane(Nft())
     assert (await plane.apply(lower(compile_state(STATE), NODE))).full
-    assert await Nft().holds(plane.applied)
+    assert await Nft().holds(plane.applied, plane.generation)
 
 
 async def test_cleanup_leaves_no_table_and_may_be_repeated(network) -> None:

@@ -3,12 +3,14 @@ every node on its way, first packet and answer alike; and a change that is not c
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stockade.dataplane.chains import log_prefix
+from stockade.dataplane import chains, fold
 from stockade.dataplane.ir import PROTOCOLS, Ruleset
 from stockade.dataplane.lower import NodeView, lower
+from stockade.dataplane.names import log_prefix
 from stockade.dataplane.simulate import Packet, simulate
 from stockade.dataplane.strictness import is_stricter
 from stockade.net.cidr import Address, Block
@@ -134,3 +136,13 @@ def test_a_change_not_called_stricter_denies_nothing_new(data: st.DataObject) ->
         denied = any(works(first, flow) and not works(second, flow) for flow in asked)
         if denied:
             assert any(is_stricter(first.rules[name], second.rules[name]) for name in first.rules)
+
+
+@CHECKED
+@given(scenarios())
+def test_folded_rules_agree_as_well(scenario: tuple[ClusterState, list[Flow]]) -> None:
+    """Small worlds have small profiles: fold everything with more than one rule."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chains, "LIMIT", 1)
+        patch.setattr(fold, "LIMIT", 1)
+        test_rules_agree_with_the_engine.hypothesis.inner_test(scenario)

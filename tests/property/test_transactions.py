@@ -53,7 +53,7 @@ def test_differences_end_in_the_wanted_table(namespace, states: list[ClusterStat
             wanted = lower(compile_state(state), NODE)
             done = await plane.apply(wanted)
             assert done.full == (number == 0), "a transaction was refused"
-            assert await Nft().holds(wanted)
+            assert await Nft().holds(wanted, plane.generation)
             held = await Nft().read()
             assert held is not None
             assert held.generation == plane.generation

@@ -1,9 +1,8 @@
-"""Chains of one profile: allow rules, their mirror for replies, and the chain that logs and drops. Called by ``lower``.
+"""Chains of one profile: allow rules, their mirror for replies, and the chains that deny. Called by ``lower``.
 
 A profile ``p`` for egress becomes ``e_p`` (first packets) and ``re_p`` (replies, with source and destination swapped), each ending
-in its own deny chain, whose log prefix names direction and profile: a default deny has no guilty policy, but it has
-the policies that isolate, and those are the profile's. Allowed egress is never ``accept``: it goes on to the ingress of the
-destination, for both directions must allow (rule 5).
+in its own deny chain. Allowed egress is never ``accept``: it goes on to the ingress of the destination, for both directions
+must allow (rule 5).
 """
 
 from __future__ import annotations
@@ -12,7 +11,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from stockade.dataplane.ir import Action, Chain, Drop, Goto, Log, Match, Role, Rule
+from stockade.dataplane.deny import deny_chain
+from stockade.dataplane.fold import LIMIT, folded
+from stockade.dataplane.ir import Chain, Goto, Match, Rule
+from stockade.dataplane.names import deny_counter, rule_counter
 from stockade.dataplane.sets import (
     EGRESS_REPLY_SIDE,
     EGRESS_SIDE,
@@ -25,75 +27,106 @@ from stockade.dataplane.sets import (
     port_match,
 )
 from stockade.dataplane.settings import Options
+from stockade.dataplane.tiers import Exits, tier_chains
 from stockade.model.netpol import EGRESS, INGRESS
-from stockade.policy.compiled import BlockPeer, CompiledRule, NamedPort, PortRange, Profile, SelectorPeer
-
-LOG_MARK = "stockade"  # first word of every log prefix of ours
+from stockade.policy.compiled import (
+    BlockPeer,
+    CompiledRule,
+    NamedPort,
+    PortRange,
+    Profile,
+    RuleRef,
+    SelectorPeer,
+)
 
 
 class Way(msgspec.Struct, frozen=True):
-    """One of the four ways a packet can meet a profile. ``code`` starts the names of its chains and is in its log prefix."""
+    """One of the four ways a packet can meet a profile. ``code`` starts the names of its chains and is in its log prefix; ``table`` is
+    the verdict map that leads to them; ``allowed`` the chain that judges on. Only ``first`` packets are counted by rule."""
 
     code: str
     direction: str
     side: Side
-    allowed: str  # chain that decides on after this profile allowed
+    table: str
+    allowed: str
+    first: bool
 
 
 WAYS = (
-    Way("e", EGRESS, EGRESS_SIDE, "ingress"),
-    Way("re", EGRESS, EGRESS_REPLY_SIDE, "ringress"),
-    Way("i", INGRESS, INGRESS_SIDE, "pass"),
-    Way("ri", INGRESS, INGRESS_REPLY_SIDE, "pass"),
+    Way("e", EGRESS, EGRESS_SIDE, "eg", "ingress", first=True),
+    Way("re", EGRESS, EGRESS_REPLY_SIDE, "reg", "ringress", first=False),
+    Way("i", INGRESS, INGRESS_SIDE, "in", "pass", first=True),
+    Way("ri", INGRESS, INGRESS_REPLY_SIDE, "rin", "pass", first=False),
 )
 
-
-def log_prefix(code: str, profile: str = "") -> str:
-    return f"{LOG_MARK}|{code}|{profile}"
+Line = tuple[tuple[Match, ...], str, RuleRef | None]
 
 
 def profile_chains(
     profile: Profile, sets: SetBuilder, families: tuple[int, ...], options: Options
 ) -> Iterator[Chain]:
     isolating = f"{profile.direction} of pods isolated by " + ", ".join(map(str, profile.policies))
+    counter = deny_counter(profile.direction[0].lower(), profile.id) if options.counters else ""
     for way in WAYS:
         if way.direction != profile.direction:
             continue
         deny = f"deny_{way.code}_{profile.id}"
-        yield deny_chain(deny, log_prefix(way.code, profile.id), options)
-        rules = [*_allow_rules(profile, sets, families, way), Rule((), Goto(deny), note="default deny")]
-        yield Chain(f"{way.code}_{profile.id}", tuple(rules), Role.PROFILE, note=isolating)
+        yield deny_chain(deny, way.code, profile.id, counter, options)
+        allow = tuple(_allow_rules(profile, sets, families, way, counters=options.counters))
+        yield from tier_chains(f"{way.code}_{profile.id}", Exits(way.allowed, deny), allow, note=isolating)
 
 
-def deny_chain(name: str, prefix: str, options: Options) -> Chain:
-    log = Log(prefix, options.log_group, options.log_rate, options.log_burst, options.log_snaplen)
-    return Chain(name, (Rule((), log), Rule((), Drop())), Role.DENY)
+def _allow_rules(
+    profile: Profile, sets: SetBuilder, families: tuple[int, ...], way: Way, *, counters: bool
+) -> Iterator[Rule]:
+    """Without doubles: two policies that allow the same thing cost one rule, noted and counted under the first."""
+    action = Goto(way.allowed)
+    for matches, note, ref in _lines(profile, sets, families, way):
+        counter = rule_counter(ref) if ref is not None and counters and way.first else ""
+        yield Rule(matches, action, ref, note, counter)
 
 
-def _allow_rules(profile: Profile, sets: SetBuilder, families: tuple[int, ...], way: Way) -> Iterator[Rule]:
-    """Without doubles: two policies that allow the same thing cost one rule, noted under the first."""
-    seen: set[tuple[Match, ...]] = set()
-    action: Action = Goto(way.allowed)
-    for rule in profile.rules:
-        for matches, note in _matches(rule, sets, families, way):
-            if matches not in seen:
-                seen.add(matches)
-                yield Rule(matches, action, rule.ref, note)
+def _lines(profile: Profile, sets: SetBuilder, families: tuple[int, ...], way: Way) -> list[Line]:
+    if _size(profile, families) <= LIMIT:
+        return _distinct(_plain(profile.rules, sets, families, way))
+    few: list[Line] = [(matches, note, None) for matches, note in folded(profile, sets, families, way.side)]
+    return _distinct([*few, *_plain(profile.rules, sets, families, way, named_only=True)])
 
 
-def _matches(
-    rule: CompiledRule, sets: SetBuilder, families: tuple[int, ...], way: Way
-) -> Iterator[tuple[tuple[Match, ...], str]]:
-    for peer in (None,) if rule.peers is None else rule.peers:
-        for port in (None,) if rule.ports is None else rule.ports:
-            note = f"{_peer_text(peer)}, {_port_text(port)}"
-            if peer is None and not isinstance(port, NamedPort):
-                yield (() if port is None else (port_match(port, way.side),)), note
-                continue
-            for family in families:
-                matches = _for_family(sets, peer, port, family, way)
-                if matches is not None:
-                    yield matches, note
+def _distinct(lines: Iterator[Line] | list[Line]) -> list[Line]:
+    found: dict[tuple[Match, ...], Line] = {}
+    for line in lines:
+        found.setdefault(line[0], line)
+    return list(found.values())
+
+
+def _size(profile: Profile, families: tuple[int, ...]) -> int:
+    """How many rules there would be, or a few more: it must not depend on which pods there are."""
+    ones = ((len(r.peers) if r.peers else 1, len(r.ports) if r.ports else 1) for r in profile.rules)
+    return sum(peers * ports for peers, ports in ones) * len(families)
+
+
+def _plain(
+    rules: tuple[CompiledRule, ...],
+    sets: SetBuilder,
+    families: tuple[int, ...],
+    way: Way,
+    *,
+    named_only: bool = False,
+) -> Iterator[Line]:
+    for rule in rules:
+        for peer in (None,) if rule.peers is None else rule.peers:
+            for port in (None,) if rule.ports is None else rule.ports:
+                if named_only and not isinstance(port, NamedPort):
+                    continue
+                note = f"{_peer_text(peer)}, {_port_text(port)}"
+                if peer is None and not isinstance(port, NamedPort):
+                    yield (() if port is None else (port_match(port, way.side),)), note, rule.ref
+                    continue
+                for family in families:
+                    matches = _for_family(sets, peer, port, family, way)
+                    if matches is not None:
+                        yield matches, note, rule.ref
 
 
 def _for_family(

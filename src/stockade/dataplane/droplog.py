@@ -2,7 +2,7 @@
 
     async for record in DropLog(group): ...
 
-The log prefix names direction and profile (``chains.log_prefix``); which policies isolate is in the profile. Records of mirrored chains
+The log prefix names direction and profile (``names.log_prefix``); which policies isolate is in the profile. Records of mirrored chains
 (replies) are turned round, so that source and destination are always those of the connection's first packet. A record stands for all
 packets of its kind (``droptally``) since it was last given out: the first one comes at once, what follows within ``interval`` is
 gathered. The socket belongs to the network namespace of the thread that opens it. Nothing here is on the packets' way: the kernel limits what it

@@ -1,25 +1,27 @@
-"""The chains that are the same for every cluster: hooks, generation gate, fence, dispatch by pod address. Called by ``lower``.
+"""The chains that are the same for every cluster: hooks, fence, and the way from address to identity to profile. Called by ``lower``.
 
-    forward ──► gate ──(mark is current)──► accept
-    input ──► fence? ──► reply? accept ──► gate
-    gate ──► check: fence, related, own address ─┬─ first packets: eg4 ─► e_<profile> ─► ingress: in4 ─► i_<profile> ─► pass
-                                                 └─ replies:       reg4 ► re_<profile> ► ringress: rin4 ► ri_<profile> ► pass
+    forward ──(mark is current)──► accept                          input: the same; answers to the node's own connections pass
+       └──► check: neighbour discovery, [arrival] ──► judge
+    judge ─┬─ invalid, related
+           ├─ first packet:  source ─id─► from_pod ─eg─► e_<profile> ─┬─► ingress: destination ─id─► to_pod ─in─► i_<profile> ─┬─► pass
+           │                                                         └─► deny                                               └─► deny
+           └─ reply: the same mirrored:  replies ─id─► back_from_pod ─reg─► re_<profile> ─► ringress ─id─► back_to_pod ─rin─► ri_<profile>
     pass: write the current generation into the connection's mark, accept
 
-Only ``gate`` and ``pass`` know the generation. A policy that becomes stricter raises it, so that every connection is
+Only the two hooks and ``pass`` know the generation. A policy that becomes stricter raises it, so that every connection is
 judged once more by whichever packet comes next, a reply included (reference dataplane 3, E5).
 
-The fence: an address of the node's pod blocks that is not a programmed pod neither sends nor receives. It stands after the
-gate (known connections pay nothing), so whoever takes an address out of ``local4`` must raise the generation as well.
-Addresses of the node itself inside a pod block (a bridge's, a tunnel's) are no pods. Output has no hook: the node
-reaches its own pods whatever the policies (rule 34), and the answers of those that are programmed come in.
+The fence: an address of the node's pod blocks that has no identity neither sends nor receives. It costs programmed pods nothing, for
+it is asked only after an address was not found. Known connections do not meet it, so whoever takes an address out of ``id4`` must raise
+the generation as well. Addresses of the node itself inside a pod block (a bridge's, a tunnel's) are no pods. Output has
+no hook: the node reaches its own pods whatever the policies (rule 34), and the answers of those that are programmed come in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stockade.dataplane.chains import deny_chain, log_prefix
+from stockade.dataplane.deny import fence_chain
 from stockade.dataplane.ir import (
     Accept,
     Chain,
@@ -33,6 +35,7 @@ from stockade.dataplane.ir import (
     Goto,
     Hook,
     HopLimit,
+    Identify,
     KeyType,
     MarkAndAccept,
     Member,
@@ -42,16 +45,17 @@ from stockade.dataplane.ir import (
     Rule,
     Within,
 )
+from stockade.dataplane.names import FENCE, FORWARD, INPUT
 from stockade.dataplane.settings import Options
 from stockade.net.cidr import Block
 
-FENCE = "fence"
 ND_SET = "nd_types"
 # router and neighbour solicitation and advertisement, redirect (RFC 4861 section 4)
 ND_TYPES = (133, 134, 135, 136, 137)
 
 _SOURCES = {4: Field.SADDR4, 6: Field.SADDR6}
 _DESTINATIONS = {4: Field.DADDR4, 6: Field.DADDR6}
+_Fields = dict[int, Field]
 
 
 def nd_set() -> NamedSet:
@@ -60,39 +64,73 @@ def nd_set() -> NamedSet:
 
 
 def frame_chains(fenced: tuple[Block, ...], options: Options) -> Iterator[Chain]:
-    """Gate and pass first, the hooks last, as a reader meets what a goto names before the goto."""
-    yield Chain("pass", (Rule((), MarkAndAccept()),))
-    yield deny_chain(FENCE, log_prefix(FENCE), options)
-    yield Chain("ingress", (*_dispatch(_DESTINATIONS, "in"), Rule((), Goto("pass"))))
-    yield Chain("ringress", (*_dispatch(_SOURCES, "rin"), Rule((), Goto("pass"))))
-    yield Chain("replies", (*_dispatch(_DESTINATIONS, "reg"), Rule((), Goto("ringress"))))
-    yield Chain("invalid", tuple(_invalid_rules()))
-    yield Chain("check", tuple(_check_rules(fenced, options)))
-    yield Chain("gate", (Rule((CurrentMark(),), Accept()), Rule((), Goto("check"))))
-    yield Chain("fwd_hook", (Rule((), Goto("gate")),), hook=Hook("forward", options.priority))
-    entry = (
-        _neighbour_discovery(),
-        *_arrival_rules(options),
-        *_fence_rules(fenced, _SOURCES),
-        Rule((CtReply(),), Accept()),
-        Rule((), Goto("gate")),
+    """What is gone to first, the hooks last."""
+    yield Chain("pass", (Rule((), MarkAndAccept()),), note="allowed: remember it in the connection's mark")
+    yield Chain("settled", (Rule((), Accept(forget=True)),), note="allowed, and asked again next time")
+    yield fence_chain(options)
+    yield from _judgements(fenced)
+    yield from _exceptions(fenced)
+    judge = (
+        Rule((CtState("invalid"),), Goto("invalid")),
+        Rule((CtState("related"),), Goto("related"), note="ICMP errors of known connections"),
+        Rule((CtReply(),), Goto("replies")),
+        *_identify(_SOURCES, "from_pod", fenced),
+        Rule((), Goto("ingress")),
     )
-    yield Chain("in_hook", entry, hook=Hook("input", options.priority))
+    yield Chain("judge", judge, note="connections that are new, or older than the newest stricter policy")
+    yield from _entries(fenced, options)
 
 
-def _check_rules(fenced: tuple[Block, ...], options: Options) -> Iterator[Rule]:
-    yield _neighbour_discovery()
-    yield from _arrival_rules(options)
-    yield from _fence_rules(fenced, _SOURCES)
-    yield from _fence_rules(fenced, _DESTINATIONS)
-    yield Rule((CtState("invalid"),), Goto("invalid"))
-    yield Rule((CtState("related"),), Accept(), note="ICMP errors of known connections")
-    for family in (4, 6):
-        own = Member((_SOURCES[family], _DESTINATIONS[family]), f"self{family}")
-        yield Rule((own,), Accept(), note="a pod that reaches itself through a Service")
-    yield Rule((CtReply(),), Goto("replies"))
-    yield from _dispatch(_SOURCES, "eg")
-    yield Rule((), Goto("ingress"))
+def _judgements(fenced: tuple[Block, ...]) -> Iterator[Chain]:
+    """Both directions, for first packets and for replies; each from its end to its beginning."""
+    for start, fields, stop, table, text in (
+        ("ingress", _DESTINATIONS, "to_pod", "in", "ingress of the destination"),
+        ("ringress", _SOURCES, "back_to_pod", "rin", "the same for replies"),
+    ):
+        yield Chain(stop, _dispatch(table))
+        yield Chain(start, (*_identify(fields, stop, fenced), Rule((), Goto("pass"))), note=text)
+    yield Chain("from_pod", _dispatch("eg"))
+    yield Chain("back_from_pod", _dispatch("reg"))
+    replies = (*_identify(_DESTINATIONS, "back_from_pod", fenced), Rule((), Goto("ringress")))
+    yield Chain("replies", replies, note="egress of the pod that began the connection")
+
+
+def _exceptions(fenced: tuple[Block, ...]) -> Iterator[Chain]:
+    """Packets that no policy speaks of: errors about known connections pass between programmed pods and others; packets
+    of no connection, such as late resets, are nobody's flow, so neither allowed nor reported. Others than pods': not ours."""
+    to = (*_identify(_DESTINATIONS, "settled", fenced), Rule((), Accept(forget=True)))
+    yield Chain("related_to", to)
+    yield Chain("related", (*_identify(_SOURCES, "related_to", fenced), Rule((), Goto("related_to"))))
+    yield Chain("stray", (Rule((), Drop()),))
+    strays = (*_identify(_SOURCES, "stray", fenced), *_identify(_DESTINATIONS, "stray", fenced))
+    yield Chain("invalid", (*strays, Rule((), Accept())))
+
+
+def _entries(fenced: tuple[Block, ...], options: Options) -> Iterator[Chain]:
+    arrivals = [FromInterface(name) for name in options.pod_interfaces]
+    if arrivals:
+        yield Chain("arrival", tuple(_arrival_rules("judge")), note="from an interface of pods")
+    strange = [Rule((arrived,), Goto("arrival")) for arrived in arrivals]
+    yield Chain("check", (_neighbour_discovery(), *strange, Rule((), Goto("judge"))))
+    yield Chain(
+        FORWARD,
+        (Rule((CurrentMark(),), Accept(), note="known connection"), Rule((), Goto("check"))),
+        hook=Hook("forward", options.priority),
+    )
+    answers = (*_identify(_SOURCES, "pass", fenced), Rule((), Goto("pass")))
+    yield Chain("node_replies", answers, note="answers to connections that the node began")
+    in_judge = (Rule((CtReply(),), Goto("node_replies")), Rule((), Goto("judge")))
+    yield Chain("in_judge", in_judge)
+    if arrivals:
+        yield Chain("in_arrival", tuple(_arrival_rules("in_judge")))
+    strange = [Rule((arrived,), Goto("in_arrival")) for arrived in arrivals]
+    entry = (
+        Rule((CurrentMark(),), Accept(), note="known connection"),
+        _neighbour_discovery(),
+        *strange,
+        Rule((), Goto("in_judge")),
+    )
+    yield Chain(INPUT, entry, hook=Hook("input", options.priority))
 
 
 def _neighbour_discovery() -> Rule:
@@ -101,35 +139,27 @@ def _neighbour_discovery() -> Rule:
     return Rule(matches, Accept(), note="neighbour discovery")
 
 
-def _fence_rules(fenced: tuple[Block, ...], fields: dict[int, Field]) -> Iterator[Rule]:
+def _identify(fields: _Fields, chain: str, fenced: tuple[Block, ...]) -> Iterator[Rule]:
+    """An address with an identity continues in ``chain``; one without that ought to have one ends in the fence."""
+    for family in (4, 6):
+        yield Rule((), Identify(fields[family], f"id{family}", chain))
     for block in fenced:
         field = fields[block.family]
         inside = Within(field, block.low, block.high)
-        programmed = Member((field,), f"local{block.family}", negated=True)
-        yield Rule((inside, programmed, NotNodeAddress(field)), Goto(FENCE))
+        yield Rule((inside, NotNodeAddress(field)), Goto(FENCE), note="no programmed pod")
 
 
-def _arrival_rules(options: Options) -> Iterator[Rule]:
+def _arrival_rules(judge: str) -> Iterator[Rule]:
     """By an interface of pods only programmed pods come in, under their own address. Link-local IPv6 is nobody's address:
     policies could not police it, and hosts announce themselves by it all the time, so it goes without a record."""
-    for name in options.pod_interfaces:
-        arrived = FromInterface(name)
-        for low, high in ((0, 0), (0xFE80 << 112, (0xFEC0 << 112) - 1)):
-            yield Rule((arrived, Within(Field.SADDR6, low, high)), Drop())
-        for family in (4, 6):
-            stranger = Member((_SOURCES[family],), f"local{family}", negated=True)
-            yield Rule((arrived, stranger), Goto(FENCE))
-        yield Rule((arrived, NoReturnPath()), Goto(FENCE), note="another pod's address")
-
-
-def _invalid_rules() -> Iterator[Rule]:
-    """Packets of no connection, such as late resets: nobody's flow, so neither allowed nor reported. Others than pods': not ours."""
+    for low, high in ((0, 0), (0xFE80 << 112, (0xFEC0 << 112) - 1)):
+        yield Rule((Within(Field.SADDR6, low, high),), Drop())
+    yield Rule((NoReturnPath(),), Goto(FENCE), note="another pod's address")
     for family in (4, 6):
-        for fields in (_SOURCES, _DESTINATIONS):
-            yield Rule((Member((fields[family],), f"local{family}"),), Drop())
-    yield Rule((), Accept())
+        yield Rule((), Identify(_SOURCES[family], f"id{family}", judge))
+    yield Rule((), Goto(FENCE), note="no programmed pod")
 
 
-def _dispatch(fields: dict[int, Field], prefix: str) -> Iterator[Rule]:
-    for family in (4, 6):
-        yield Rule((), Dispatch(fields[family], f"{prefix}{family}"))
+def _dispatch(table: str) -> tuple[Rule, ...]:
+    lost = Rule((), Drop(), note="an identity that is just being replaced")
+    return Rule((), Dispatch(table)), lost

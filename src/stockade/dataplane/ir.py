@@ -201,15 +201,11 @@ class Log(msgspec.Struct, frozen=True, tag=True):
     snaplen: int
 
 
-class Count(msgspec.Struct, frozen=True, tag=True):
-    """Count the packet and go on: a rule of its own where there is no other action, as in deny chains."""
-
-
 class MarkAndAccept(msgspec.Struct, frozen=True, tag=True):
     """Forget the identity, write the current generation into the connection's mark and accept."""
 
 
-Action = Accept | Drop | Reject | Goto | Identify | Dispatch | Log | Count | MarkAndAccept
+Action = Accept | Drop | Reject | Goto | Identify | Dispatch | Log | MarkAndAccept
 
 
 class Rule(msgspec.Struct, frozen=True):

@@ -14,7 +14,9 @@ from typing import Any
 import msgspec
 
 from stockade.dataplane import readback
+from stockade.dataplane.commands import batch_text
 from stockade.dataplane.ir import FAMILY, TABLE, Ruleset
+from stockade.dataplane.operations import Batch
 from stockade.dataplane.programmer import Held, ProgrammingError
 
 # protocols as numbers: their names need /etc/protocols, which minimal systems and containers lack
@@ -30,7 +32,11 @@ class Nft:
         self._timeout = timeout
         self._digest: str | None = None
 
+    async def commit(self, batch: Batch) -> None:
+        await self.load(batch_text(batch))
+
     async def load(self, text: str) -> None:
+        """Any text for nft, also about other tables (the Service proxy of the lab)."""
         self._digest = None
         await self._run(["-f", "-"], text)
 
@@ -45,9 +51,9 @@ class Nft:
             return Held(None, None)
         return Held(gate[1] if gate else None, ruleset)
 
-    async def holds(self, ruleset: Ruleset) -> bool:
+    async def holds(self, ruleset: Ruleset, generation: int) -> bool:
         listing = await self._list()
-        if listing is None:
+        if listing is None or readback.gate(listing) != (ruleset.mark_mask, generation):
             return False
         digest = readback.digest(listing)
         if self._digest is not None:

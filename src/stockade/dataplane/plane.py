@@ -2,7 +2,8 @@
 
     apply(wanted) ── first time ──► adopt: read the table, change it in place under the next generation; none: load it whole
                   └─ later ───────► diff to what was applied, one small transaction
-                       on error ──► adopt; then replace the table; wait; again. The old rules stay in force meanwhile.
+                       on error ──► adopt at once; if that fails too the error is the caller's, who waits and calls again.
+                                    The old rules stay in force meanwhile.
 
 Never flushes, never deletes and loads in two steps: both would be an open moment (reference dataplane 2). Stopping the agent
 changes nothing in the kernel; only ``cleanup`` takes the table away.
@@ -18,9 +19,11 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from stockade.dataplane.diff import Transaction, adopt, diff, replace
-from stockade.dataplane.ir import Ruleset
+from stockade.dataplane.diff import adopt, carry_generation, diff, replace
+from stockade.dataplane.ir import Ruleset, following
+from stockade.dataplane.operations import Batch, Transaction
 from stockade.dataplane.programmer import Held, Programmer, ProgrammingError
+from stockade.net.cidr import Address
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,29 +37,29 @@ class Applied(msgspec.Struct, frozen=True):
     ms: float = 0.0
 
 
+Forget = Callable[[list[Address]], Awaitable[None]]
+
+
 class Dataplane:
-    """One at a time per network namespace. ``retries`` are those of one ``apply``, with doubling pauses.
+    """One at a time per network namespace.
 
     ``generation`` is where counting starts when there is no table: at random, for connections may still carry marks from a
     table of an earlier life, and those must not count.
+
+    ``forget``: live connections survive a stricter policy; those of an address that leaves are forgotten by this function before anybody
+    else can have the address (OSError: it could not, and every connection is judged again). None: a stricter policy cuts them.
     """
 
     def __init__(
-        self,
-        programmer: Programmer,
-        *,
-        retries: int = 4,
-        pause: float = 0.05,
-        generation: int | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        self, programmer: Programmer, *, generation: int | None = None, forget: Forget | None = None
     ) -> None:
         self._programmer = programmer
-        self._retries = retries
-        self._pause = pause
-        self._sleep = sleep
+        self._forget = forget
         self._lock = asyncio.Lock()
         self._applied: Ruleset | None = None
+        self._last: Ruleset | None = None  # the last that was certainly in force, for what left since
         self._generation = secrets.randbelow(0xFFFF) if generation is None else generation
+        self._anew = False  # changing the table in force failed: make it anew
 
     @property
     def applied(self) -> Ruleset | None:
@@ -68,11 +71,12 @@ class Dataplane:
         return self._generation
 
     async def apply(self, wanted: Ruleset) -> Applied:
-        """Raises ProgrammingError when the kernel refuses again and again; the rules in force are then the old ones."""
+        """Raises ProgrammingError when the kernel refuses; the rules in force are then the old ones."""
         async with self._lock:
             started = time.monotonic()
             if self._applied is not None:
-                transaction = diff(self._applied, wanted, self._generation)
+                bump = None if self._forget is None else False
+                transaction = diff(self._applied, wanted, self._generation, bump=bump)
                 if transaction.is_empty:
                     self._applied = wanted
                     return Applied(changed=False)
@@ -88,7 +92,7 @@ class Dataplane:
         """Is the table what was applied? If not, it is repaired, and the answer is False. Nothing applied yet: True."""
         async with self._lock:
             wanted = self._applied
-            if wanted is None or await self._programmer.holds(wanted):
+            if wanted is None or await self._programmer.holds(wanted, self._generation):
                 return True
             _LOG.warning("the table is not what was programmed: repairing it")
             await self._adopt(wanted)
@@ -101,39 +105,55 @@ class Dataplane:
             await self._programmer.delete()
 
     async def _adopt(self, wanted: Ruleset) -> Transaction:
-        """Retries; the table is read anew each time. From the second attempt on it is made anew, whatever is in force."""
-        pause = self._pause
-        for attempt in range(self._retries + 1):
-            try:
-                transaction = _start(
-                    await self._programmer.read(), wanted, self._generation, anew=attempt > 0
-                )
-                await self._load(transaction, wanted)
-            except ProgrammingError as error:
-                if attempt == self._retries:
-                    raise
-                _LOG.warning("programming failed, trying again in %.2f s: %s", pause, error)
-                await self._sleep(pause)
-                pause *= 2
-            else:
-                return transaction
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        """The table is read each time. If it cannot be changed in place, the next attempt makes it anew, whatever is in force."""
+        transaction = self._start(await self._programmer.read(), wanted)
+        try:
+            await self._load(transaction, wanted)
+        except ProgrammingError:
+            self._anew = True
+            raise
+        self._anew = False
+        return transaction
+
+    def _start(self, held: Held | None, wanted: Ruleset) -> Transaction:
+        """Without a table connections may still carry the mark of our own last generation."""
+        kept = self._forget is not None and self._last is not None
+        generation = self._generation if held is None or held.generation is None else held.generation
+        if self._anew or held is None or held.ruleset is None:
+            return replace(wanted, generation, bump=not kept)
+        return adopt(held.ruleset, wanted, generation, bump=not kept)
 
     async def _load(self, transaction: Transaction, wanted: Ruleset) -> None:
-        """If interrupted nobody knows which rules are in force, so the next ``apply`` replaces them all."""
+        """If interrupted nobody knows which rules are in force, so the next ``apply`` reads them."""
         self._applied = None
-        if transaction.prepare:
-            await self._programmer.load(transaction.prepare)
-        await self._programmer.load(transaction.text)
-        self._applied, self._generation = wanted, transaction.generation
+        for batch in transaction.batches:
+            await self._programmer.commit(batch)
+        self._generation = transaction.generation
+        if self._forget is not None and self._last is not None and not transaction.bump:
+            await self._forget_gone(self._forget, _gone(self._last, wanted), wanted)
+        self._applied = self._last = wanted
+
+    async def _forget_gone(self, forget: Forget, gone: list[Address], wanted: Ruleset) -> None:
+        if not gone:
+            return
+        try:
+            await forget(gone)
+        except OSError as error:
+            _LOG.warning(
+                "connections of %d addresses not forgotten, all are judged again: %s", len(gone), error
+            )
+            fresh = following(self._generation, wanted.generations)
+            await self._programmer.commit(Batch(tuple(carry_generation(wanted)), wanted.mark_mask, fresh))
+            self._generation = fresh
 
 
-def _start(held: Held | None, wanted: Ruleset, last: int, *, anew: bool) -> Transaction:
-    """``last`` is our own generation: without a table connections may still carry its mark."""
-    generation = last if held is None or held.generation is None else held.generation
-    if anew or held is None or held.ruleset is None:
-        return replace(wanted, generation)
-    return adopt(held.ruleset, wanted, generation)
+def _gone(old: Ruleset, new: Ruleset) -> list[Address]:
+    """Addresses of pods that are no longer programmed."""
+    return [
+        (ids.key.family or 4, address)
+        for name, ids in old.identities.items()
+        for address in ids.elements.keys() - new.identities[name].elements.keys()
+    ]
 
 
 def _report(transaction: Transaction, started: float) -> Applied:

@@ -15,7 +15,7 @@ class ProgrammingError(Exception):
     """The table could not be read or changed; nothing changed. The text is nft's or the kernel's own, for the operator."""
 
 
-class Interference(ProgrammingError):
+class InterferenceError(ProgrammingError):
     """Somebody else changed the ruleset since it was last read or written (the kernel's ERESTART): read it again."""
 
 

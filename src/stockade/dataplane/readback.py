@@ -13,33 +13,38 @@ import msgspec
 
 from stockade.dataplane.ir import (
     Chain,
+    Counter,
     Hook,
+    IdentityMap,
     KeyType,
     NamedSet,
     Ruleset,
     VerdictMap,
     mask_shift,
 )
+from stockade.dataplane.names import FORWARD
+from stockade.dataplane.render import identity_text
 from stockade.net.cidr import format_address, parse_address, parse_block
 
 Elements = frozenset[tuple[str, ...]]
 
 
 class Inventory(msgspec.Struct, frozen=True):
-    """Elements of sets and maps as text, and how many rules each chain has."""
+    """Elements of sets and maps as text, the names of counters, and how many rules each chain has."""
 
     sets: dict[str, Elements]
     maps: dict[str, Elements]
+    counters: frozenset[str]
     chains: dict[str, int]
 
 
 def expected(ruleset: Ruleset) -> Inventory:
+    maps = {name: _own_map(each.key, each.elements) for name, each in ruleset.identities.items()}
+    maps |= {name: _own_map(KeyType.IDENTITY, each.elements) for name, each in ruleset.maps.items()}
     return Inventory(
         sets={name: frozenset(_own_set(each)) for name, each in ruleset.sets.items()},
-        maps={
-            name: frozenset((_own_key(each.key, a), chain) for a, chain in each.elements.items())
-            for name, each in ruleset.maps.items()
-        },
+        maps=maps,
+        counters=frozenset(ruleset.counters),
         chains={name: len(chain.rules) for name, chain in ruleset.chains.items()},
     )
 
@@ -54,20 +59,22 @@ def read(listing: dict[str, Any]) -> Inventory:
     return Inventory(
         sets={b["name"]: frozenset(map(_element, b.get("elem", ()))) for k, b in items if k == "set"},
         maps={b["name"]: frozenset(map(_pair, b.get("elem", ()))) for k, b in items if k == "map"},
+        counters=frozenset(b["name"] for k, b in items if k == "counter"),
         chains=chains,
     )
 
 
 def digest(listing: dict[str, Any]) -> str:
-    """Equal as long as nobody changed the table; rates and handles are in it, packet counts are not (we use no counters)."""
-    return hashlib.sha256(msgspec.json.encode(listing["nftables"][1:])).hexdigest()
+    """Equal as long as nobody changed the table; rates and handles are in it, what counters count is not."""
+    still = [entry for entry in listing["nftables"][1:] if "counter" not in entry]
+    return hashlib.sha256(msgspec.json.encode(still)).hexdigest()
 
 
 def gate(listing: dict[str, Any]) -> tuple[int, int] | None:
-    """(mask, generation) of the rule in chain ``gate`` that tests the mark. nft writes a mask of leading bits as a prefix."""
+    """(mask, generation) of the rule in the forward hook that tests the mark. nft writes a mask of leading bits as a prefix."""
     for entry in listing["nftables"]:
         rule = entry.get("rule", {})
-        if rule.get("chain") != "gate":
+        if rule.get("chain") != FORWARD:
             continue
         for statement in rule.get("expr", ()):
             left, right = (statement.get("match", {}).get(side) for side in ("left", "right"))
@@ -83,9 +90,12 @@ def gate(listing: dict[str, Any]) -> tuple[int, int] | None:
 def table(listing: dict[str, Any], mark_mask: int) -> Ruleset:
     """What the kernel holds, as a Ruleset whose chains have no rules. Raises like ``read``."""
     items = [item for entry in listing["nftables"] for item in entry.items()]
+    maps = [body for kind, body in items if kind == "map"]
     return Ruleset(
         sets={body["name"]: _named_set(body) for kind, body in items if kind == "set"},
-        maps={body["name"]: _verdict_map(body) for kind, body in items if kind == "map"},
+        identities={b["name"]: _identity_map(b) for b in maps if b["map"] != "verdict"},
+        maps={b["name"]: _verdict_map(b) for b in maps if b["map"] == "verdict"},
+        counters={body["name"]: Counter(body["name"]) for kind, body in items if kind == "counter"},
         chains={body["name"]: _chain(body) for kind, body in items if kind == "chain"},
         fenced=(),
         mark_mask=mark_mask,
@@ -104,10 +114,16 @@ def _named_set(body: dict[str, Any]) -> NamedSet:
     return NamedSet(body["name"], key, frozenset(values), interval=interval)
 
 
-def _verdict_map(body: dict[str, Any]) -> VerdictMap:
+def _identity_map(body: dict[str, Any]) -> IdentityMap:
     key = KeyType(body["type"])
     pairs = map(_pair, body.get("elem", ()))
-    return VerdictMap(body["name"], key, {_number(key, address): chain for address, chain in pairs})
+    elements = {_number(key, address): _number(KeyType.IDENTITY, number) for address, number in pairs}
+    return IdentityMap(body["name"], key, elements)
+
+
+def _verdict_map(body: dict[str, Any]) -> VerdictMap:
+    pairs = map(_pair, body.get("elem", ()))
+    return VerdictMap(body["name"], {_number(KeyType.IDENTITY, number): chain for number, chain in pairs})
 
 
 def _chain(body: dict[str, Any]) -> Chain:
@@ -118,6 +134,9 @@ def _chain(body: dict[str, Any]) -> Chain:
 def _number(kind: KeyType, text: str) -> int:
     if kind.family is not None:
         return parse_address(text)[1]
+    if kind is KeyType.IDENTITY:
+        major, _, minor = text.partition(":")
+        return int(major, 16) << 16 | int(minor, 16)
     named = {v: k for k, v in _ND_NAMES.items()}
     return named[text] if text in named else int(text)
 
@@ -129,9 +148,18 @@ def _own_set(each: NamedSet) -> list[tuple[str, ...]]:
     return [tuple(map(_own_key, each.key, element)) for element in each.elements]
 
 
+def _own_map(key: KeyType, elements: dict[int, int] | dict[int, str]) -> Elements:
+    return frozenset(
+        (_own_key(key, a), value if isinstance(value, str) else identity_text(value))
+        for a, value in elements.items()
+    )
+
+
 def _own_key(kind: KeyType, value: int) -> str:
     if kind.family is not None:
         return format_address(kind.family, value)
+    if kind is KeyType.IDENTITY:
+        return identity_text(value)
     if kind is KeyType.ICMPV6_TYPE:
         return _ND_NAMES.get(value, str(value))
     return str(value)
@@ -151,8 +179,8 @@ def _element(item: Any) -> tuple[str, ...]:
 
 
 def _pair(item: Any) -> tuple[str, ...]:
-    key, verdict = item
-    return (*_element(key), verdict["goto"]["target"])
+    key, value = item
+    return (*_element(key), value["goto"]["target"] if isinstance(value, dict) else str(value))
 
 
 _ND_NAMES = {

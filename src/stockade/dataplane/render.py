@@ -1,4 +1,4 @@
-"""Ruleset in, nft text out. Called by ``diff`` (whole tables and single objects) and ``stockade render``; pure.
+"""Ruleset in, nft text out. Called by ``commands`` (single objects) and ``stockade render`` (whole tables); pure.
 
 The text loads with nft 1.0.6: newline before every closing brace, no anonymous sets, names that are no keywords. The same ruleset
 and generation always give the same text.
@@ -6,7 +6,7 @@ and generation always give the same text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 
 from stockade.dataplane.ir import (
@@ -25,6 +25,8 @@ from stockade.dataplane.ir import (
     FromInterface,
     Goto,
     HopLimit,
+    Identify,
+    IdentityMap,
     IsFamily,
     IsProtocol,
     KeyType,
@@ -36,6 +38,8 @@ from stockade.dataplane.ir import (
     NoReturnPath,
     NotNodeAddress,
     PortWithin,
+    Reject,
+    RejectCode,
     Rule,
     Ruleset,
     VerdictMap,
@@ -58,12 +62,19 @@ def render(ruleset: Ruleset, generation: int = 1, *, annotate: bool = False) -> 
     ]
     for each in ruleset.sets.values():
         lines += [*_noted(each.note, annotate), f"\tset {each.name} {set_body(each)}"]
+    for ids in ruleset.identities.values():
+        lines += [*_noted(ids.note, annotate), f"\tmap {ids.name} {map_body(ids)}"]
     lines += [f"\tmap {name} {map_body(mapping)}" for name, mapping in ruleset.maps.items()]
+    for counter in ruleset.counters.values():
+        lines += [*_noted(counter.note, annotate), f"\tcounter {counter.name} {{ packets 0 bytes 0 }}"]
     for chain in _callees_first(ruleset):
         lines += _noted(chain.note, annotate) + list(_chain_lines(chain, marker, annotate=annotate))
     lines.append("}")
-    for name, mapping in ruleset.maps.items():
-        lines += add_map_elements(name, mapping.key, mapping.elements)
+    tables: list[IdentityMap | VerdictMap] = [*ruleset.identities.values(), *ruleset.maps.values()]
+    for mapping in tables:
+        if mapping.elements:
+            listed = map_elements(key_of(mapping), mapping.elements)
+            lines.append(f"add element {FAMILY} {TABLE} {mapping.name} {{ {listed} }}")
     return "\n".join(lines) + "\n"
 
 
@@ -75,13 +86,13 @@ class Marker:
         if generation < 1 or value & ~mask:
             raise ValueError(f"generation {generation} does not fit into mark mask {mask:#010x}")
         self.test = f"ct mark and {mask:#010x} == {value:#010x}"
-        self.write = f"ct mark set ct mark and {ALL_BITS ^ mask:#010x} or {value:#010x} accept"
+        self.write = f"ct mark set ct mark and {ALL_BITS ^ mask:#010x} or {value:#010x}"
 
 
 def rule_text(rule: Rule, marker: Marker) -> str:
-    return " ".join(
-        [*(_match_text(match, marker) for match in rule.matches), _action_text(rule.action, marker)]
-    )
+    counted = [f"counter name {rule.counter}"] if rule.counter else []
+    matches = (_match_text(match, marker) for match in rule.matches)
+    return " ".join([*matches, *counted, _action_text(rule.action, marker)])
 
 
 def set_body(each: NamedSet) -> str:
@@ -90,8 +101,13 @@ def set_body(each: NamedSet) -> str:
     return f"{{ type {' . '.join(each.key)};{flags}{elements} }}"
 
 
-def map_body(each: VerdictMap) -> str:
-    return f"{{ type {each.key} : verdict; }}"
+def map_body(each: IdentityMap | VerdictMap) -> str:
+    value = KeyType.IDENTITY if isinstance(each, IdentityMap) else "verdict"
+    return f"{{ type {key_of(each)} : {value}; }}"
+
+
+def key_of(each: IdentityMap | VerdictMap) -> KeyType:
+    return each.key if isinstance(each, IdentityMap) else KeyType.IDENTITY
 
 
 def element_list(each: NamedSet, elements: Iterable[tuple[int, ...]] | None = None) -> str:
@@ -103,12 +119,12 @@ def element_list(each: NamedSet, elements: Iterable[tuple[int, ...]] | None = No
     )
 
 
-def add_map_elements(name: str, key: KeyType, elements: dict[int, str]) -> list[str]:
-    """Nothing for nothing: nft takes no empty list."""
-    if not elements:
-        return []
-    listed = ", ".join(f"{key_text(key, a)} : goto {chain}" for a, chain in sorted(elements.items()))
-    return [f"add element {FAMILY} {TABLE} {name} {{ {listed} }}"]
+def map_elements(key: KeyType, elements: Mapping[int, int | str]) -> str:
+    """``address : identity`` or ``identity : goto chain``."""
+    return ", ".join(
+        f"{key_text(key, a)} : {f'goto {value}' if isinstance(value, str) else identity_text(value)}"
+        for a, value in sorted(elements.items())
+    )
 
 
 def key_text(kind: KeyType, value: int) -> str:
@@ -116,7 +132,14 @@ def key_text(kind: KeyType, value: int) -> str:
         return format_address(4, value)
     if kind is KeyType.IPV6:
         return format_address(6, value)
+    if kind is KeyType.IDENTITY:
+        return identity_text(value)
     return _PROTOCOL_TEXT.get(value, str(value)) if kind is KeyType.PROTOCOL else str(value)
+
+
+def identity_text(value: int) -> str:
+    """As traffic control writes a classid: major and minor, hexadecimal."""
+    return f"{value >> 16:x}:{value & 0xFFFF:x}"
 
 
 def chain_head(chain: Chain) -> str:
@@ -158,7 +181,7 @@ def _callees_first(ruleset: Ruleset) -> Iterator[Chain]:
             return
         done.add(name)
         for rule in ruleset.chains[name].rules:
-            if isinstance(rule.action, Goto):
+            if isinstance(rule.action, Goto | Identify):
                 yield from visit(rule.action.chain)
         yield ruleset.chains[name]
 
@@ -217,18 +240,22 @@ def _arrival_text(match: FromInterface | NoReturnPath | NotNodeAddress) -> str:
             return f"fib {'saddr' if 'saddr' in field else 'daddr'} type != local"
 
 
-def _action_text(action: Action, marker: Marker) -> str:
+def _action_text(action: Action, marker: Marker) -> str:  # noqa: PLR0911 - one line per kind
     match action:
-        case Accept():
-            return "accept"
+        case Accept(forget):
+            return "meta priority set none accept" if forget else "accept"
         case Drop():
             return "drop"
+        case Reject(code):
+            return "reject with tcp reset" if code is RejectCode.TCP_RESET else f"reject with icmpx {code}"
         case Goto(chain):
             return f"goto {chain}"
-        case Dispatch(field, name):
-            return f"{field.value} vmap @{name}"
+        case Identify(field, name, chain):
+            return f"meta priority set {field.value} map @{name} goto {chain}"
+        case Dispatch(name):
+            return f"meta priority vmap @{name}"
         case MarkAndAccept():
-            return marker.write
+            return f"meta priority set none {marker.write} accept"
         case Log(prefix, group, rate, burst, snaplen):
             limit = f"limit rate {rate}/second burst {burst} packets"
             return f'{limit} log prefix "{prefix}" group {group} snaplen {snaplen}'

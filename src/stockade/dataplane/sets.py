@@ -7,7 +7,6 @@ are hash sets whose elements come and go with pods; interval sets never change, 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
@@ -25,6 +24,7 @@ from stockade.dataplane.ir import (
     PortWithin,
     Within,
 )
+from stockade.dataplane.names import digest
 from stockade.net.cidr import BITS
 from stockade.net.ranges import RangeSet
 from stockade.policy.compiled import (
@@ -56,16 +56,39 @@ EGRESS_REPLY_SIDE = Side(_SOURCE, _SOURCE, Field.SPORT)
 INGRESS_REPLY_SIDE = Side(_DESTINATION, _SOURCE, Field.SPORT)
 
 
-def digest(*parts: object) -> str:
-    """12 hex digits that are equal for equal parts, in every process."""
-    return hashlib.sha256("\x00".join(map(str, parts)).encode()).hexdigest()[:12]
+Suffix = tuple[int, ...]  # what follows the address in an element: nothing, or protocol and port
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where elements of a set come from: the addresses of the pods that ``peer`` selects (None: every pod), each with every one of
+    ``suffixes``, or with the numbers that the pod's containers give to ``port``; with ``local`` of this node's pods only; with
+    ``within`` only addresses in these ranges."""
+
+    peer: SelectorPeer | None
+    suffixes: tuple[Suffix, ...] = ((),)
+    port: NamedPort | None = None
+    local: bool = False
+    within: RangeSet | None = None
+
+    def elements(self, entry: PodEntry, addresses: Iterable[int]) -> Iterator[tuple[int, ...]]:
+        """Of one selected pod, whose ``addresses`` are of the set's family."""
+        suffixes: Iterable[Suffix] = self.suffixes
+        if self.port is not None:
+            protocol = PROTOCOLS[self.port.protocol]
+            numbers = entry.named_ports.get((self.port.protocol, self.port.name), ())
+            suffixes = [(protocol, number) for number in numbers]
+        for address in addresses:
+            if self.within is None or address in self.within:
+                yield from ((address, *suffix) for suffix in suffixes)
 
 
 class SetBuilder:
-    """Collects the sets of one ruleset. ``local`` are the programmed pods of this node."""
+    """Collects the sets of one ruleset, and in ``sources`` what the elements of each are made from (interval sets have none: they
+    do not depend on pods). ``local`` are the programmed pods of this node."""
 
     def __init__(self, compiled: CompiledPolicies, local: Iterable[PodEntry]) -> None:
         self.sets: dict[str, NamedSet] = {}
+        self.sources: dict[str, tuple[Source, ...]] = {}
         self._compiled = compiled
         self._local = tuple(local)
 
@@ -77,65 +100,68 @@ class SetBuilder:
 
     def selector(self, peer: SelectorPeer, family: int) -> str:
         name = f"p{family}_{digest(peer.key)}"
-        if name not in self.sets:
-            chosen = (a for entry in self._pods(peer.pods) for a in self.addresses(entry, family))
-            self._add(name, (ADDRESS_KEY[family],), ((a,) for a in chosen), peer.text)
-        return name
+        return self._made(name, family, (Source(peer),), peer.text)
+
+    def union(self, peers: Iterable[SelectorPeer], family: int) -> str:
+        """Pods that any of ``peers`` selects."""
+        by_key = {peer.key: peer for peer in peers}
+        if len(by_key) == 1:
+            return self.selector(next(iter(by_key.values())), family)
+        chosen = [by_key[key] for key in sorted(by_key)]
+        name = f"u{family}_{digest(*sorted(by_key))}"
+        text = " or ".join(peer.text for peer in chosen)
+        return self._made(name, family, tuple(Source(peer) for peer in chosen), text)
+
+    def folded(self, pairs: dict[str, tuple[SelectorPeer, frozenset[Suffix]]], family: int) -> str:
+        """(address, protocol, port) for each selector key: its pods with its ports."""
+        sources = tuple(Source(peer, tuple(sorted(ports))) for _, (peer, ports) in sorted(pairs.items()))
+        name = f"f{family}_{digest(*((s.peer.key, s.suffixes) for s in sources if s.peer))}"
+        text = "; ".join(f"{s.peer.text}, {_ports_text(s.suffixes)}" for s in sources if s.peer)
+        return self._made(name, family, sources, text)
 
     def block(self, peer: BlockPeer) -> str:
         name = f"b{peer.family}_{digest(*peer.ranges)}"
-        self._add(name, (ADDRESS_KEY[peer.family],), iter(peer.ranges), peer.text, interval=True)
+        if name not in self.sets:
+            elements = frozenset(peer.ranges)
+            key = (ADDRESS_KEY[peer.family],)
+            self.sets[name] = NamedSet(name, key, elements, interval=True, note=peer.text)
         return name
 
     def named_port(self, port: NamedPort, family: int, peer: SelectorPeer | BlockPeer | None) -> str:
         """Destination pods with the number their own containers give to ``port`` (rules 25-27)."""
-        scope: object = "*"
-        pods: Iterable[PodEntry] = self._everywhere
-        if isinstance(peer, SelectorPeer):
-            scope, pods = peer.key, self._pods(peer.pods)
-        elif isinstance(peer, BlockPeer):
-            scope = tuple(peer.ranges)
+        selector = peer if isinstance(peer, SelectorPeer) else None
         ranges = peer.ranges if isinstance(peer, BlockPeer) else None
-        text = "every pod" if peer is None else peer.text
-        return self._ports("n", port, family, scope, (pods, ranges, text))
+        scope: object = "*" if ranges is None else tuple(ranges)
+        if selector is not None:
+            scope = selector.key
+        name = f"n{family}_{digest(scope, port.protocol, port.name)}"
+        text = f"port {port.name}/{port.protocol} of {'every pod' if peer is None else peer.text}"
+        return self._made(name, family, (Source(selector, port=port, within=ranges),), text)
 
     def own_named_port(self, port: NamedPort, family: int) -> str:
         """The same for ingress, where the destination is a pod of this node."""
-        return self._ports("o", port, family, "local", (self._local, None, "pods of this node"))
+        name = f"o{family}_{digest('local', port.protocol, port.name)}"
+        text = f"port {port.name}/{port.protocol} of pods of this node"
+        return self._made(name, family, (Source(None, port=port, local=True),), text)
 
-    def _ports(
-        self,
-        letter: str,
-        port: NamedPort,
-        family: int,
-        scope: object,
-        source: tuple[Iterable[PodEntry], RangeSet | None, str],
-    ) -> str:
-        pods, ranges, text = source
-        name = f"{letter}{family}_{digest(scope, port.protocol, port.name)}"
+    def _made(self, name: str, family: int, sources: tuple[Source, ...], note: str) -> str:
         if name not in self.sets:
-            elements = (
-                (address, PROTOCOLS[port.protocol], number)
-                for entry in pods
-                for number in entry.named_ports.get((port.protocol, port.name), ())
-                for address in self.addresses(entry, family)
-                if ranges is None or address in ranges
+            ports = sources[0].port is not None or sources[0].suffixes != ((),)
+            key = (ADDRESS_KEY[family], KeyType.PROTOCOL, KeyType.SERVICE)[: 3 if ports else 1]
+            elements = frozenset(
+                element
+                for source in sources
+                for entry in self._selected(source)
+                for element in source.elements(entry, self.addresses(entry, family))
             )
-            key = (ADDRESS_KEY[family], KeyType.PROTOCOL, KeyType.SERVICE)
-            self._add(name, key, elements, f"port {port.name}/{port.protocol} of {text}")
+            self.sets[name] = NamedSet(name, key, elements, note=note)
+            self.sources[name] = sources
         return name
 
-    def _add(
-        self,
-        name: str,
-        key: tuple[KeyType, ...],
-        elements: Iterable[tuple[int, ...]],
-        note: str,
-        *,
-        interval: bool = False,
-    ) -> None:
-        if name not in self.sets:
-            self.sets[name] = NamedSet(name, key, frozenset(elements), interval=interval, note=note)
+    def _selected(self, source: Source) -> Iterable[PodEntry]:
+        if source.local:
+            return self._local
+        return self._everywhere if source.peer is None else self._pods(source.peer.pods)
 
     @cached_property
     def _everywhere(self) -> tuple[PodEntry, ...]:
@@ -146,6 +172,11 @@ class SetBuilder:
             lowest = mask & -mask
             yield self._compiled.pods[lowest.bit_length() - 1]
             mask ^= lowest
+
+
+def _ports_text(suffixes: Iterable[Suffix]) -> str:
+    names = {number: name for name, number in PROTOCOLS.items()}
+    return ", ".join(f"{port}/{names[protocol]}" for protocol, port in suffixes)
 
 
 def peer_match(sets: SetBuilder, peer: SelectorPeer | BlockPeer, family: int, side: Side) -> Match | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import msgspec
 
@@ -27,6 +28,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     ``pod_interfaces``: names (``veth*``, ``cali*``) of this node's interfaces behind which there are only pods. What comes in by
     them must have the address of a programmed pod that lives behind the same interface; otherwise an address in a packet is
     believed as the kernel believes it (rp_filter, IPv4 only).
+
+    ``deny``: a denied packet disappears, or its sender is told (reference dataplane 6). The fence always drops. ``counters``: count what
+    each policy rule let begin and what each profile denied, for about 0.1 us for each first packet.
     """
 
     mark_mask: int = 0xFFFF0000
@@ -36,6 +40,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     log_snaplen: int = 96
     priority: int = -10
     pod_interfaces: tuple[str, ...] = ()
+    deny: Literal["drop", "reject"] = "drop"
+    counters: bool = True
 
     def __post_init__(self) -> None:
         mask = self.mark_mask
@@ -45,6 +51,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"mark mask {mask:#010x}: one bit cannot tell generations apart")
         if not 0 <= self.log_group <= 0xFFFF:
             raise ValueError(f"log group {self.log_group}: want 0..65535")
+        if self.deny not in {"drop", "reject"}:
+            raise ValueError(f"deny {self.deny!r}: want drop or reject")
         if self.log_rate < 1 or self.log_burst < 1:
             raise ValueError("log rate and burst must be at least 1")
         for name in self.pod_interfaces:

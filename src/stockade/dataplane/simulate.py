@@ -21,6 +21,7 @@ from stockade.dataplane.ir import (
     FromInterface,
     Goto,
     HopLimit,
+    Identify,
     IsFamily,
     IsProtocol,
     Log,
@@ -30,6 +31,7 @@ from stockade.dataplane.ir import (
     NoReturnPath,
     NotNodeAddress,
     PortWithin,
+    Reject,
     Rule,
     Ruleset,
     Within,
@@ -73,11 +75,14 @@ class Packet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """``prefix`` is the log prefix of the deny chain, empty when accepted or silent; ``marks``: the connection is marked now."""
+    """``prefix`` is the log prefix of the deny chain, empty when accepted or silent; ``marks``: the connection is marked now.
+    ``counters`` are those that counted the packet. ``identity`` is what an accepted packet still carries: always 0."""
 
     accepted: bool
     prefix: str = ""
     marks: bool = False
+    counters: tuple[str, ...] = ()
+    identity: int = 0
     path: tuple[str, ...] = ()
 
 
@@ -114,6 +119,8 @@ class _Walk:
         self._packet = packet
         self._own = own
         self._prefix = ""
+        self._identity = 0
+        self._counters: list[str] = []
         self._path: list[str] = []
 
     def run(self, chain: Chain) -> Outcome:
@@ -138,25 +145,45 @@ class _Walk:
         return None
 
     def _act(self, rule: Rule) -> Outcome | Chain | None:
+        if rule.counter:
+            self._counters.append(rule.counter)
         match rule.action:
-            case Accept():
+            case Accept(forget):
+                self._identity = 0 if forget else self._identity
                 return self._outcome(accepted=True)
             case MarkAndAccept():
+                self._identity = 0
                 return self._outcome(accepted=True, marks=True)
-            case Drop():
+            case Drop() | Reject():
                 return self._outcome(accepted=False)
             case Log(prefix):
                 self._prefix = prefix
                 return None
             case Goto(name):
                 return self._ruleset.chains[name]
-            case Dispatch(field, name):
-                address = self._value(field)
-                target = None if address is None else self._ruleset.maps[name].elements.get(address)
-                return None if target is None else self._ruleset.chains[target]
+            case Identify() | Dispatch():
+                return self._look_up(rule.action)
+
+    def _look_up(self, action: Identify | Dispatch) -> Chain | None:
+        if isinstance(action, Dispatch):
+            target = self._ruleset.maps[action.map].elements.get(self._identity)
+            return None if target is None else self._ruleset.chains[target]
+        address = self._value(action.field)
+        number = None if address is None else self._ruleset.identities[action.map].elements.get(address)
+        if number is None:
+            return None
+        self._identity = number
+        return self._ruleset.chains[action.chain]
 
     def _outcome(self, *, accepted: bool, marks: bool = False) -> Outcome:
-        return Outcome(accepted, "" if accepted else self._prefix, marks, tuple(self._path))
+        return Outcome(
+            accepted,
+            "" if accepted else self._prefix,
+            marks,
+            tuple(self._counters),
+            self._identity if accepted else 0,
+            tuple(self._path),
+        )
 
     def _holds(self, match: Match) -> bool:  # noqa: PLR0911 - one line per kind
         packet = self._packet

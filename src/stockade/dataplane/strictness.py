@@ -2,55 +2,69 @@
 
 If so the generation must be raised, so that connections accepted before are judged again. Deciding "yes" without need costs
 one walk of the rules for each connection; deciding "no" wrongly leaves a forbidden connection alive. So: yes, unless the change is one
-of those known to be harmless.
+of those known to be harmless. An address that goes is never harmless: the next pod that has it must not inherit its connections.
 """
 
 from __future__ import annotations
 
-from stockade.dataplane.ir import Chain, NamedSet, Role, Ruleset, VerdictMap
+from stockade.dataplane.ir import Chain, IdentityMap, KeyType, NamedSet, Role, Ruleset, VerdictMap
 from stockade.net.cidr import Block
 
 
 def is_stricter(old: Ruleset, new: Ruleset) -> bool:
     return (
         any(_set_stricter(each, new.sets.get(name)) for name, each in old.sets.items())
-        or any(_map_stricter(each, old, new) for each in new.maps.values())
+        or any(_identity_stricter(old, each) for each in new.identities.values())
+        or any(_map_stricter(old, each) for each in new.maps.values())
         or any(_chain_stricter(chain, new.chains.get(name)) for name, chain in old.chains.items())
         or any(chain.role is Role.FRAME and name not in old.chains for name, chain in new.chains.items())
+        or old.fenced != new.fenced
     )
+
+
+def is_fenced(ruleset: Ruleset, key: KeyType, address: int) -> bool:
+    """In a fenced block and without an identity: it cannot talk, so it has no connection to cut."""
+    block = Block(key.family or 4, address, address)
+    ids = ruleset.identities.get(f"id{key.family}")
+    inside = any(fence.contains(block) for fence in ruleset.fenced)
+    return inside and ids is not None and address not in ids.elements
 
 
 def _set_stricter(old: NamedSet, new: NamedSet | None) -> bool:
     """A set that is gone had rules that are gone too: those answer."""
-    if new is None or old.elements == new.elements:
+    if new is None or old.elements is new.elements or old.elements == new.elements:
         return False
     return not (old.widens and new.widens and old.elements <= new.elements)
 
 
-def _map_stricter(new: VerdictMap, old: Ruleset, wanted: Ruleset) -> bool:
-    """A direction newly isolated, or isolated by another profile. No longer isolated is harmless."""
-    before = old.maps[new.name].elements if new.name in old.maps else {}
+def _identity_stricter(old: Ruleset, new: IdentityMap) -> bool:
+    """Every change but one: an address that was fenced."""
+    held = old.identities.get(new.name)
+    before = held.elements if held else {}
+    if any(address not in new.elements for address in before):
+        return True
     return any(
-        before.get(address) != chain and not _was_fenced(new, address, old, wanted)
-        for address, chain in new.elements.items()
+        before.get(address) != number and not is_fenced(old, new.key, address)
+        for address, number in new.elements.items()
     )
 
 
-def _was_fenced(mapping: VerdictMap, address: int, old: Ruleset, new: Ruleset) -> bool:
-    """An address that could not talk before has no connection to cut."""
-    family = mapping.key.family or 4
-    programmed = old.sets.get(f"local{family}")
-    block = Block(family, address, address)
-    inside = any(fence.contains(block) for fence in old.fenced) and old.fenced == new.fenced
-    return inside and programmed is not None and (address,) not in programmed.elements
+def _map_stricter(old: Ruleset, new: VerdictMap) -> bool:
+    """A number that means another pair of profiles now. One that comes or goes is answered by the addresses that have it."""
+    held = old.maps.get(new.name)
+    before = held.elements if held else {}
+    return any(before.get(number, chain) != chain for number, chain in new.elements.items())
 
 
 def _chain_stricter(old: Chain, new: Chain | None) -> bool:
     if new is None:
-        # Only maps lead to profile and deny chains: if a pod moved elsewhere, its map element answers.
+        # Only maps lead to profile and deny chains: if a pod moved elsewhere, its identity answers.
         return old.role is Role.FRAME
-    if old.role is Role.FRAME or new.role is Role.FRAME:
-        return [r.meaning for r in old.rules] != [r.meaning for r in new.rules] or old.hook != new.hook
-    if old.role is Role.DENY:
+    if old is new:
         return False
-    return not {r.meaning for r in old.rules} <= {r.meaning for r in new.rules}
+    if old.role is Role.DENY and new.role is Role.DENY:
+        return False
+    before, after = ([rule.meaning for rule in chain.rules] for chain in (old, new))
+    if old.role is Role.PROFILE and new.role is Role.PROFILE:
+        return not set(before) <= set(after)
+    return before != after or old.hook != new.hook

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import msgspec
 
-from stockade.dataplane.names import FENCE, LOG_MARK
 from stockade.dataplane.ir import PROTOCOLS
+from stockade.dataplane.names import FENCE, LOG_MARK
 from stockade.dataplane.nflog import keys, parse_head
 from stockade.model.netpol import EGRESS, INGRESS
 from stockade.net.cidr import format_address

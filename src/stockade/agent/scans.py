@@ -27,7 +27,7 @@ class Scan:
     @property
     def number(self) -> str:
         count = len(self.others)
-        return f"{count} or more" if count >= PEERS_COUNTED else str(count)
+        return f"{count}+" if count >= PEERS_COUNTED else str(count)
 
     def is_new(self, address: str) -> bool:
         """Whether it is one of too many; counts it."""

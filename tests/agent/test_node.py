@@ -10,13 +10,13 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from stockade.agent import programming as programming_module
 from stockade.agent.events import EventRecorder
 from stockade.agent.faults import Work
 from stockade.agent.gate import GateClient, GateError
 from stockade.agent.node import NodeAgent, NodeSettings
 from stockade.agent.programmed import node_view
 from stockade.agent.programming import Target
+from stockade.dataplane.live.rules import LiveRules
 from stockade.dataplane.lower import Options, lower
 from stockade.dataplane.plane import Dataplane
 from stockade.kube.backoff import SystemClock
@@ -187,7 +187,7 @@ async def test_a_relevant_change_is_programmed_and_an_irrelevant_one_is_not(tmp_
     async with running(tmp_path, api) as world:
         await world.until_programmed(1)
         counted = world.agent.account.transactions.copy()
-        compiled = world.agent.view.compiled
+        programmed = world.agent.view.programmed
         noisy = pod("web", "10.244.0.5", phase="Running", conditions=[{"type": "Ready", "status": "True"}])
         noisy["metadata"]["annotations"] = {"touched": "yes"}
         seen = world.agent.world.current
@@ -199,7 +199,7 @@ async def test_a_relevant_change_is_programmed_and_an_irrelevant_one_is_not(tmp_
         world.api.put(SERVICES, {"metadata": {"name": "web", "namespace": "default"}})
         await world.until(lambda: world.agent.view.state.services)
         await asyncio.sleep(0.1)
-        assert world.agent.view.compiled is compiled
+        assert world.agent.view.programmed is programmed
         assert world.agent.account.transactions == counted
         world.api.put(POLICIES, DENY_EGRESS)
         await world.until_programmed(2)
@@ -348,14 +348,14 @@ async def test_any_history_ends_in_the_rules_of_a_fresh_start(tmp_path, seed):
 
 
 async def test_a_state_that_cannot_be_compiled_does_not_end_the_agent(tmp_path, monkeypatch):
-    real, broken = programming_module.lower, [True]
+    real, broken = LiveRules.step, [True]
 
-    def lower(*arguments):
+    def step(*arguments):
         if broken.pop() if broken else False:
             raise ZeroDivisionError("a bug")
         return real(*arguments)
 
-    monkeypatch.setattr(programming_module, "lower", lower)
+    monkeypatch.setattr(LiveRules, "step", step)
     async with running(tmp_path) as world:
         await world.until(lambda: "ZeroDivisionError" in world.agent.health().ready_problem)
         world.api.put(PODS, pod("web", "10.244.0.5"))  # a change is tried at once

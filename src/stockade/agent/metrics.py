@@ -22,6 +22,7 @@ class Counters(msgspec.Struct):
     drops: Counter[str] = msgspec.field(default_factory=Counter)  # by direction: egress, ingress, fence
     drops_unattributed: int = 0
     log_overruns: int = 0
+    log_lost: int = 0  # logged packets that were never read
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -74,6 +75,7 @@ def _families(counters: Counters, reflectors: list[ReflectorCounts]) -> Iterator
             "Times the kernel's log was faster than its reader",
             counters.log_overruns,
         ),
+        ("stockade_drop_log_lost", "Logged packets that were not read in time", counters.log_lost),
     ):
         yield CounterMetricFamily(name, text, value=number)
     drops = CounterMetricFamily("stockade_drops", "Logged denied packets", labels=["direction"])

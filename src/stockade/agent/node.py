@@ -29,7 +29,7 @@ import msgspec
 from stockade.agent import account, faults
 from stockade.agent.account import Account
 from stockade.agent.attribution import View
-from stockade.agent.drops import Drops
+from stockade.agent.drops import LOG_FAILED, Drops
 from stockade.agent.events import EventRecorder
 from stockade.agent.faults import Faults, NodeEvents
 from stockade.agent.gate import GateServer, ProgrammedPod
@@ -119,7 +119,9 @@ class NodeAgent:
             group.create_task(self._keep_programmed(), name="programming")
             group.create_task(self._guard.run(), name="guard")
             if self._open_log is not None:
-                drops = Drops(self._open_log, lambda: self.view, self.recorder, self.counters, self._clock)
+                drops = Drops(
+                    self._open_log, lambda: self.view, self.recorder, self.counters, self._clock, self._deaf
+                )
                 group.create_task(drops.run(), name="drops")
 
     @contextlib.asynccontextmanager
@@ -146,15 +148,19 @@ class NodeAgent:
         node = self.world.current.nodes.get(self._settings.target.node)
         return node.metadata.uid if node else ""
 
+    def _deaf(self, why: str) -> None:
+        """The drop log cannot be read; ``stockade drops`` tells whoever asks."""
+        self.faults.events.warn(LOG_FAILED, why, LOG_FAILED)
+
     # -- read by drops, health and metrics
 
     @property
     def view(self) -> View | None:
         """None until the first rules are on their way to the kernel."""
         recent = self.programming.recent
-        if recent.compiled is None:
+        if recent.state is None:
             return None
-        return View(self.world.current, recent.compiled, recent.profiles)
+        return View(self.world.current, recent.state, recent.profiles, self._settings.target.node)
 
     def health(self) -> Health:
         if not self.account.synced:

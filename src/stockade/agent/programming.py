@@ -1,7 +1,7 @@
 """The loop that brings the kernel to the newest state of the cluster, and the waiting when the kernel refuses.
 
-    World ──take──► state ──build──► rules ──Dataplane──► kernel ──► publish (gate), Account
-                      ▲                                 │
+    World ──take──► state, deltas ──LiveRules──► patch or rules ──Dataplane──► kernel ──► publish (gate), Account
+                      ▲                                               │
                       └── again after a pause, or when the world changes ◄── refused: Faults (Event, /readyz, metrics)
 
 In: the World, a Dataplane that tries once. Out: rules in the kernel; what is programmed, for the gate, the drop log and status.
@@ -20,22 +20,22 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from stockade.agent import flows
 from stockade.agent.account import Account
 from stockade.agent.faults import Faults, Work
+from stockade.agent.flows import Tenancy
 from stockade.agent.gate import ProgrammedPod
-from stockade.agent.programmed import Recent, node_view, programmed_pods
+from stockade.agent.programmed import ProgrammedPods, Recent, node_view
 from stockade.agent.world import World
-from stockade.dataplane.ir import Ruleset
-from stockade.dataplane.lower import NodeView, Options, lower
+from stockade.dataplane.live.rules import LiveRules
+from stockade.dataplane.patch import Patch
 from stockade.dataplane.plane import Applied, Dataplane
 from stockade.dataplane.programmer import ProgrammingError
+from stockade.dataplane.settings import Options
 from stockade.kube.backoff import Clock
 from stockade.model.meta import ObjectRef
 from stockade.net.cidr import Block
-from stockade.policy.compile import compile_state
-from stockade.policy.compiled import CompiledPolicies
-from stockade.store.state import ClusterState
+from stockade.store.delta import Delete, Delta, Upsert, apply
+from stockade.store.state import PODS, ClusterState
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Programming:
         clock: Clock,
     ) -> None:
         self.programmed: ClusterState | None = None
-        self.recent = Recent()
+        self.recent = Recent(target.node)
         self._target = target
         self._world = world
         self._dataplane = dataplane
@@ -87,7 +87,8 @@ class Programming:
         self._clock = clock
         self._refused: _Refused | None = None
         self._again = False
-        self._tenants: flows.Tenants = {}
+        self._live = LiveRules(target.options)
+        self._tenancy = Tenancy(target.node)
 
     def again(self) -> None:
         """Nobody knows what the kernel holds: program the state once more, though it has not changed."""
@@ -151,44 +152,43 @@ class Programming:
 
     async def _program(self, state: ClusterState) -> None:
         started = time.monotonic()
-        compiled, wanted = await self._build(state)
-        applied = (
-            await self._pass_on(state, compiled, wanted)
-            if self._target.keep_flows
-            else await self._transact(compiled, wanted)
+        deltas = self._world.deltas()
+        applied = await (
+            self._pass_on(state, deltas) if self._target.keep_flows else self._step(state, deltas)
         )
-        self._succeeded(state, compiled, applied, time.monotonic() - started)
+        self._succeeded(state, applied, time.monotonic() - started)
 
-    async def _build(self, state: ClusterState) -> tuple[CompiledPolicies, Ruleset]:
+    async def _step(self, state: ClusterState, deltas: list[Delta]) -> Applied:
         node = node_view(state, self._target.node, self._target.pod_cidrs)
-        return await asyncio.to_thread(_build, state, node, self._target.options)
-
-    async def _transact(self, compiled: CompiledPolicies, wanted: Ruleset) -> Applied:
+        step = await asyncio.to_thread(self._live.step, state, node, deltas)
+        compiled = None if isinstance(step, Patch) else self._live.compiled
         # Known before it is in force: the first packet it denies is logged before apply() returns.
-        with self.recent.upcoming(compiled):
-            return await self._dataplane.apply(wanted)
+        with self.recent.upcoming(state, compiled):
+            if not isinstance(step, Patch):
+                return await self._dataplane.apply(step)
+            if self._again:  # what this patch builds upon may not be in force
+                return await self._dataplane.apply(self._live.wanted())
+            return await self._dataplane.patch(step, self._live.wanted)
 
-    async def _pass_on(self, state: ClusterState, compiled: CompiledPolicies, wanted: Ruleset) -> Applied:
+    async def _pass_on(self, state: ClusterState, deltas: list[Delta]) -> Applied:
         """Live flows are kept: those of an address are forgotten while it is nobody's, before its next pod is programmed. (The data
-        plane does that for this node's own addresses.)"""
-        after = flows.tenants(compiled)
-        gone = flows.left(self._tenants, after)
-        far = [address for address in gone if self._tenants[address].node != self._target.node]
-        between = flows.without_heirs(state, gone, after)
-        if between is not state:
-            await self._transact(*await self._build(between))
-            await self._dataplane.forget(far)
-            far = []
-        applied = await self._transact(compiled, wanted)
-        await self._dataplane.forget(far)
-        self._tenants = after
+        plane does that for this node's own addresses when they leave its rules.)"""
+        left = self._tenancy.left(state)
+        heirs = sorted(self._tenancy.heirs(state, left))
+        if heirs:
+            deletes = [Delete(PODS, ref) for ref in heirs]
+            await self._step(apply(state, deletes), [*deltas, *deletes])
+            await self._dataplane.forget(left.far)
+            deltas = [Upsert(PODS, state.pods[ref]) for ref in heirs]
+        applied = await self._step(state, deltas)
+        if not heirs:
+            await self._dataplane.forget(left.far)
+        self._tenancy.settle(state)
         return applied
 
-    def _succeeded(
-        self, state: ClusterState, compiled: CompiledPolicies, applied: Applied, took: float
-    ) -> None:
+    def _succeeded(self, state: ClusterState, applied: Applied, took: float) -> None:
         self.programmed = state
-        pods = programmed_pods(compiled, self._target.node)
+        pods = ProgrammedPods(dict(self._live.local))
         self._publish(pods)
         latency = self._world.settled()
         account = self._account
@@ -228,8 +228,3 @@ def _sizes(state: ClusterState) -> dict[str, int]:
         "pods": len(state.pods),
         "services": len(state.services),
     }
-
-
-def _build(state: ClusterState, node: NodeView, options: Options) -> tuple[CompiledPolicies, Ruleset]:
-    compiled = compile_state(state)
-    return compiled, lower(compiled, node, options)

@@ -30,6 +30,7 @@ class World:
         self._monotonic = monotonic
         self._state = ClusterState()
         self._pending: list[Delta] = []
+        self._untold: list[Delta] = []
         self._troubles: dict[str, str] = {}
         self._pending_since: float | None = None
         self._taken_since: float | None = None
@@ -47,10 +48,17 @@ class World:
             self._taken_since = self._pending_since
         self._pending_since = None
         self._state = apply(self._state, pending)
+        self._untold += pending
         return self._state
+
+    def deltas(self) -> list[Delta]:
+        """What led to the state of the last ``take``, since this was last asked, or since ``settled``."""
+        untold, self._untold = self._untold, []
+        return untold
 
     def settled(self) -> float:
         """What was taken is in force, or changed nothing: how many seconds ago the oldest of it came in."""
+        self._untold = []
         since, self._taken_since = self._taken_since, None
         return 0.0 if since is None else self._monotonic() - since
 

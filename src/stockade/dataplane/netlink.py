@@ -45,6 +45,7 @@ _SOL_NETLINK = 270
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _NLMSGERR_ATTR_MSG = 1
+_SO_RCVBUFFORCE = 33
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -203,9 +204,18 @@ class NetlinkSocket:
         """A listener (drop log, monitor) reads without blocking from an event loop."""
         self._socket.setblocking(blocking)
 
+    def enlarge(self, receive_buffer: int, *, force: bool = False) -> None:
+        """Room for what is not read yet. ``force``: beyond rmem_max, PermissionError unless root of the network namespace."""
+        option = _SO_RCVBUFFORCE if force else socket.SO_RCVBUF
+        self._socket.setsockopt(socket.SOL_SOCKET, option, receive_buffer)
+
+    def receive_bytes(self) -> bytes:
+        """One datagram as it is; errors as in ``receive``."""
+        return self._socket.recv(_RECEIVE_BYTES)
+
     def receive(self) -> list[Message]:
         """One datagram's messages. OSError ENOBUFS when the kernel had to drop some; BlockingIOError when there is none."""
-        return list(decode(self._socket.recv(_RECEIVE_BYTES)))
+        return list(decode(self.receive_bytes()))
 
     def send(self, requests: Iterable[Request], extra_flags: int = 0) -> range:
         """Send all in one datagram; the sequence numbers they got."""

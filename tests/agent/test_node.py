@@ -13,7 +13,7 @@ from aiohttp import web
 from stockade.agent.events import EventRecorder
 from stockade.agent.faults import Work
 from stockade.agent.gate import GateClient, GateError
-from stockade.agent.node import NodeAgent, NodeSettings
+from stockade.agent.node import Doors, NodeAgent, NodeSettings
 from stockade.agent.programmed import node_view
 from stockade.agent.programming import Target
 from stockade.dataplane.live.rules import LiveRules
@@ -91,7 +91,7 @@ async def running(tmp_path, api=None, programmer=None, **settings):
         agent = NodeAgent(
             NodeSettings(target=Target(node="node-1"), gate=str(gate), **settings),
             client,
-            plane,
+            Doors(dataplane=plane),
             recorder=EventRecorder(client, "node-1", interval=0.05),
             clock=FastClock(),
         )
@@ -282,9 +282,8 @@ async def test_stopping_leaves_the_rules(tmp_path):
 async def test_a_gate_that_cannot_be_served_ends_the_agent(tmp_path):
     async with serving(basic_api().handle) as client:
         gate = str(tmp_path / "no" / "such" / "directory")
-        agent = NodeAgent(
-            NodeSettings(target=Target(node="node-1"), gate=gate), client, Dataplane(FakeProgrammer())
-        )
+        settings = NodeSettings(target=Target(node="node-1"), gate=gate)
+        agent = NodeAgent(settings, client, Doors(dataplane=Dataplane(FakeProgrammer())))
         with pytest.raises(GateError, match="cannot listen"):
             await agent.run()
 

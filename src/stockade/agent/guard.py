@@ -15,10 +15,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
 
 from stockade.agent.account import Account
 from stockade.agent.faults import Faults, Work
+from stockade.dataplane.nfnetlink.monitor import Change
 from stockade.dataplane.plane import Dataplane
 from stockade.dataplane.programmer import ProgrammingError
 from stockade.kube.backoff import Backoff, Clock
@@ -30,19 +30,6 @@ UNWATCHED, WATCHED = 10.0, 60.0  # seconds between looks
 GATHER = 0.02  # what one command changes comes as many notifications
 REMEMBERED, TOLD = 64, 3  # changes between two looks
 SHARE = 2  # a look that took a second is followed by so many of peace
-
-
-class Change(Protocol):
-    """Somebody else changed the table: which process, and what, in words."""
-
-    @property
-    def process(self) -> str: ...
-
-    @property
-    def pid(self) -> int: ...
-
-    @property
-    def what(self) -> str: ...
 
 
 Watch = Callable[[], AbstractAsyncContextManager[AsyncIterator[Change]]]
@@ -167,7 +154,7 @@ class Guard:
 
 
 def _who(changes: list[Change]) -> str:
-    names = dict.fromkeys(f"{change.process or 'a process'} (pid {change.pid})" for change in changes)
+    names = dict.fromkeys(f"{change.process} (pid {change.pid})" for change in changes if change.pid)
     return " and ".join(names) or "somebody else"
 
 

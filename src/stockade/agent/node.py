@@ -12,7 +12,7 @@
                         ▲                                                        │              │
                         └──── Faults: programming or verifying failed ◄──────────┴──────────────┘
 
-In: NodeSettings, an ApiClient, a Dataplane. Called by ``cli.agent``. Rules 47-58 of the reference.
+In: NodeSettings, an ApiClient, the Doors to the kernel. Called by ``cli.agent``. Rules 47-58 of the reference.
 Order: nothing is programmed before every reflector that rules depend on has synced (a half-known world would deny or allow at random); the rules that a
 predecessor left stay in force until then, and the fence holds back new pods. A failed change leaves the old rules in force.
 """
@@ -35,6 +35,7 @@ from stockade.agent.faults import Faults, NodeEvents
 from stockade.agent.gate import GateServer, ProgrammedPod
 from stockade.agent.guard import Guard, Watch
 from stockade.agent.metrics import Counters, Health, ReflectorCounts, render
+from stockade.agent.policy_counters import PolicyCounters, ReadCounters
 from stockade.agent.programming import Programming, Target
 from stockade.agent.status import AgentStatus, Trouble
 from stockade.agent.world import World
@@ -56,12 +57,21 @@ FOLLOWED = (*RULES_NEED, SERVICES)  # Services only name a denied peer: without 
 
 
 class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """``gate``: the socket's path or empty. ``verify_seconds`` None: as often as the guard finds right. ``backend``: in words, for status."""
+    """``gate``: the socket's path or empty. ``verify_seconds`` None: as often as the guard finds right."""
 
     target: Target
     gate: str = ""
     verify_seconds: float | None = None
-    backend: str = ""
+
+
+class Doors(msgspec.Struct, frozen=True, kw_only=True):
+    """To the kernel; see ``agent.kernel``. Only the first must be there. ``name``: how it is programmed, in words, for status."""
+
+    dataplane: Dataplane
+    name: str = ""
+    watch: Watch | None = None
+    open_log: Callable[[], DropLog] | None = None
+    read_counters: ReadCounters | None = None
 
 
 class NodeAgent:
@@ -71,11 +81,9 @@ class NodeAgent:
         self,
         settings: NodeSettings,
         api: ApiClient,
-        dataplane: Dataplane,
+        doors: Doors,
         *,
         recorder: EventRecorder | None = None,
-        open_log: Callable[[], DropLog] | None = None,
-        watch: Watch | None = None,
         clock: Clock | None = None,
     ) -> None:
         clock = clock or SystemClock()
@@ -87,26 +95,29 @@ class NodeAgent:
         self.gate = GateServer(settings.gate) if settings.gate else None
         self._settings = settings
         self._clock = clock
-        self._open_log = open_log
+        self._doors = doors
         self._reflectors = [Reflector(api, kind, self.world, clock=clock) for kind in FOLLOWED]
         self._needed = [each for each in self._reflectors if each.resource in RULES_NEED]
         self.faults = Faults(NodeEvents(self.recorder, node, self._node_uid))
         self.programming = Programming(
             settings.target,
             self.world,
-            dataplane,
+            doors.dataplane,
             account=self.account,
             faults=self.faults,
             publish=self._publish,
             clock=clock,
         )
+        self._policies = doors.read_counters and PolicyCounters(
+            doors.read_counters, lambda: doors.dataplane.applied, lambda: self.programming.recent.profiles
+        )
         self._guard = Guard(
-            dataplane,
+            doors.dataplane,
             account=self.account,
             faults=self.faults,
             distrust=self.programming.again,
             clock=clock,
-            watch=watch,
+            watch=doors.watch,
             every=settings.verify_seconds,
         )
 
@@ -118,9 +129,10 @@ class NodeAgent:
             group.create_task(self.recorder.run(), name="events")
             group.create_task(self._keep_programmed(), name="programming")
             group.create_task(self._guard.run(), name="guard")
-            if self._open_log is not None:
+            open_log = self._doors.open_log
+            if open_log is not None:
                 drops = Drops(
-                    self._open_log, lambda: self.view, self.recorder, self.counters, self._clock, self._deaf
+                    open_log, lambda: self.view, self.recorder, self.counters, self._clock, self._deaf
                 )
                 group.create_task(drops.run(), name="drops")
 
@@ -185,7 +197,7 @@ class NodeAgent:
             ],
             pods=account.pods,
             world=account.world,
-            backend=self._settings.backend,
+            backend=self._doors.name,
             watching=account.watching,
             repairs=account.repairs,
             failures=sum(self.faults.failures.values()),
@@ -195,7 +207,10 @@ class NodeAgent:
 
     def metrics(self) -> bytes:
         """Prometheus' text format."""
-        return render(self.counters, self.reflector_counts(), self._families)
+        return render(self.counters, self.reflector_counts(), self._families, self._policy_families)
+
+    def _policy_families(self) -> Iterator[Metric]:
+        return iter(()) if self._policies is None else self._policies.families()
 
     def _families(self) -> Iterator[Metric]:
         return account.families(self.account, self.faults.failures, self.faults.current)

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stockade.cli.agent_options import choices, enforcement_options
+from stockade.cli.agent_options import Choices, choices, enforcement_options
 from stockade.cli.failure import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
-    from stockade.agent.kernel import Kernel
     from stockade.agent.node import NodeAgent, NodeSettings
     from stockade.kube.config import Access
     from stockade.net.cidr import Block
@@ -111,39 +110,34 @@ def command(
         level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
     made = choices(enforcement)
-    from stockade.agent.kernel import Kernel  # noqa: PLC0415 - --help must not load all this
-    from stockade.dataplane.programmer import ProgrammingError  # noqa: PLC0415
-
-    kernel = Kernel(made.backend, own_table=made.own_table, keep_flows=made.live_flows == "keep")
-    try:
-        if cleanup:
-            _clean_up(kernel, gate, health)
-            return
-        asyncio.run(kernel.programmer.read())  # can we read the kernel's rules at all?
-    except ProgrammingError as error:
-        raise Failure(_first_line(error)) from error
-
-    from stockade.agent.node import NodeSettings  # noqa: PLC0415
-    from stockade.agent.programming import Target  # noqa: PLC0415
-    from stockade.kube.config import load  # noqa: PLC0415
+    from stockade.dataplane.programmer import ProgrammingError  # noqa: PLC0415 - --help must not load all this
     from stockade.kube.errors import ConfigError  # noqa: PLC0415
 
-    settings = NodeSettings(
-        target=Target(
-            node=node, pod_cidrs=pod_cidrs, options=made.options, keep_flows=made.live_flows == "keep"
-        ),
-        gate=gate,
-        verify_seconds=verify_seconds,
-        backend=made.backend,
-    )
     try:
-        asyncio.run(_serve(load(kubeconfig, context), settings, kernel, health))
+        if cleanup:
+            asyncio.run(_clean_up(made, gate, health))
+            return
+        from stockade.agent.node import NodeSettings  # noqa: PLC0415
+        from stockade.agent.programming import Target  # noqa: PLC0415
+
+        target = Target(node=node, pod_cidrs=pod_cidrs, options=made.options, keep_flows=made.keeps_flows)
+        settings = NodeSettings(target=target, gate=gate, verify_seconds=verify_seconds)
+        asyncio.run(_serve(settings, made, lambda: load_access(kubeconfig, context), health))
+    except ProgrammingError as error:
+        raise Failure(_first_line(error)) from error
     except ConfigError as error:
         raise Failure(str(error)) from error
 
 
-def _clean_up(kernel: Kernel, gate: str, health: str) -> None:
+def load_access(kubeconfig: str | None, context: str | None) -> Access:
+    from stockade.kube.config import load  # noqa: PLC0415
+
+    return load(kubeconfig, context)
+
+
+async def _clean_up(made: Choices, gate: str, health: str) -> None:
     from stockade.agent.gate import GateError, clear_stale  # noqa: PLC0415
+    from stockade.agent.kernel import Kernel  # noqa: PLC0415
 
     try:
         for path in (gate, health if "/" in health else ""):
@@ -151,25 +145,34 @@ def _clean_up(kernel: Kernel, gate: str, health: str) -> None:
                 clear_stale(path)
     except GateError as error:
         raise Failure(f"{error}; stop it first, it would put the rules back") from error
-    asyncio.run(kernel.dataplane.cleanup())
+    await Kernel(made.backend, own_table=made.own_table).dataplane.cleanup()
     click.echo("table inet stockade is gone: nothing is policed on this node", err=True)
 
 
-async def _serve(access: Access, settings: NodeSettings, kernel: Kernel, health: str) -> None:
+async def _serve(settings: NodeSettings, made: Choices, access_of: Callable[[], Access], health: str) -> None:
     from stockade.agent.gate import GateError  # noqa: PLC0415
-    from stockade.agent.node import NodeAgent  # noqa: PLC0415
+    from stockade.agent.kernel import Kernel  # noqa: PLC0415
+    from stockade.agent.node import Doors, NodeAgent  # noqa: PLC0415
     from stockade.dataplane.droplog import DropLog  # noqa: PLC0415
     from stockade.kube.client import ApiClient  # noqa: PLC0415
 
+    kernel = Kernel(made.backend, own_table=made.own_table, keep_flows=made.keeps_flows)
+    await kernel.programmer.read()  # can we read the kernel's rules at all?
+    access = access_of()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     group = settings.target.options.log_group
     async with ApiClient(access) as api:
-        agent = NodeAgent(
-            settings, api, kernel.dataplane, open_log=lambda: DropLog(group), watch=kernel.watch
+        doors = Doors(
+            dataplane=kernel.dataplane,
+            name=kernel.name,
+            watch=kernel.watch,
+            open_log=lambda: DropLog(group),
+            read_counters=kernel.read_counters,
         )
+        agent = NodeAgent(settings, api, doors)
         async with _health(health, agent):
             log = logging.getLogger("stockade.agent")
             log.info("node %s, API %s (pid %d)", settings.target.node, access.server, os.getpid())

@@ -64,6 +64,10 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     own_table: bool
 
     @property
+    def keeps_flows(self) -> bool:
+        return self.live_flows == "keep"
+
+    @property
     def options(self) -> Options:
         from stockade.dataplane.settings import Options  # noqa: PLC0415
 
@@ -142,7 +146,7 @@ _OPTIONS = (
     click.option(
         "--backend",
         type=click.Choice(["netlink", "nft"]),
-        default="nft",
+        default="netlink",
         show_default=True,
         help="How the kernel is told: by netlink messages of our own, or by the nft program.",
     ),

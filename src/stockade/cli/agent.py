@@ -70,7 +70,10 @@ class CidrType(click.ParamType[object]):
     help="Addresses of this node's pods, fenced until programmed (repeatable). Default: the Node's podCIDRs.",
 )
 @click.option(
-    "--health", default="", metavar="[HOST:]PORT|PATH", help="Serve /healthz, /readyz and /metrics here."
+    "--health",
+    default="",
+    metavar="[HOST:]PORT|PATH",
+    help="Serve /healthz, /readyz, /metrics and /status here.",
 )
 @click.option(
     "--verify",

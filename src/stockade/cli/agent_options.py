@@ -104,8 +104,8 @@ _OPTIONS = (
         "--mark-mask",
         type=MarkMaskType(),
         default=0xFFFF0000,
-        show_default="0xffff0000",
-        help="Bits of the connection mark that nobody else on this node uses, in one piece. Example: --mark-mask 0xff000000",
+        help="Bits of the connection mark that nobody else on this node uses, in one piece. Example: --mark-mask 0xff000000 "
+        "Default: 0xffff0000",
     ),
     click.option(
         "--log-rate",

@@ -13,9 +13,13 @@ from stockade.testing.agent_process import FOO, setting
 pytestmark = pytest.mark.kernel
 
 STRANGERS = """
-table inet other { set s { type ipv4_addr; elements = { 10.0.0.1 } } }
-table ip stockade-proxy { chain c { type nat hook prerouting priority -100; } }
-table ip stockade { chain c { type filter hook forward priority 0; } }
+add table inet other
+add set inet other s { type ipv4_addr; }
+add element inet other s { 10.0.0.1 }
+add table ip stockade-proxy
+add chain ip stockade-proxy c { type nat hook prerouting priority -100; }
+add table ip stockade
+add chain ip stockade c { type filter hook forward priority 0; }
 """
 
 

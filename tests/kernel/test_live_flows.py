@@ -13,7 +13,7 @@ from stockade.testing.agent_process import FOO, PODS, POLICIES, WEB, egress, pod
 pytestmark = pytest.mark.kernel
 
 TCP_PORT, UDP_PORT, NEW_PORT = 8080, 5353, 5354
-REUSED = "10.244.0.20"
+REUSED, FAR = "10.244.0.20", "10.244.9.9"
 
 
 @pytest.fixture
@@ -121,8 +121,8 @@ async def test_the_next_pod_with_the_address_inherits_nothing(world, coalesced, 
 async def test_the_far_end_of_a_kept_flow_is_not_inherited_either(world):
     """Foo may talk to what is labelled; the pod at that address ends, and the next one is not labelled."""
     network = world.network
-    network.add_pod("far", REUSED)
-    far = pod("far", REUSED)
+    network.add_pod("far", FAR)
+    far = pod("far", FAR)
     far["spec"]["nodeName"] = "node-2"
     world.api.put(PODS, far)
     to_far = egress("to-far")
@@ -133,15 +133,15 @@ async def test_the_far_end_of_a_kept_flow_is_not_inherited_either(world):
     receiver = network.listen("far", UDP_PORT, socket.SOCK_DGRAM)
     receiver.settimeout(0.25)
     sender = network.open("foo")
-    sender.sendto(b"1", (REUSED, UDP_PORT))
+    sender.sendto(b"1", (FAR, UDP_PORT))
     assert await asyncio.to_thread(receiver.recv, 8) == b"1"
     world.api.drop(PODS, "far", "default")
-    other = pod("other", REUSED)
+    other = pod("other", FAR)
     other["spec"]["nodeName"] = "node-2"
     world.api.put(PODS, other)
     await world.until_status(lambda status: status.world["pods"] == 3)
     await world.programmed("foo", FOO)
     await asyncio.sleep(0.1)
-    sender.sendto(b"2", (REUSED, UDP_PORT))
+    sender.sendto(b"2", (FAR, UDP_PORT))
     with pytest.raises(TimeoutError):
         await asyncio.to_thread(receiver.recv, 8)

@@ -7,11 +7,15 @@ import itertools
 import pytest
 
 from stockade.agent.faults import Work
+from stockade.agent.programmed import node_view
 from stockade.agent.programming import AT_ONCE
+from stockade.dataplane import plane
+from stockade.dataplane.lower import Options, lower
 from stockade.kube.resources import NETWORK_POLICIES, PODS, SERVICES
 from stockade.model.meta import ObjectMeta, ObjectRef
 from stockade.model.objects import Service
 from stockade.net.cidr import parse_address
+from stockade.policy.compile import compile_state
 from stockade.testing.build import pod
 from stockade.testing.clock import settle
 from stockade.testing.failing import COMMIT, READ, FailingProgrammer, Failure, How
@@ -230,3 +234,26 @@ async def test_if_forgetting_fails_everything_is_judged_again(forgetting):
         await settle()
         assert setting.plane.generation == generation + 1
         assert setting.faults.current == []
+
+
+async def test_a_patch_that_was_lost_on_the_way_is_not_built_upon(monkeypatch):
+    """The rules as a value went on, the kernel did not, and the data plane does not know: a bug before the first batch."""
+    async with Setting(FakeProgrammer()) as setting:
+        setting.pod("a", A)
+        await settle()
+        real, broken = plane.patch_transaction, [True]
+
+        def lost(*arguments, **named):
+            if broken and broken.pop():
+                raise ZeroDivisionError("a bug")
+            return real(*arguments, **named)
+
+        monkeypatch.setattr(plane, "patch_transaction", lost)
+        setting.pod("b", B)
+        await settle()
+        assert setting.faults.current
+        setting.pod("c", "10.244.0.7")
+        await setting.clock.pass_time(1)
+        assert setting.published[-1] == ["default/a", "default/b", "default/c"]
+        state = setting.world.current
+        assert setting.plane.applied == lower(compile_state(state), node_view(state, "node-1"), Options())

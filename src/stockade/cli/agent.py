@@ -219,6 +219,8 @@ async def _health(where: str, agent: NodeAgent) -> AsyncIterator[None]:
 
 def _first_line(error: Exception) -> str:
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "not permitted" in text and os.geteuid() == 0:
+        return f"{text}: another process owns the table inet stockade (an agent with --own-table?), or CAP_NET_ADMIN is missing here"
     if "not permitted" in text:
         return "reading and writing the kernel's rules needs root (or CAP_NET_ADMIN)"
     return text

@@ -14,6 +14,7 @@ import pytest
 
 from stockade.agent.events import EventRecorder
 from stockade.agent.gate import GateError
+from stockade.agent.health import ask
 from stockade.agent.node import Doors, NodeAgent, NodeSettings
 from stockade.agent.programming import Target
 from stockade.dataplane.nfnetlink.backend import Netlink
@@ -100,6 +101,34 @@ async def test_an_nft_that_fails_as_a_process(world, how):
     assert event["type"] == "Warning"
     assert event["involvedObject"]["kind"] == "Node"
     assert [event["type"] for event in world.events(WORKS)] == ["Normal"]
+
+
+async def test_netlink_that_the_kernel_refuses(world):
+    """Two agents at once, as when a DaemonSet is rolled badly: the table is the first one's. When that one is gone, even killed, the
+    other takes over by itself; until then it says why it cannot, and the first one's rules hold."""
+    world.api.put(POLICIES, egress("one-port", ("UDP", PORT)))
+    first = world.start("--own-table")
+    await world.programmed("foo", FOO)
+    if "owned" not in (await world.status()).backend:
+        pytest.skip("this kernel cannot keep an owned table")
+    stream = Stream(world.network)
+    async with stream.running():
+        second = str(world.directory / "second")
+        world.start("--gate", f"{second}.gate", "--health", second)
+        async with asyncio.timeout(30):
+            while not ((found := await ask(second, 5)) and found.troubles):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert "Operation not permitted" in found.ready_problem
+        await world.until(lambda: world.events(FAILED))
+        first.kill()
+        await asyncio.to_thread(first.wait)
+        async with asyncio.timeout(30):
+            while (await ask(second, 5)).ready_problem:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await world.until(lambda: world.events(WORKS))
+        await asyncio.sleep(0.1)
+    assert stream.received(SECRET) == 0
+    assert stream.received(PORT) == stream.sent
 
 
 @contextlib.asynccontextmanager

@@ -102,13 +102,30 @@ async def test_a_change_is_looked_at_at_once_and_the_repair_names_who_did_it():
         )
 
 
-async def test_a_change_that_left_everything_right_is_no_repair():
+async def test_a_change_that_was_put_right_already_is_told_and_is_no_repair():
     async with Setting() as setting:
         setting.news.put_nowait(tampering())
         await setting.clock.pass_time(1)
         assert setting.account.foreign_changes == 1
         assert setting.account.repairs == 0
+        (event,) = setting.recorded
+        assert event.message.endswith("changed by nft (pid 7): 1 element deleted; it is as programmed again")
+
+
+async def test_lost_notifications_are_looked_after_and_nobody_is_blamed():
+    async with Setting() as setting:
+        looked = setting.plane.looks
+        setting.news.put_nowait(Change("", 0, "notifications were lost"))
+        await setting.clock.pass_time(1)
+        assert setting.plane.looks == looked + 1
         assert setting.recorded == []
+        setting.plane.answers = [False]
+        setting.news.put_nowait(Change("", 0, "notifications were lost"))
+        await setting.clock.pass_time(1)
+        assert (
+            "changed by somebody else: notifications were lost; it has been repaired"
+            in setting.recorded[0].message
+        )
 
 
 async def test_a_storm_of_changes_is_few_looks_and_one_event():
@@ -184,7 +201,8 @@ async def test_a_look_that_fails_is_visible_tried_again_and_told_when_it_works(e
         await setting.clock.pass_time(5)
         assert setting.plane.looks == looked + 4  # after 0.5, 1 and 2 seconds
         assert setting.faults.current == []
-        assert [each.type for each in setting.recorded] == ["Warning"] * 3 + ["Normal"]
+        reasons = ["NetworkPolicyVerificationFailed"] * 3 + ["NetworkPolicyVerified", "NetworkPolicyTableChanged"]
+        assert [each.reason for each in setting.recorded] == reasons
         assert setting.distrusted == 0
 
 

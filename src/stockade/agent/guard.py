@@ -101,8 +101,8 @@ class Guard:
             log.exception("the kernel's rules could not be compared")
             return self._unknown(f"{type(error).__name__}: {error}", changes)
         self._faults.works(Work.VERIFYING)
-        if not intact:
-            self._report(changes)
+        if not intact or any(change.pid for change in changes):
+            self._report(changes, repaired=not intact)
         return 0.0
 
     def _unknown(self, error: str, changes: list[Change]) -> float:
@@ -112,14 +112,15 @@ class Guard:
             self._distrust()
         return self._faults.failed(Work.VERIFYING, error)
 
-    def _report(self, changes: list[Change]) -> None:
-        self._account.repairs += 1
+    def _report(self, changes: list[Change], *, repaired: bool) -> None:
+        """Not ``repaired``: it was put right in passing, by a change of ours that read the table first, or by whoever did it."""
+        self._account.repairs += repaired
         who, what = _who(changes), _what(changes)
-        text = f"the table inet stockade was changed by {who}{what and ': '}{what}; it has been repaired"
+        outcome = "it has been repaired" if repaired else "it is as programmed again"
+        text = f"the table inet stockade was changed by {who}{what and ': '}{what}; {outcome}"
         log.warning("%s", text)
-        self._faults.events.warn(
-            TABLE_CHANGED, text, ", ".join(sorted({change.process for change in changes}))
-        )
+        topic = ", ".join(sorted({change.process for change in changes if change.pid}))
+        self._faults.events.warn(TABLE_CHANGED, text, topic or "unknown")
 
     # -- being told
 

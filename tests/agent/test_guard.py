@@ -201,7 +201,10 @@ async def test_a_look_that_fails_is_visible_tried_again_and_told_when_it_works(e
         await setting.clock.pass_time(5)
         assert setting.plane.looks == looked + 4  # after 0.5, 1 and 2 seconds
         assert setting.faults.current == []
-        reasons = ["NetworkPolicyVerificationFailed"] * 3 + ["NetworkPolicyVerified", "NetworkPolicyTableChanged"]
+        reasons = ["NetworkPolicyVerificationFailed"] * 3 + [
+            "NetworkPolicyVerified",
+            "NetworkPolicyTableChanged",
+        ]
         assert [each.reason for each in setting.recorded] == reasons
         assert setting.distrusted == 0
 

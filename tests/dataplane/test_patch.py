@@ -8,16 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockade.dataplane.diff import carry_generation
-from stockade.dataplane.ir import CurrentMark, IdentityMap, KeyType, MarkAndAccept, NamedSet, Ruleset
+from stockade.dataplane.diff import turn_generation
+from stockade.dataplane.ir import IdentityMap, KeyType, NamedSet, Remember, Ruleset
 from stockade.dataplane.lower import NodeView, lower
-from stockade.dataplane.names import CARRIERS
+from stockade.dataplane.names import REMEMBER
 from stockade.dataplane.operations import (
     AddElements,
     AddRule,
     DeleteElements,
     FlushChain,
     MapElements,
+    TurnGeneration,
     UnmapElements,
 )
 from stockade.dataplane.patch import MapChange, Patch, SetChange, merged, patched, transaction
@@ -113,11 +114,11 @@ def test_a_pod_less_raises_the_generation_in_the_same_batch() -> None:
     done = transaction(patch, BASE, 9)
     (batch,) = done.batches
     assert (done.generation, done.bump, batch.generation) == (10, True, 10)
-    flushed = [each.name for each in batch.operations if isinstance(each, FlushChain)]
-    filled = [each for each in batch.operations if isinstance(each, AddRule)]
-    assert sorted(flushed) == sorted(CARRIERS)
-    assert filled == [AddRule(name, rule) for name in CARRIERS for rule in BASE.chains[name].rules]
-    assert batch.operations[-2:] == (
+    assert batch.elements_only
+    assert batch.operations == (
+        TurnGeneration(9),
+        FlushChain(REMEMBER),
+        *(AddRule(REMEMBER, rule) for rule in BASE.chains[REMEMBER].rules),
         DeleteElements("self4", (KeyType.IPV4, KeyType.IPV4), frozenset({(FIVE, FIVE)})),
         UnmapElements("id4", KeyType.IPV4, (FIVE,)),
     )
@@ -138,12 +139,12 @@ def test_nothing_to_do_is_no_batch() -> None:
     assert not transaction(Patch(), BASE, 9, bump=True).is_empty
 
 
-def test_the_carriers_are_the_chains_that_know_the_generation() -> None:
+def test_one_chain_knows_the_generation() -> None:
     knowing = {
         chain.name
         for chain in BASE.chains.values()
         for rule in chain.rules
-        if isinstance(rule.action, MarkAndAccept) or any(isinstance(m, CurrentMark) for m in rule.matches)
+        if isinstance(rule.action, Remember)
     }
-    assert knowing == set(CARRIERS)
-    assert {each.name for each in carry_generation(BASE) if isinstance(each, FlushChain)} == knowing
+    assert knowing == {REMEMBER}
+    assert {each.name for each in turn_generation(BASE, 1) if isinstance(each, FlushChain)} == knowing

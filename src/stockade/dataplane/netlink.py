@@ -11,6 +11,7 @@ numbers are big-endian, routing numbers host-endian: hence both ``u32`` and ``be
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -37,6 +38,7 @@ NLM_F_REPLACE = 0x100
 NLM_F_EXCL = 0x200
 NLM_F_CREATE = 0x400
 NLM_F_APPEND = 0x800
+_NLM_F_DUMP_INTR = 0x10
 _NLM_F_CAPPED = 0x100
 _NLM_F_ACK_TLVS = 0x200
 
@@ -56,10 +58,10 @@ _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _ERRNO = struct.Struct("=i")
 _RECEIVE_BYTES = 1 << 17
-_PORT_OFFSET = 12  # in a message's header
+_KIND_OFFSET, _PORT_OFFSET = 4, 12  # in a message's header
 _SO_ATTACH_FILTER = getattr(socket, "SO_ATTACH_FILTER", 26)
 _BPF = struct.Struct("=HBBI")
-_BPF_LOAD_WORD, _BPF_JUMP_IF_EQUAL, _BPF_RETURN = 0x20, 0x15, 0x06
+_BPF_LOAD_WORD, _BPF_LOAD_HALF, _BPF_JUMP_IF_EQUAL, _BPF_RETURN = 0x20, 0x28, 0x15, 0x06
 _SO_SNDBUFFORCE = getattr(socket, "SO_SNDBUFFORCE", 32)
 _SO_RCVBUFFORCE = getattr(socket, "SO_RCVBUFFORCE", 33)
 
@@ -145,8 +147,16 @@ def attributes(body: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
 
 
 def attribute_map(body: bytes, offset: int = 0) -> dict[int, bytes]:
-    """The attributes by type; a repeated type keeps its last value."""
-    return dict(attributes(body, offset))
+    """The attributes by type; a repeated type keeps its last value. Written out, for large tables have half a million."""
+    found: dict[int, bytes] = {}
+    end, unpack = len(body) - _ATTRIBUTE.size, _ATTRIBUTE.unpack_from
+    while offset <= end:
+        length, kind = unpack(body, offset)
+        if length < 4 or offset + length > end + 4:
+            break
+        found[kind & _NLA_TYPE_MASK] = body[offset + 4 : offset + length]
+        offset += length + 3 & ~3
+    return found
 
 
 def text(payload: bytes) -> str:
@@ -241,13 +251,18 @@ class NetlinkSocket:
     def leave(self, group: int) -> None:
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_DROP_MEMBERSHIP, group)
 
-    def ignore(self, ports: Iterable[int]) -> None:
-        """Drop what these sockets cause before it is queued here: a filter in the kernel on the first message's port."""
+    def ignore(self, ports: Iterable[int], *, but: int) -> None:
+        """Drop notifications of what these sockets cause before they are queued here, except messages of kind ``but``: a filter in
+        the kernel, which looks at the first message of a datagram."""
         refused = sorted(set(ports))
-        code = [_BPF.pack(_BPF_LOAD_WORD, 0, 0, _PORT_OFFSET)]
+        last = len(refused) + 3  # place of the instruction that keeps the datagram; the next one drops it
+        code = [
+            _BPF.pack(_BPF_LOAD_HALF, 0, 0, _KIND_OFFSET),
+            _BPF.pack(_BPF_JUMP_IF_EQUAL, last - 2, 0, _swapped("=H", but)),
+            _BPF.pack(_BPF_LOAD_WORD, 0, 0, _PORT_OFFSET),
+        ]
         for number, port in enumerate(refused):
-            swapped = int.from_bytes(struct.pack("=I", port), "big")  # the filter loads big-endian
-            code.append(_BPF.pack(_BPF_JUMP_IF_EQUAL, len(refused) - number, 0, swapped))
+            code.append(_BPF.pack(_BPF_JUMP_IF_EQUAL, len(refused) - number, 0, _swapped("=I", port)))
         code += [_BPF.pack(_BPF_RETURN, 0, 0, 0xFFFFFFFF), _BPF.pack(_BPF_RETURN, 0, 0, 0)]
         program = ctypes.create_string_buffer(b"".join(code))
         head = struct.pack("@HP", len(code), ctypes.addressof(program))
@@ -330,15 +345,20 @@ class NetlinkSocket:
         if failure is not None:
             raise failure
 
-    def dump(self, request: Request) -> list[Message]:
-        """All objects the kernel lists for ``request`` (NLM_F_DUMP is implied)."""
+    def dump(self, request: Request, *, consistent: bool = False) -> list[Message]:
+        """All objects the kernel lists for ``request`` (NLM_F_DUMP is implied). ``consistent``: EINTR if anything changed meanwhile,
+        for the kernel goes on at the same place of a list that may be shorter by then."""
         (number,) = self.send([request], NLM_F_DUMP)
         found: list[Message] = []
+        changed = False
         while True:
             for message in self.receive():
                 if message.sequence != number:
                     continue
+                changed = changed or bool(message.flags & _NLM_F_DUMP_INTR)
                 if message.kind == NLMSG_DONE:
+                    if changed and consistent:
+                        raise NetlinkError(request.purpose, errno.EINTR, "it changed while it was listed")
                     return found
                 if message.kind == NLMSG_ERROR:
                     raise _refusal(request, message)
@@ -358,6 +378,11 @@ class NetlinkSocket:
                     raise _refusal(request, message)
                 else:
                     return found
+
+
+def _swapped(form: str, number: int) -> int:
+    """As a socket filter sees a number of the host: it loads big-endian."""
+    return int.from_bytes(struct.pack(form, number), "big")
 
 
 def _refusal(request: Request, message: Message) -> NetlinkError:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from stockade.dataplane.diff import carry_generation
+from stockade.dataplane.diff import turn_generation
 from stockade.dataplane.ir import IdentityMap, NamedSet, Ruleset, following
 from stockade.dataplane.operations import (
     AddElements,
@@ -65,7 +65,7 @@ def transaction(patch: Patch, base: Ruleset, generation: int, *, bump: bool | No
     if bump is None:
         bump = patch.stricter
     current = following(generation, base.generations) if bump else generation
-    carriers = carry_generation(base) if bump else ()
+    carriers = turn_generation(base, generation) if bump else ()
     operations = (*carriers, *_operations(patch, base))
     batches = (Batch(operations, base.mark_mask, current),) if operations else ()
     return Transaction(batches, current, bump=bump)

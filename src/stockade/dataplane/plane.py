@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 import msgspec
 
-from stockade.dataplane.diff import adopt, carry_generation, diff, replace
+from stockade.dataplane.diff import adopt, diff, replace, turn_generation
 from stockade.dataplane.ir import Ruleset, following
 from stockade.dataplane.operations import Batch, Transaction
 from stockade.dataplane.patch import Patch, merged, patched
@@ -200,7 +200,9 @@ class Dataplane:
                 "connections of %d addresses not forgotten, all are judged again: %s", len(gone), error
             )
             fresh = following(self._generation, frame.generations)
-            await self._programmer.commit(Batch(tuple(carry_generation(frame)), frame.mark_mask, fresh))
+            await self._programmer.commit(
+                Batch(tuple(turn_generation(frame, self._generation)), frame.mark_mask, fresh)
+            )
             self._generation = fresh
 
 

@@ -18,8 +18,12 @@ import asyncio
 import contextlib
 import errno
 import logging
+import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import TypeVar
+
+import msgspec
 
 from stockade.dataplane.ir import Ruleset
 from stockade.dataplane.netlink import NetlinkError
@@ -40,10 +44,26 @@ _LARGE = 500  # operations and elements that are still encoded and sent within a
 _Result = TypeVar("_Result")
 
 
-class Netlink:
-    """``own``: nobody else shall be able to change the table, on kernels where that does not make it vanish when we end."""
+class _Right(msgspec.Struct, frozen=True):
+    """When the table was read and found to be ``ruleset``, which is None if we changed it since. ``generation`` is the latest."""
 
-    def __init__(self, *, own: bool = False) -> None:
+    generation: int
+    at: float
+    ruleset: Ruleset | None
+
+    def answers(self, ruleset: Ruleset, generation: int, trust: float) -> bool:
+        if generation != self.generation:
+            return False
+        return self.ruleset is ruleset or (self.ruleset is None and time.monotonic() - self.at < trust)
+
+
+class Netlink:
+    """``own``: nobody else shall be able to change the table, on kernels where that does not make it vanish when we end.
+
+    ``trust``: for so many seconds after a reading that was right, what we changed ourselves is believed to have arrived.
+    """
+
+    def __init__(self, *, own: bool = False, trust: float = 600.0) -> None:
         """Raises ProgrammingError when the kernel has no nf_tables for us."""
         with _programming("open nf_tables"):
             self._own = own and persists()
@@ -56,10 +76,11 @@ class Netlink:
         self._claimed = False
         self._knowledge = Knowledge()
         self._lock = asyncio.Lock()
+        self._busy = threading.Lock()
+        self._hearing = threading.Lock()
         self._queues: list[asyncio.Queue[Change]] = []
-        self._right: int | None = (
-            None  # the generation of the table that was read, found right, and changed by us only since
-        )
+        self._right: _Right | None = None
+        self._trust = trust
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -74,8 +95,7 @@ class Netlink:
 
     def close(self) -> None:
         """The table stays. If it was owned, whoever comes next can adopt it."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.remove_reader(self._events.fileno())
+        self._unwatch()
         for each in (self._channel, self._events, self._reader):
             each.close()
 
@@ -86,9 +106,9 @@ class Netlink:
         return await self._run(self._read, in_thread=True)
 
     async def holds(self, ruleset: Ruleset, generation: int) -> bool:
-        """Without reading anything while nobody but us changed the table since it was last read and found right, or made."""
+        """Without reading anything while nobody changed the table since it was last read and found right. (We ourselves: ``trust``.)"""
         quick = await self._run(self._untouched, in_thread=False)
-        if quick and generation == self._right:
+        if quick and self._right is not None and self._right.answers(ruleset, generation, self._trust):
             return True
         return await self._run(lambda: self._holds(ruleset, generation), in_thread=True)
 
@@ -112,19 +132,30 @@ class Netlink:
             return await asyncio.to_thread(self._reader.counters)
 
     async def _run(self, work: Callable[[], _Result], *, in_thread: bool) -> _Result:
+        def alone() -> _Result:
+            # a thread whose caller was cancelled goes on; what comes next must wait for it
+            with self._busy, _programming("change the table"):
+                return work()
+
         async with self._lock:
             self._watch()
-            with _programming("change the table"):
-                return await asyncio.to_thread(work) if in_thread else work()
+            return await asyncio.to_thread(alone) if in_thread else alone()
 
     def _watch(self) -> None:
         """Read notifications as they come, so that they never overflow while nothing is committed for hours."""
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-            self._loop.add_reader(self._events.fileno(), self._drain)
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._unwatch()
+            self._loop = loop
+            loop.add_reader(self._events.fileno(), self._drain)
+
+    def _unwatch(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._events.fileno())
 
     def _drain(self) -> None:
-        self._tell(self._events.drain())
+        with self._hearing:  # what is heard first must be believed first
+            self._tell(self._events.drain())
 
     def _tell(self, events: list[Commit | Lost]) -> None:
         self._knowledge.observe(events)
@@ -138,7 +169,11 @@ class Netlink:
         anew = any(isinstance(each, DeleteTable) for each in batch.operations)
         self._transact(self._encode(batch), anew=anew)
         if self._right is not None:
-            self._right = None if anew else batch.generation
+            self._right = (
+                None
+                if anew
+                else msgspec.structs.replace(self._right, generation=batch.generation, ruleset=None)
+            )
 
     def _encode(self, batch: Batch) -> Encoded:
         adding = any(isinstance(each, AddTable) for each in batch.operations)
@@ -154,22 +189,33 @@ class Netlink:
         if not encoded.messages:
             return
         for _ in range(_ATTEMPTS):
-            self._drain()
-            known = self._channel.generation_id() if anew else self._knowledge.generation_id
-            if known is None and self._knowledge.doubt:
-                raise InterferenceError(self._knowledge.doubt)
             try:
-                with self._deaf(anew and len(encoded.messages) > _LARGE):
-                    self._channel.transact(encoded, known or 0)
-                    if known is not None:
-                        self._knowledge.wrote(known)
+                if anew:
+                    self._replace(encoded)
+                else:
+                    self._change(encoded)
             except GenerationMoved:
-                if not anew:
-                    self._knowledge_up_to(self._channel.quiet_generation_id())
                 continue
             self._claimed = True
             return
         raise InterferenceError(f"others changed the ruleset during each of {_ATTEMPTS} attempts")
+
+    def _change(self, encoded: Encoded) -> None:
+        self._drain()
+        known = self._knowledge.generation_id
+        if known is None and self._knowledge.doubt:
+            raise InterferenceError(self._knowledge.doubt)
+        try:
+            self._channel.transact(encoded, known or 0)
+        except GenerationMoved:
+            self._hear_up_to(self._channel.quiet_generation_id())
+            raise
+
+    def _replace(self, encoded: Encoded) -> None:
+        in_force = self._channel.generation_id()
+        with self._deaf(len(encoded.messages) > _LARGE):
+            self._channel.transact(encoded, in_force)
+            self._knowledge.made(in_force)
 
     @contextlib.contextmanager
     def _deaf(self, large: bool) -> Iterator[None]:
@@ -182,7 +228,7 @@ class Netlink:
             yield
         finally:
             self._events.resume()
-            self._knowledge_up_to(self._channel.quiet_generation_id())
+            self._hear_up_to(self._channel.quiet_generation_id())
 
     def _read(self) -> Held | None:
         def work() -> Held | None:
@@ -192,8 +238,16 @@ class Netlink:
         return self._settled(work)
 
     def _holds(self, ruleset: Ruleset, generation: int) -> bool:
+        last = self._right
+        if (
+            last is not None
+            and (last.generation, last.ruleset) == (generation, ruleset)
+            and self._untouched()
+        ):
+            self._right = msgspec.structs.replace(last, ruleset=ruleset)
+            return True
         right = self._settled(lambda: self._reader.holds(ruleset, generation))
-        self._right = generation if right else None
+        self._right = _Right(generation, time.monotonic(), ruleset) if right else None
         if not right:
             self._knowledge.distrust("the table is not what was programmed")
         return right
@@ -205,7 +259,7 @@ class Netlink:
             self._knowledge.know(known)
             self._drain()
             result = work()
-            self._knowledge_up_to(self._channel.quiet_generation_id())
+            self._hear_up_to(self._channel.quiet_generation_id())
             if self._knowledge.generation_id is not None:
                 return result
         raise InterferenceError(f"others changed the table during each of {_ATTEMPTS} readings")
@@ -216,10 +270,10 @@ class Netlink:
         if self._knowledge.generation_id is None:
             return False
         if self._channel.generation_id() != self._knowledge.generation_id:
-            self._knowledge_up_to(self._channel.quiet_generation_id())
+            self._hear_up_to(self._channel.quiet_generation_id())
         return self._knowledge.generation_id is not None
 
-    def _knowledge_up_to(self, quiet: int) -> None:
+    def _hear_up_to(self, quiet: int) -> None:
         self._drain()
         if self._knowledge.is_behind(quiet):
             self._tell([Lost()])

@@ -26,12 +26,14 @@ from stockade.dataplane.nfnetlink.wire import (
     INTERVAL_END,
     KEY_TYPES,
     LIST_ELEMENT,
+    VERDICT_ACCEPT,
     VERDICT_CHAIN,
     VERDICT_CODE,
     VERDICT_GOTO,
     container,
 )
 
+_OF_THE_HOST = (KeyType.IDENTITY, KeyType.MARK)
 _END = be32(ELEMENT_FLAGS, INTERVAL_END)
 _OPEN = attribute(ELEMENT_USERDATA, struct.pack("=BBI", 1, 4, 1))  # nft: flags of an element, open interval
 
@@ -74,6 +76,24 @@ def map_elements(key: KeyType, elements: Mapping[int, int] | Mapping[int, str]) 
         )
         for each, value in elements.items()
     ]
+
+
+def accepting(mark: int) -> bytes:
+    """One element of the map of generations."""
+    verdict = container(ELEMENT_DATA, verdict_data(VERDICT_ACCEPT))
+    return container(LIST_ELEMENT, _key(HOST_WORD.pack(mark)), verdict)
+
+
+def read_accepting(body: bytes) -> list[int]:
+    """The marks that are accepted. Raises KeyError or ValueError when the list has another element."""
+    found = []
+    for _, element in attributes(body):
+        parts = attribute_map(element)
+        verdict = attribute_map(attribute_map(parts[ELEMENT_DATA])[DATA_VERDICT])
+        if int.from_bytes(verdict[VERDICT_CODE], "big", signed=True) != VERDICT_ACCEPT:
+            raise ValueError("a generation that is not accepted")
+        found.append(int(HOST_WORD.unpack(attribute_map(parts[ELEMENT_KEY])[DATA_VALUE])[0]))
+    return found
 
 
 def chunks(elements: list[bytes]) -> Iterator[bytes]:
@@ -192,7 +212,7 @@ def _width(kind: KeyType, *, padded: bool) -> int:
 
 
 def _number(kind: KeyType, data: bytes) -> int:
-    return int(HOST_WORD.unpack(data)[0]) if kind is KeyType.IDENTITY else int.from_bytes(data, "big")
+    return int(HOST_WORD.unpack(data)[0]) if kind in _OF_THE_HOST else int.from_bytes(data, "big")
 
 
 def _packer(kind: KeyType, *, padded: bool = False) -> Callable[[int], bytes]:
@@ -210,6 +230,7 @@ _PACKERS: dict[KeyType, Callable[[int], bytes]] = {
     KeyType.SERVICE: struct.Struct("!H").pack,
     KeyType.ICMPV6_TYPE: struct.Struct("!B").pack,
     KeyType.IDENTITY: HOST_WORD.pack,
+    KeyType.MARK: HOST_WORD.pack,
 }
 _PADDED: dict[KeyType, Callable[[int], bytes]] = {
     **_PACKERS,

@@ -8,7 +8,6 @@ So messages up to a NEWGEN are one transaction, and whoever has read a NEWGEN ha
 from __future__ import annotations
 
 import errno
-import threading
 from collections.abc import Iterable
 
 import msgspec
@@ -62,15 +61,14 @@ class Lost(msgspec.Struct, frozen=True):
 
 
 class Events:
-    """``ignored``: ports of sockets whose changes are our own. Opens in the network namespace of the calling thread."""
+    """``ignored``: ports of sockets whose changes are our own: of those only the new generation id is heard. Opens in the network namespace of the calling thread."""
 
     def __init__(self, ignored: Iterable[int] = ()) -> None:
         self._socket = NetlinkSocket(NETLINK_NETFILTER)
         self._socket.reserve(receive=_BUFFER)
-        self._socket.ignore(ignored)
+        self._socket.ignore(ignored, but=Kind.NEWGEN)
         self._socket.join(GROUP)
         self._changes: list[str] = []
-        self._lock = threading.Lock()
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -87,22 +85,21 @@ class Events:
         self._socket.join(GROUP)
 
     def drain(self) -> list[Commit | Lost]:
-        """All that has come; never waits."""
+        """All that has come; never waits. By one thread at a time."""
         found: list[Commit | Lost] = []
-        with self._lock:
-            while True:
-                try:
-                    messages = self._socket.waiting()
-                except OSError as error:
-                    if error.errno != errno.ENOBUFS:
-                        raise
-                    self._changes.clear()
-                    found.append(Lost())
-                    continue
-                if not messages:
-                    return found
-                for message in messages:
-                    self._take(message, found)
+        while True:
+            try:
+                messages = self._socket.waiting()
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                self._changes.clear()
+                found.append(Lost())
+                continue
+            if not messages:
+                return found
+            for message in messages:
+                self._take(message, found)
 
     def _take(self, message: Message, found: list[Commit | Lost]) -> None:
         if message.kind == Kind.NEWGEN:

@@ -117,8 +117,7 @@ def limit(rate: int, burst: int) -> bytes:
 
 
 def log(prefix: str, group: int, snaplen: int) -> bytes:
-    size = be32(3, snaplen) if snaplen else b""
-    return expression("log", string(2, prefix), be16(1, group), size)
+    return expression("log", string(2, prefix), be16(1, group), be32(3, snaplen))
 
 
 def count(name: str) -> bytes:

@@ -23,8 +23,8 @@ class Knowledge:
     def know(self, generation_id: int) -> None:
         self.generation_id, self.doubt = generation_id, ""
 
-    def wrote(self, generation_id: int) -> None:
-        """Our transaction went in on top of ``generation_id``, and of nothing else."""
+    def made(self, generation_id: int) -> None:
+        """The table was made anew on top of ``generation_id``, and of nothing else."""
         self.know((generation_id + 1) % _IDS or 1)
 
     def distrust(self, why: str) -> None:

@@ -5,6 +5,8 @@ Raises ``Foreign`` for anything that is not of our making.
 
 from __future__ import annotations
 
+from typing import cast
+
 import msgspec
 
 from stockade.dataplane.ir import (
@@ -18,10 +20,17 @@ from stockade.dataplane.ir import (
     VerdictMap,
     mask_shift,
 )
+from stockade.dataplane.names import GENERATIONS
 from stockade.dataplane.netlink import Message, attribute_map, attributes, text
 from stockade.dataplane.nfnetlink import expressions as e
 from stockade.dataplane.nfnetlink import wire as w
-from stockade.dataplane.nfnetlink.elements import read_intervals, read_keys, read_pairs, read_tuple
+from stockade.dataplane.nfnetlink.elements import (
+    read_accepting,
+    read_intervals,
+    read_keys,
+    read_pairs,
+    read_tuple,
+)
 from stockade.dataplane.nfnetlink.objects import key_types
 
 _SET_F_CONCAT = 0x80  # says nothing that the key's type does not say
@@ -76,8 +85,8 @@ def set_value(head: SetHead, messages: list[Message]) -> NamedSet | IdentityMap 
             return _named_set(head, bodies)
         pairs = {read_tuple(head.key, key)[0]: value for body in bodies for key, value in read_pairs(body)}
         if head.data == "verdict":
-            return VerdictMap(head.name, msgspec.convert(pairs, dict[int, str]))
-        return IdentityMap(head.name, head.key[0], msgspec.convert(pairs, dict[int, int]))
+            return VerdictMap(head.name, cast(dict[int, str], pairs))
+        return IdentityMap(head.name, head.key[0], cast(dict[int, int], pairs))
     except (KeyError, ValueError) as error:
         raise Foreign(f"set {head.name} has an element we never make: {error}") from error
 
@@ -124,17 +133,25 @@ def counter(message: Message) -> tuple[str, int, int]:
     return name, _number(counted, w.COUNTER_PACKETS), _number(counted, w.COUNTER_BYTES)
 
 
-def mark_test(expressions: bytes) -> tuple[int, int] | None:
-    """(mask, generation) when the rule begins with the test of the connection's mark."""
-    steps = [attribute_map(step) for _, step in attributes(expressions)][:3]
-    if [text(step.get(1, b"")) for step in steps] != ["ct", "bitwise", "cmp"]:
+def mask_of(expressions: bytes) -> int | None:
+    """When the rule asks the map of generations for the connection's mark, under which mask."""
+    steps = [attribute_map(step) for _, step in attributes(expressions)]
+    if [text(step.get(1, b"")) for step in steps] != ["ct", "bitwise", "lookup"]:
         return None
-    load, masked, compared = (attribute_map(step[2]) for step in steps)
-    if _number(load, 2) != e.CT_MARK or _number(compared, 2) != e.EQUAL:
+    load, masked, asked = (attribute_map(step[2]) for step in steps)
+    if _number(load, 2) != e.CT_MARK or text(asked.get(1, b"")) != GENERATIONS:
         return None
-    mask, value = (attribute_map(data)[w.DATA_VALUE] for data in (masked[4], compared[3]))
-    number = int(e.HOST_WORD.unpack(mask)[0])
-    return (number, int(e.HOST_WORD.unpack(value)[0]) >> mask_shift(number)) if number else None
+    return int(e.HOST_WORD.unpack(attribute_map(masked[4])[w.DATA_VALUE])[0]) or None
+
+
+def generation(messages: list[Message], mask: int) -> int:
+    """The one element of the map of generations."""
+    bodies = [attribute_map(each.body, w.NFGEN_SIZE).get(w.ELEMENTS_LIST, b"") for each in messages]
+    try:
+        (mark,) = (mark for body in bodies for mark in read_accepting(body))
+    except (KeyError, ValueError) as error:
+        raise Foreign(f"map {GENERATIONS} does not hold one generation: {error}") from error
+    return mark >> mask_shift(mask)
 
 
 def same_rule(sent: bytes, listed: bytes) -> bool:

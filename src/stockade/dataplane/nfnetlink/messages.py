@@ -14,10 +14,17 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from stockade.dataplane.ir import KeyType
+from stockade.dataplane.ir import KeyType, mark_value
+from stockade.dataplane.names import GENERATIONS
 from stockade.dataplane.netlink import NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST, attribute, be32
 from stockade.dataplane.nfnetlink import objects as o
-from stockade.dataplane.nfnetlink.elements import chunks, interval_elements, map_elements, set_elements
+from stockade.dataplane.nfnetlink.elements import (
+    accepting,
+    chunks,
+    interval_elements,
+    map_elements,
+    set_elements,
+)
 from stockade.dataplane.nfnetlink.rules import Mark, encode_rule
 from stockade.dataplane.nfnetlink.wire import (
     BATCH_BEGIN,
@@ -32,6 +39,7 @@ from stockade.dataplane.operations import (
     AddChain,
     AddCounter,
     AddElements,
+    AddGenerations,
     AddMap,
     AddRule,
     AddSet,
@@ -45,14 +53,18 @@ from stockade.dataplane.operations import (
     FlushChain,
     MapElements,
     Operation,
+    TurnGeneration,
     UnmapElements,
 )
+from stockade.dataplane.render import GENERATIONS_SIZE
 
 _HEADER = struct.Struct("=IHHII")
 _HEADER_SIZE = _HEADER.size
 _NamedObject = AddCounter | AddChain | FlushChain | DeleteChain | DeleteSet | DeleteCounter
 _OfElements = AddElements | DeleteElements | MapElements | UnmapElements
-_Other = AddTable | DeleteTable | AddSet | AddMap | _OfElements | _NamedObject
+_Other = (
+    AddGenerations | TurnGeneration | AddTable | DeleteTable | AddSet | AddMap | _OfElements | _NamedObject
+)
 _Message = tuple[int, int, bytes]  # kind, flags, body
 _APPEND = NLM_F_CREATE | NLM_F_APPEND
 FIRST_SEQUENCE = 1  # of the first message after the begin, which has 0
@@ -108,6 +120,7 @@ def _pack(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
 class _Encoder:
     def __init__(self, batch: Batch, flags: TableFlags) -> None:
         self._mark = Mark(batch.mark_mask, batch.generation)
+        self._mask, self._generation = batch.mark_mask, batch.generation
         self._flags = flags
         self._sets = 0
         self._deleted = False
@@ -137,10 +150,21 @@ class _Encoder:
                 yield from _filled(Kind.NEWSETELEM, each.name, _tuples(each.key, each.elements, whole=True))
             case AddMap(each):
                 yield Kind.NEWSET, NLM_F_CREATE, o.new_map(each, self._number())
+            case AddGenerations():
+                yield Kind.NEWSET, NLM_F_CREATE, o.new_generations(GENERATIONS_SIZE, self._number())
+                yield self._accepting(Kind.NEWSETELEM, self._generation)
+            case TurnGeneration(old):
+                yield self._accepting(Kind.DELSETELEM, old)
+                yield self._accepting(Kind.NEWSETELEM, self._generation)
             case AddTable() | DeleteTable():
                 yield self._table(operation)
             case named:
                 yield _object(named)
+
+    def _accepting(self, kind: Kind, generation: int) -> _Message:
+        flags = NLM_F_CREATE if kind is Kind.NEWSETELEM else 0
+        (listed,) = chunks([accepting(mark_value(self._mask, generation))])
+        return kind, flags, o.elements_of(GENERATIONS) + listed
 
     def _number(self) -> int:
         self._sets += 1

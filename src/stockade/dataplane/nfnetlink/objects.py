@@ -9,6 +9,7 @@ import struct
 from functools import lru_cache
 
 from stockade.dataplane.ir import Chain, IdentityMap, KeyType, NamedSet, VerdictMap
+from stockade.dataplane.names import GENERATIONS
 from stockade.dataplane.netlink import attribute, be32, be64, string
 from stockade.dataplane.nfnetlink import wire as w
 from stockade.dataplane.nfnetlink.elements import key_size
@@ -40,6 +41,15 @@ def new_map(each: IdentityMap | VerdictMap, number: int) -> bytes:
         data = be32(w.SET_DATA_TYPE, w.DATA_TYPE_VERDICT)
     userdata = _userdata(_UD_KEY_ORDER, _order(key), _UD_DATA_ORDER, order, _UD_DATA_INTERVAL, 0)
     return _set(each.name, w.SET_F_MAP, (key,), data + be32(w.SET_ID, number), userdata)
+
+
+def new_generations(size: int, number: int) -> bytes:
+    """The map from marks to accept."""
+    key = (KeyType.MARK,)
+    description = w.container(w.SET_DESC, be32(w.SET_DESC_SIZE, size))
+    data = be32(w.SET_DATA_TYPE, w.DATA_TYPE_VERDICT)
+    userdata = _userdata(_UD_KEY_ORDER, _HOST_ORDER, _UD_DATA_ORDER, _NO_ORDER, _UD_DATA_INTERVAL, 0)
+    return _set(GENERATIONS, w.SET_F_MAP, key, data + description + be32(w.SET_ID, number), userdata)
 
 
 def set_name(name: str) -> bytes:
@@ -109,7 +119,7 @@ def _userdata(*numbers: int) -> bytes:
 
 
 def _order(kind: KeyType) -> int:
-    return _HOST_ORDER if kind is KeyType.IDENTITY else _BIG_ENDIAN
+    return _HOST_ORDER if kind in {KeyType.IDENTITY, KeyType.MARK} else _BIG_ENDIAN
 
 
 _KINDS = {number: kind for kind, (number, _) in w.KEY_TYPES.items()}

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from collections import defaultdict
 
 import msgspec
 
 from stockade.dataplane.ir import Chain, IdentityMap, NamedSet, Ruleset, VerdictMap
+from stockade.dataplane.names import GENERATIONS
 from stockade.dataplane.netlink import (
     NETLINK_NETFILTER,
     Message,
@@ -27,6 +29,7 @@ from stockade.dataplane.nfnetlink.objects import elements_of, rules_of
 from stockade.dataplane.nfnetlink.rules import Mark, encode_rule
 from stockade.dataplane.programmer import Held
 
+_ATTEMPTS = 50
 _Set = NamedSet | IdentityMap | VerdictMap
 
 
@@ -90,6 +93,8 @@ class Reader:
             each.name: each.hook for each in ruleset.chains.values()
         }:
             return False
+        if self._generation(ruleset.mark_mask) != generation:
+            return False
         mark = Mark(ruleset.mark_mask, generation)
         listed: dict[str, list[bytes]] = defaultdict(list)
         for message in self._dump(w.Kind.GETRULE):
@@ -102,26 +107,46 @@ class Reader:
         if counters != ruleset.counters.keys():
             return False
         wanted: dict[str, _Set] = {**ruleset.sets, **ruleset.identities, **ruleset.maps}
-        heads = [listing.set_head(each) for each in self._dump(w.Kind.GETSET)]
+        heads = self._heads()
         return {head.name for head in heads} == wanted.keys() and all(
-            _same_set(self._value(head), wanted[head.name]) for head in heads
+            self._holds_set(head, wanted[head.name]) for head in heads
         )
+
+    def _holds_set(self, head: listing.SetHead, wanted: _Set) -> bool:
+        """A hash table that is just growing may be listed with gaps: look again."""
+        for pause in (0.02, 0.2, 0.0):
+            if _same_set(self._value(head), wanted):
+                return True
+            time.sleep(pause)
+        return False
 
     def _chains(self) -> list[Chain]:
         return [listing.chain(each) for each in self._dump(w.Kind.GETCHAIN)]
 
     def _mark(self, chains: list[Chain]) -> tuple[int, int] | None:
         """(mask, generation): every hook of ours tests the mark, and the same."""
-        found: set[tuple[int, int] | None] = set()
+        found: set[int | None] = set()
         for chain in chains:
             if chain.hook is not None:
                 rules = self._dump(w.Kind.GETRULE, rules_of(chain.name))
-                tests = [listing.mark_test(listing.rule(each)[1]) for each in rules]
-                found.add(next((test for test in tests if test), None))
-        return found.pop() if len(found) == 1 else None
+                masks = [listing.mask_of(listing.rule(each)[1]) for each in rules]
+                found.add(next((mask for mask in masks if mask), None))
+        mask = found.pop() if len(found) == 1 else None
+        return None if mask is None else (mask, self._generation(mask))
 
     def _sets(self) -> list[_Set]:
-        return [self._value(listing.set_head(each)) for each in self._dump(w.Kind.GETSET)]
+        return [self._value(head) for head in self._heads()]
+
+    def _heads(self) -> list[listing.SetHead]:
+        """But for the map of generations."""
+        heads = [listing.set_head(each) for each in self._dump(w.Kind.GETSET)]
+        return [head for head in heads if head.name != GENERATIONS]
+
+    def _generation(self, mask: int) -> int:
+        try:
+            return listing.generation(self._dump(w.Kind.GETSETELEM, elements_of(GENERATIONS)), mask)
+        except NetlinkError as error:
+            raise listing.Foreign(f"no map {GENERATIONS}") from error
 
     def _value(self, head: listing.SetHead) -> _Set:
         return listing.set_value(head, self._dump(w.Kind.GETSETELEM, elements_of(head.name)))
@@ -129,7 +154,20 @@ class Reader:
     def _dump(self, kind: w.Kind, body: bytes = w.IN_TABLE) -> list[Message]:
         """Of our table: the kernel does not filter every kind of object by table."""
         request = Request(kind, body, purpose="read the table")
-        return [each for each in self._socket.dump(request) if is_ours(each.body)]
+        return [each for each in self._listed(request) if is_ours(each.body)]
+
+    def _listed(self, request: Request) -> list[Message]:
+        """The kernel counts chains and objects of all tables as it lists them, so that one that another table loses meanwhile would
+        hide one of ours; elements, sets and rules it counts within our table, whose changes the caller sees."""
+        if request.kind not in {w.Kind.GETCHAIN, w.Kind.GETOBJ}:
+            return self._socket.dump(request)
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._socket.dump(request, consistent=True)
+            except NetlinkError as error:
+                if error.errno != errno.EINTR:
+                    raise
+        raise NetlinkError(request.purpose, errno.EINTR, f"it changed during each of {_ATTEMPTS} readings")
 
 
 def table_state(socket: NetlinkSocket, name: bytes) -> TableState | None:

@@ -12,6 +12,7 @@ from stockade.dataplane.operations import (
     AddChain,
     AddCounter,
     AddElements,
+    AddGenerations,
     AddMap,
     AddRule,
     AddSet,
@@ -24,6 +25,7 @@ from stockade.dataplane.operations import (
     FlushChain,
     MapElements,
     Operation,
+    TurnGeneration,
     UnmapElements,
 )
 from stockade.net.cidr import format_address
@@ -49,7 +51,7 @@ def describe(operation: Operation) -> str:
             return f"{words} {chain}" + (f" ({rule.origin})" if rule.origin else "")
         case AddSet(named) | AddMap(named) | AddCounter(named) | AddChain(named):
             return f"{words} {named.name}"
-        case AddTable() | DeleteTable():
+        case AddTable() | DeleteTable() | AddGenerations() | TurnGeneration():
             return words
         case _:
             return f"{words} {operation.name}"
@@ -60,6 +62,8 @@ _WORDS: dict[type[Operation], str] = {
     DeleteTable: "delete the table",
     AddSet: "add set",
     AddMap: "add map",
+    AddGenerations: "add the map of generations",
+    TurnGeneration: "turn the generation",
     AddCounter: "add counter",
     AddChain: "add chain",
     FlushChain: "flush chain",

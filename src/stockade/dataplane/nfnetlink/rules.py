@@ -11,9 +11,10 @@ from functools import lru_cache
 from stockade.dataplane.ir import (
     PROTOCOLS,
     Accept,
+    AcceptKnown,
+    Action,
     CtReply,
     CtState,
-    CurrentMark,
     Dispatch,
     Drop,
     Field,
@@ -24,17 +25,19 @@ from stockade.dataplane.ir import (
     IsFamily,
     IsProtocol,
     Log,
-    MarkAndAccept,
+    Match,
     Member,
     NoReturnPath,
     NotNodeAddress,
     PortWithin,
     Reject,
     RejectCode,
+    Remember,
     Rule,
     Within,
-    mask_shift,
+    mark_value,
 )
+from stockade.dataplane.names import GENERATIONS
 from stockade.dataplane.nfnetlink import expressions as e
 from stockade.dataplane.nfnetlink.wire import VERDICT_ACCEPT, VERDICT_DROP
 
@@ -56,19 +59,6 @@ _PLACES = {
 }
 # (family, protocol) that must be known, then the expressions
 _Part = tuple[int | None, int | None, bytes]
-_Unmarked = (
-    Member
-    | Within
-    | IsFamily
-    | IsProtocol
-    | PortWithin
-    | CtState
-    | CtReply
-    | HopLimit
-    | NotNodeAddress
-    | FromInterface
-    | NoReturnPath
-)
 _Unmarking = Accept | Drop | Reject | Goto | Identify | Dispatch | Log
 
 
@@ -76,14 +66,12 @@ class Mark:
     """How the generation is read from and written to the connection's mark."""
 
     def __init__(self, mask: int, generation: int) -> None:
-        value = generation << mask_shift(mask)
-        if generation < 1 or value & ~mask:
-            raise ValueError(f"generation {generation} does not fit into mark mask {mask:#010x}")
+        self.mask = mask
         load, word = e.ct(e.CT_MARK), e.HOST_WORD.pack
-        test = load + e.bitwise(word(mask), word(0)) + e.compare(e.EQUAL, word(value))
+        test = load + e.bitwise(word(mask), word(0)) + e.lookup_verdict(GENERATIONS)
         self.test: _Part = (None, None, test)
-        kept = e.bitwise(word(_ALL_BITS ^ mask), word(value))
-        self.write: _Part = (None, None, _FORGET + load + kept + e.set_ct(e.CT_MARK) + _ACCEPT)
+        kept = e.bitwise(word(_ALL_BITS ^ mask), word(mark_value(mask, generation)))
+        self.write: _Part = (None, None, load + kept + e.set_ct(e.CT_MARK))
 
 
 def encode_rule(rule: Rule, mark: Mark) -> bytes:
@@ -92,7 +80,7 @@ def encode_rule(rule: Rule, mark: Mark) -> bytes:
     known_protocol: int | None = None
     found: list[bytes] = []
     for match in rule.matches:
-        family, protocol, body = mark.test if isinstance(match, CurrentMark) else _match(match)
+        family, protocol, body = _match(match)
         if family is not None and family != known_family:
             found.append(_FAMILY_TESTS[family])
             known_family = family
@@ -103,7 +91,7 @@ def encode_rule(rule: Rule, mark: Mark) -> bytes:
     if rule.counter:
         found.append(_count(rule.counter))
     action = rule.action
-    family, protocol, body = mark.write if isinstance(action, MarkAndAccept) else _action(action)
+    family, protocol, body = _marked(action, mark)
     if family is not None and family != known_family:
         found.append(_FAMILY_TESTS[family])
     if protocol is not None and known_protocol is None:
@@ -113,8 +101,14 @@ def encode_rule(rule: Rule, mark: Mark) -> bytes:
     return b"".join(found)
 
 
+def _marked(action: Action, mark: Mark) -> _Part:
+    if isinstance(action, AcceptKnown):
+        return mark.test
+    return mark.write if isinstance(action, Remember) else _action(action)
+
+
 @lru_cache(maxsize=1 << 15)
-def _match(match: _Unmarked) -> _Part:  # noqa: PLR0911 - one line per kind
+def _match(match: Match) -> _Part:  # noqa: PLR0911 - one line per kind
     match match:
         case Member(fields, name, negated):
             return _member(fields, name, negated=negated)
@@ -151,8 +145,10 @@ def _member(fields: tuple[Field, ...], name: str, *, negated: bool) -> _Part:
         else:
             loads.append(e.payload(*_PLACES[field], into))
             word += -(-_PLACES[field][2] // 4)
-    protocol = PROTOCOLS["ICMPv6"] if Field.ICMPV6_TYPE in fields else None
-    return next(iter(families), None), protocol, b"".join(loads) + e.lookup(name, negated=negated)
+    body = b"".join(loads) + e.lookup(name, negated=negated)
+    if Field.ICMPV6_TYPE in fields:
+        return 6, PROTOCOLS["ICMPv6"], body
+    return next(iter(families), None), None, body
 
 
 def _within(field: Field, low: int, high: int) -> bytes:
@@ -195,8 +191,8 @@ def _arrival(match: FromInterface | NoReturnPath | NotNodeAddress) -> bytes:
 @lru_cache(maxsize=1 << 15)
 def _action(action: _Unmarking) -> _Part:  # noqa: PLR0911 - one line per kind
     match action:
-        case Goto(chain):
-            return None, None, e.goto(chain)
+        case Goto(chain, forget):
+            return None, None, _FORGET + e.goto(chain) if forget else e.goto(chain)
         case Accept(forget):
             return None, None, _FORGET + _ACCEPT if forget else _ACCEPT
         case Drop():

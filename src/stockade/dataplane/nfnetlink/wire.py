@@ -56,7 +56,8 @@ POLICY_ACCEPT = 1
 RULE_CHAIN, RULE_EXPRESSIONS = 2, 4
 
 SET_NAME, SET_FLAGS, SET_KEY_TYPE, SET_KEY_LEN, SET_DATA_TYPE, SET_DATA_LEN = 2, 3, 4, 5, 6, 7
-SET_ID, SET_USERDATA = 10, 13
+SET_DESC, SET_ID, SET_USERDATA = 9, 10, 13
+SET_DESC_SIZE = 1
 SET_F_INTERVAL, SET_F_MAP = 0x4, 0x8
 DATA_TYPE_VERDICT = 0xFFFFFF00
 
@@ -90,6 +91,7 @@ KEY_TYPES = {
     KeyType.SERVICE: (13, 2),
     KeyType.ICMPV6_TYPE: (29, 1),
     KeyType.IDENTITY: (23, 4),
+    KeyType.MARK: (19, 4),
 }
 TYPE_BITS = 6  # nft numbers a concatenation by its parts' numbers, six bits each
 

@@ -19,14 +19,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from stockade.dataplane.ir import (
-    Chain,
-    CurrentMark,
-    KeyType,
-    MarkAndAccept,
-    Ruleset,
-    following,
-)
+from stockade.dataplane.ir import Chain, KeyType, Ruleset, following
+from stockade.dataplane.names import CARRIERS
 from stockade.dataplane.operations import (
     AddChain,
     AddCounter,
@@ -103,10 +97,9 @@ def diff(
 
 def carry_generation(ruleset: Ruleset) -> Iterator[Operation]:
     """Fill the chains that know the generation anew, so that they know the batch's."""
-    for chain in ruleset.chains.values():
-        if _carries_generation(chain):
-            yield FlushChain(chain.name)
-            yield from _rules(chain)
+    for name in CARRIERS:
+        yield FlushChain(name)
+        yield from _rules(ruleset.chains[name])
 
 
 def is_restructured(old: Ruleset, new: Ruleset) -> bool:
@@ -157,23 +150,17 @@ def _new_identities(old: Ruleset, new: Ruleset) -> Iterator[Operation]:
 def _changed_rules(old: Ruleset, new: Ruleset, *, bump: bool) -> Iterator[Operation]:
     """Flush and fill what changed, and with a new generation the chains that carry it."""
     for name, chain in new.chains.items():
-        if name not in old.chains:
+        before = old.chains.get(name)
+        if before is None:
             continue
-        same = [r.written for r in old.chains[name].rules] == [r.written for r in chain.rules]
-        if not same or (bump and _carries_generation(chain)):
+        same = before is chain or [r.written for r in before.rules] == [r.written for r in chain.rules]
+        if not same or (bump and name in CARRIERS):
             yield FlushChain(name)
             yield from _rules(chain)
 
 
 def _rules(chain: Chain) -> Iterator[Operation]:
     yield from (AddRule(chain.name, rule) for rule in chain.rules)
-
-
-def _carries_generation(chain: Chain) -> bool:
-    return any(
-        isinstance(rule.action, MarkAndAccept) or any(isinstance(m, CurrentMark) for m in rule.matches)
-        for rule in chain.rules
-    )
 
 
 def _set_elements(old: Ruleset, new: Ruleset) -> Iterator[Operation]:

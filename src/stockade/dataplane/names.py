@@ -16,6 +16,8 @@ from stockade.policy.compiled import RuleRef
 LOG_MARK = "stockade"  # first word of every log prefix of ours
 FENCE = "fence"
 FORWARD, INPUT = "fwd_hook", "in_hook"
+PASS = "pass"  # noqa: S105 - a chain
+CARRIERS = (PASS, FORWARD, INPUT)  # the chains whose rules know the generation
 
 
 def digest(*parts: object) -> str:

@@ -39,6 +39,7 @@ from stockade.policy.compiled import (
     PortRange,
     Profile,
     RuleRef,
+    Selection,
     SelectorPeer,
 )
 from stockade.policy.content import compile_block, compile_port, port_text, without
@@ -77,13 +78,25 @@ def compile_state(state: ClusterState, *, blocks_match_pods: bool = True) -> Com
             )
         )
     by_ref = {entry.ref: entry.index for entry in entries}
-    return CompiledPolicies(pods=tuple(entries), by_ref=by_ref, by_address=by_address, node_addresses=nodes)
+    return CompiledPolicies(
+        pods=tuple(entries),
+        by_ref=by_ref,
+        by_address=by_address,
+        node_addresses=nodes,
+        selections=compiler.selections,
+    )
 
 
 def effective_directions(policy: NetworkPolicy) -> frozenset[str]:
     """Values of policyTypes that nobody knows are ignored; when no known one is left, the API's default holds."""
     known = policy.directions & {INGRESS, EGRESS}
     return known or frozenset({INGRESS, EGRESS} if policy.spec.egress else {INGRESS})
+
+
+def subject_selector(policy: NetworkPolicy) -> LabelSelector:
+    """A selector with an invalid requirement isolates at least the pods it was meant for."""
+    selector = policy.pod_selector
+    return selector if is_valid(selector) else valid_part(selector)
 
 
 class _Compiler:
@@ -105,6 +118,7 @@ class _Compiler:
         for index in bits(self._index.everything):
             self._members[self.pods[index].metadata.namespace] |= 1 << index
         self._peers: dict[tuple[str, str | None, str | None], SelectorPeer | None] = {}
+        self.selections: dict[str, Selection] = {}
         self._rules: dict[tuple[ObjectRef, str], tuple[CompiledRule, ...]] = {}
 
     def profiles(self, direction: str) -> dict[int, Profile]:
@@ -125,9 +139,7 @@ class _Compiler:
         return result
 
     def _subjects(self, policy: NetworkPolicy) -> int:
-        """A selector with an invalid requirement isolates at least the pods it was meant for."""
-        selector = policy.pod_selector
-        chosen = self._index.select(selector if is_valid(selector) else valid_part(selector))
+        chosen = self._index.select(subject_selector(policy))
         return chosen & self._members.get(policy.ref.namespace, 0)
 
     def _profile(self, direction: str, policies: list[NetworkPolicy]) -> Profile:
@@ -187,8 +199,10 @@ class _Compiler:
             chosen = bits(self._namespaces.select(namespaces))
             inside = _union(self._members[self._names[at]] for at in chosen)
         labelled = self._index.everything if pods is None else self._index.select(pods)
+        key = _digest([home, _key(pods), _key(namespaces)])
+        self.selections[key] = Selection(key, home, pods, namespaces)
         return SelectorPeer(
-            key=_digest([home, _key(pods), _key(namespaces)]),
+            key=key,
             pods=inside & labelled,
             text=_peer_text(pods, namespaces, home),
             in_namespaces=inside,

@@ -25,7 +25,9 @@ from stockade.dataplane.nflog import bind_request, packets
 __all__ = ["DropLog", "DropLogError", "DropRecord"]
 
 _RECEIVE_BUFFER = 8 << 20
-_KERNEL_BUFFER = 15 << 10  # for one such gathering (256 bytes a packet); the kernel allocates it whole each time
+_KERNEL_BUFFER = (
+    15 << 10
+)  # for one such gathering (256 bytes a packet); the kernel allocates it whole each time
 _QUEUE = 50  # packets that the kernel gathers before it wakes us: sustains 190 000 a second (reference dataplane 5)
 _TIMEOUT_CS = 1  # but no longer than 10 ms
 _READS_AT_ONCE = 64

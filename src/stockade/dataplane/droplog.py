@@ -151,7 +151,7 @@ def _bound_socket(group: int, snaplen: int) -> NetlinkSocket:
     except OSError as error:
         raise DropLogError(f"no netfilter netlink socket: {error.strerror}") from error
     try:
-        _enlarge(opened)
+        opened.reserve(receive=_RECEIVE_BUFFER)
         opened.execute(
             bind_request(group, snaplen=snaplen, queue=_QUEUE, timeout_cs=_TIMEOUT_CS, buffer=_KERNEL_BUFFER)
         )
@@ -160,14 +160,6 @@ def _bound_socket(group: int, snaplen: int) -> NetlinkSocket:
         opened.close()
         raise DropLogError(_refusal(group, error)) from error
     return opened
-
-
-def _enlarge(opened: NetlinkSocket) -> None:
-    """Beyond rmem_max when we may (root of the namespace), else as far as it goes."""
-    try:
-        opened.enlarge(_RECEIVE_BUFFER, force=True)
-    except PermissionError:
-        opened.enlarge(_RECEIVE_BUFFER)
 
 
 def _refusal(group: int, error: OSError) -> str:

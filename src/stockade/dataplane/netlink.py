@@ -10,9 +10,11 @@ numbers are big-endian, routing numbers host-endian: hence both ``u32`` and ``be
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
@@ -42,24 +44,34 @@ NLA_F_NESTED = 0x8000
 _NLA_TYPE_MASK = 0x3FFF
 
 _SOL_NETLINK = 270
+_NETLINK_ADD_MEMBERSHIP = 1
+_NETLINK_DROP_MEMBERSHIP = 2
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _NLMSGERR_ATTR_MSG = 1
-_SO_RCVBUFFORCE = 33
+_NLMSGERR_ATTR_OFFS = 2
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _ERRNO = struct.Struct("=i")
 _RECEIVE_BYTES = 1 << 17
+_PORT_OFFSET = 12  # in a message's header
+_SO_ATTACH_FILTER = getattr(socket, "SO_ATTACH_FILTER", 26)
+_BPF = struct.Struct("=HBBI")
+_BPF_LOAD_WORD, _BPF_JUMP_IF_EQUAL, _BPF_RETURN = 0x20, 0x15, 0x06
+_SO_SNDBUFFORCE = getattr(socket, "SO_SNDBUFFORCE", 32)
+_SO_RCVBUFFORCE = getattr(socket, "SO_RCVBUFFORCE", 33)
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One netlink message without its 16-byte header's length and port id. ``body`` starts with the family's own header."""
+    """One netlink message. ``body`` starts with the family's own header; ``port`` is the socket whose request this answers, or
+    whose change a notification tells of."""
 
     kind: int
     flags: int
     sequence: int
     body: bytes
+    port: int = 0
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -152,23 +164,39 @@ def decode(data: bytes) -> Iterator[Message]:
     """The messages of one datagram; a message cut short ends the iteration."""
     offset = 0
     while offset + _HEADER.size <= len(data):
-        length, kind, flags, sequence, _port = _HEADER.unpack_from(data, offset)
+        length, kind, flags, sequence, port = _HEADER.unpack_from(data, offset)
         if length < _HEADER.size or offset + length > len(data):
             return
-        yield Message(kind, flags, sequence, data[offset + _HEADER.size : offset + length])
+        yield Message(kind, flags, sequence, data[offset + _HEADER.size : offset + length], port)
         offset += length + (-length % 4)
 
 
-def error_of(message: Message) -> tuple[int, str]:
-    """(errno, the kernel's words) of an NLMSG_ERROR; errno 0 is an acknowledgement."""
+class Answer(msgspec.Struct, frozen=True):
+    """An NLMSG_ERROR: errno (0 is an acknowledgement), the kernel's words, and where in the request the attribute stands that it
+    did not like; 0 when it does not say."""
+
+    number: int
+    detail: str = ""
+    offset: int = 0
+
+
+def answer_of(message: Message) -> Answer:
     number = -_ERRNO.unpack_from(message.body)[0]
     if not message.flags & _NLM_F_ACK_TLVS:
-        return number, ""
+        return Answer(number)
     offset = _ERRNO.size + _HEADER.size
     if not message.flags & _NLM_F_CAPPED:  # the whole refused request stands before the explanation
         (request_length,) = struct.unpack_from("=I", message.body, _ERRNO.size)
         offset = _ERRNO.size + request_length + (-request_length % 4)
-    return number, text(attribute_map(message.body, offset).get(_NLMSGERR_ATTR_MSG, b""))
+    found = attribute_map(message.body, offset)
+    place = int.from_bytes(found.get(_NLMSGERR_ATTR_OFFS, b""), sys.byteorder)
+    return Answer(number, text(found.get(_NLMSGERR_ATTR_MSG, b"")), place)
+
+
+def error_of(message: Message) -> tuple[int, str]:
+    """(errno, the kernel's words) of an NLMSG_ERROR; errno 0 is an acknowledgement."""
+    answer = answer_of(message)
+    return answer.number, answer.detail
 
 
 class NetlinkSocket:
@@ -200,14 +228,63 @@ class NetlinkSocket:
     def close(self) -> None:
         self._socket.close()
 
+    @property
+    def port(self) -> int:
+        """What the kernel calls this socket in notifications of what it changed."""
+        return int(self._socket.getsockname()[0])
+
+    def join(self, group: int) -> None:
+        """Be told what happens. Needs the privilege to change it."""
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
+
+    def leave(self, group: int) -> None:
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_DROP_MEMBERSHIP, group)
+
+    def ignore(self, ports: Iterable[int]) -> None:
+        """Drop what these sockets cause before it is queued here: a filter in the kernel on the first message's port."""
+        refused = sorted(set(ports))
+        code = [_BPF.pack(_BPF_LOAD_WORD, 0, 0, _PORT_OFFSET)]
+        for number, port in enumerate(refused):
+            swapped = int.from_bytes(struct.pack("=I", port), "big")  # the filter loads big-endian
+            code.append(_BPF.pack(_BPF_JUMP_IF_EQUAL, len(refused) - number, 0, swapped))
+        code += [_BPF.pack(_BPF_RETURN, 0, 0, 0xFFFFFFFF), _BPF.pack(_BPF_RETURN, 0, 0, 0)]
+        program = ctypes.create_string_buffer(b"".join(code))
+        head = struct.pack("@HP", len(code), ctypes.addressof(program))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, head)
+
+    def reserve(self, *, send: int = 0, receive: int = 0) -> None:
+        """Buffers of at least so many bytes; what the system allows to whoever may not pass its limits."""
+        for size, forced, asked in (
+            (send, _SO_SNDBUFFORCE, socket.SO_SNDBUF),
+            (receive, _SO_RCVBUFFORCE, socket.SO_RCVBUF),
+        ):
+            if size <= self._socket.getsockopt(socket.SOL_SOCKET, asked):
+                continue
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, forced, size)
+            except PermissionError:
+                self._socket.setsockopt(socket.SOL_SOCKET, asked, size)
+
+    def transmit(self, datagram: bytes) -> None:
+        """Messages made elsewhere, with their own sequence numbers. EMSGSIZE when the send buffer is too small for them."""
+        self._socket.send(datagram)
+
+    def acknowledged(self, purpose: str) -> None:
+        """The first answer to what was transmitted: raises it if it is a refusal."""
+        for message in self.receive():
+            if message.kind == NLMSG_ERROR and error_of(message)[0]:
+                raise NetlinkError(purpose, *error_of(message))
+
+    def waiting(self) -> list[Message]:
+        """One datagram that is there already; nothing when there is none. OSError ENOBUFS as ``receive``."""
+        try:
+            return list(decode(self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)))
+        except BlockingIOError:
+            return []
+
     def set_blocking(self, *, blocking: bool) -> None:
         """A listener (drop log, monitor) reads without blocking from an event loop."""
         self._socket.setblocking(blocking)
-
-    def enlarge(self, receive_buffer: int, *, force: bool = False) -> None:
-        """Room for what is not read yet. ``force``: beyond rmem_max, PermissionError unless root of the network namespace."""
-        option = _SO_RCVBUFFORCE if force else socket.SO_RCVBUF
-        self._socket.setsockopt(socket.SOL_SOCKET, option, receive_buffer)
 
     def receive_bytes(self) -> bytes:
         """One datagram as it is; errors as in ``receive``."""

@@ -205,7 +205,7 @@ async def test_cleanup_takes_the_table_away(setting):
 
 def test_without_nft_one_clear_line():
     process = subprocess.run(
-        [*RUN, "--node", "node-1"],
+        [*RUN, "--node", "node-1", "--backend", "nft"],
         capture_output=True,
         text=True,
         check=False,

@@ -79,7 +79,7 @@ class AddressIndex:
         """The claimants, and whoever else claims another address of one of them."""
         found = {ref for address in addresses for ref in self._claimants.get(address, ())}
         for ref in tuple(found):
-            for address in _claims(self._state.pods[ref]):
+            for address in claims(self._state.pods[ref]):
                 found.update(self._claimants[address])
         return found
 
@@ -104,7 +104,7 @@ class AddressIndex:
         return msgspec.structs.replace(compile_state(part), node_addresses=self.node_addresses)
 
     def _add(self, ref: ObjectRef, pod: Pod) -> None:
-        for address in _claims(pod):
+        for address in claims(pod):
             self._claimants[address] = (*self._claimants.get(address, ()), ref)
         host = (pod.spec.node_name, pod.status.host_ip)
         if all(host):
@@ -113,7 +113,7 @@ class AddressIndex:
                 self._nodes = None
 
     def _remove(self, ref: ObjectRef, pod: Pod) -> None:
-        for address in _claims(pod):
+        for address in claims(pod):
             others = tuple(other for other in self._claimants[address] if other != ref)
             if others:
                 self._claimants[address] = others
@@ -127,7 +127,7 @@ class AddressIndex:
                 self._nodes = None
 
 
-def _claims(pod: Pod) -> tuple[Address, ...]:
+def claims(pod: Pod) -> tuple[Address, ...]:
     """A finished pod and one on the host's network claim nothing (rules 37, 48)."""
     return () if pod.is_finished or pod.on_host_network else parse_all(pod.ips)
 

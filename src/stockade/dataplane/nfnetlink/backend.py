@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import errno
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import TypeVar
 
 from stockade.dataplane.ir import Ruleset
@@ -95,7 +95,7 @@ class Netlink:
     async def delete(self) -> None:
         await self._run(self._delete, in_thread=False)
 
-    async def changes(self) -> AsyncIterator[Change]:
+    async def changes(self) -> AsyncGenerator[Change, None]:
         """Changes of our table by others, as ``Monitor.changes``: without a second listener."""
         queue: asyncio.Queue[Change] = asyncio.Queue()
         self._queues.append(queue)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import socket
 import subprocess
 from collections import Counter
 
 import pytest
 
+from stockade.agent.kernel import NETLINK, Kernel
+from stockade.agent.policy_counters import PolicyCounters
 from stockade.dataplane.droplog import DropLog, DropRecord
 from stockade.dataplane.droptally import PORTS_TOLD
 from stockade.dataplane.lower import NodeView, Options, lower
@@ -46,6 +47,17 @@ kind: NetworkPolicy
 metadata: {name: deny, namespace: default}
 spec: {podSelector: {matchLabels: {app: client}}, policyTypes: [Egress]}
 """
+
+
+ALLOW_80 = """
+kind: NetworkPolicy
+metadata: {name: two-ports, namespace: default}
+spec:
+  podSelector: {matchLabels: {app: client}}
+  policyTypes: [Egress]
+  egress: [{ports: [{port: 80}]}, {ports: [{port: 443}]}]
+"""
+NODE = NodeView("node-1", (parse_block("10.244.0.0/24"),), (parse_address("172.30.0.1"),))
 
 
 async def gathered(log: DropLog, expected: int) -> list[DropRecord]:
@@ -91,8 +103,7 @@ async def test_a_rule_that_rejects_logs_and_counts_each_packet_once(network) -> 
     """What goes back to the sender is no denied packet."""
     network.add_pod("web", WEB)
     network.add_pod("client", CLIENT)
-    node = NodeView("node-1", (parse_block("10.244.0.0/24"),), (parse_address("172.30.0.1"),))
-    wanted = lower(compile_text(PODS, DENY_EGRESS), node, Options(deny="reject"))
+    wanted = lower(compile_text(PODS, DENY_EGRESS), NODE, Options(deny="reject"))
     await Dataplane(Nft()).apply(wanted)
     async with DropLog(5, interval=0.02) as log:
         for port in (80, 81, 82):
@@ -101,11 +112,28 @@ async def test_a_rule_that_rejects_logs_and_counts_each_packet_once(network) -> 
         found = await gathered(log, 3)
     assert Counter(record.dport for record in found) == {80: 1, 81: 1, 82: 1}
     assert [record.count for record in found] == [1, 1, 1]
-    listed = nft("-j", "list", "counters", "table", "inet", "stockade")
-    values = {
-        each["counter"]["name"]: each["counter"]["packets"]
-        for each in json.loads(listed)["nftables"]
-        if "counter" in each
-    }
+    values = await Kernel(NETLINK).read_counters()
     (profile,) = {record.profile for record in found}
-    assert values == {f"d_e_{profile}": 3, "d_fence": 0}
+    assert {name: packets for name, (packets, _) in values.items()} == {f"d_e_{profile}": 3, "d_fence": 0}
+
+
+async def test_counters_of_the_kernel_are_those_of_the_policies_rules(network) -> None:
+    network.add_pod("web", WEB)
+    network.add_pod("client", CLIENT)
+    compiled = compile_text(PODS, ALLOW_80)
+    plane = Dataplane(Nft())
+    await plane.apply(lower(compiled, NODE, Options()))
+    profiles = {p.id: p for entry in compiled.pods for p in (entry.egress, entry.ingress) if p}
+    counters = PolicyCounters(Kernel(NETLINK).read_counters, lambda: plane.applied, lambda: profiles)
+    network.listen("web", 80)
+    for port, answer in ((80, 0), (81, errno.EAGAIN), (80, 0)):
+        assert network.open("client", socket.SOCK_STREAM).connect_ex((WEB, port)) == answer
+    await counters.refresh()
+    samples = {
+        (sample.name, sample.labels.get("rule")): sample.value
+        for family in counters.families()
+        for sample in family.samples
+    }
+    assert samples["stockade_policy_allowed_connections_total", "0"] == 2
+    assert samples["stockade_policy_allowed_connections_total", "1"] == 0
+    assert samples["stockade_policy_denied_packets_total", None] == 1

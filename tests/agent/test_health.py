@@ -14,6 +14,10 @@ from stockade.agent.metrics import Health
 from stockade.agent.status import AgentStatus, Trouble, lines
 
 
+async def said_metrics():
+    return b"stockade_up 1\n"
+
+
 async def fetch(path, url):
     connector = aiohttp.UnixConnector(str(path))
     async with aiohttp.ClientSession(connector=connector) as session, session.get(f"http://a{url}") as answer:
@@ -24,7 +28,7 @@ async def test_probes_and_metrics(tmp_path):
     state = Health(ready_problem="waiting for the first list of pods")
     path = tmp_path / "health"
     said = AgentStatus(node="n", ready_problem="x", troubles=[Trouble("programming", "no", 1.5, 2)])
-    async with serve(str(path), lambda: state, lambda: b"stockade_up 1\n", lambda: said):
+    async with serve(str(path), lambda: state, said_metrics, lambda: said):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert await fetch(path, "/healthz") == (200, "ok\n")
         assert await fetch(path, "/readyz") == (503, "waiting for the first list of pods\n")
@@ -37,7 +41,7 @@ async def test_probes_and_metrics(tmp_path):
 @pytest.mark.parametrize("where", ["nonsense", "127.0.0.1:http", "/nowhere/at/all"])
 async def test_where_it_cannot_listen(where):
     with pytest.raises(ListenError, match=r"neither|cannot serve"):
-        async with serve(where, Health, bytes, lambda: AgentStatus(node="n")):
+        async with serve(where, Health, said_metrics, lambda: AgentStatus(node="n")):
             pass
 
 
@@ -75,3 +79,12 @@ def test_status_for_people():
     assert troubled["enforcing"] == "not up to date: it fails"
     assert troubled["failures"] == "4"
     assert "somebody else" in troubled["repairs"]
+
+
+async def test_a_file_that_is_no_socket_is_left_alone(tmp_path):
+    path = tmp_path / "precious"
+    path.write_text("text")
+    with pytest.raises(ListenError, match="something else"):
+        async with serve(str(path), Health, said_metrics, lambda: AgentStatus(node="n")):
+            pass
+    assert path.read_text() == "text"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -42,7 +44,8 @@ class Kernel:
     def __init__(self):
         self.reads, self.values, self.now = 0, VALUES, 0.0
 
-    def read(self):
+    async def read(self):
+        await asyncio.sleep(0)
         self.reads += 1
         if isinstance(self.values, Exception):
             raise self.values
@@ -65,7 +68,9 @@ def other():
     return Profile(id="x", direction="Egress", policies=POLICIES, rules=())
 
 
-def text(counters):
+async def text(counters):
+    await counters.refresh()
+
     class Collected:
         def collect(self):
             return counters.families()
@@ -75,8 +80,8 @@ def text(counters):
     return generate_latest(registry).decode()
 
 
-def test_each_counter_under_its_rule_and_its_policies(counters):
-    lines = {line for line in text(counters).splitlines() if line[0] != "#"}
+async def test_each_counter_under_its_rule_and_its_policies(counters):
+    lines = {line for line in (await text(counters)).splitlines() if line[0] != "#"}
     denied = 'direction="ingress",namespace="shop",policies="base,web",profile="0123456789ab"'
     assert lines == {
         'stockade_policy_allowed_connections_total{direction="ingress",namespace="shop",policy="web",rule="0"} 7.0',
@@ -88,32 +93,35 @@ def test_each_counter_under_its_rule_and_its_policies(counters):
     }
 
 
-def test_the_kernel_is_asked_once_a_second_at_most(counters, kernel):
-    text(counters)
+async def test_the_kernel_is_asked_once_a_second_at_most(counters, kernel):
+    await text(counters)
     kernel.now = 0.9
-    text(counters)
+    await text(counters)
     assert kernel.reads == 1
     kernel.now = 1.1
-    text(counters)
+    await text(counters)
     assert kernel.reads == 2
+    kernel.now = 5.0
+    await asyncio.gather(counters.refresh(), counters.refresh())
+    assert kernel.reads == 3
 
 
 @pytest.mark.parametrize("error", [OSError(1, "Operation not permitted"), ProgrammingError("nft: no")])
-def test_a_failure_is_counted_and_old_numbers_are_not_repeated(counters, kernel, error):
-    text(counters)
+async def test_a_failure_is_counted_and_old_numbers_are_not_repeated(counters, kernel, error):
+    await text(counters)
     kernel.now, kernel.values = 2.0, error
-    shown = text(counters)
+    shown = await text(counters)
     assert "stockade_counter_read_failures_total 1.0" in shown
     assert "policy=" not in shown
 
 
-def test_before_anything_is_programmed(kernel):
-    shown = text(PolicyCounters(kernel.read, lambda: None, dict, lambda: kernel.now))
+async def test_before_anything_is_programmed(kernel):
+    shown = await text(PolicyCounters(kernel.read, lambda: None, dict, lambda: kernel.now))
     assert "stockade_policy" not in shown
 
 
-def test_a_pod_of_many_policies_makes_no_endless_label(kernel):
+async def test_a_pod_of_many_policies_makes_no_endless_label(kernel):
     refs = tuple(ObjectRef("shop", f"p{number:02}") for number in range(30))
     profile = Profile(id=PROFILE.id, direction="Ingress", policies=refs, rules=())
     counters = PolicyCounters(kernel.read, lambda: RULESET, lambda: {profile.id: profile}, lambda: kernel.now)
-    assert 'p08,p09,and 20 more"' in text(counters)
+    assert 'p08,p09,and 20 more"' in await text(counters)

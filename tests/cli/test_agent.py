@@ -123,8 +123,11 @@ def answering(paths, said: AgentStatus):
     """An agent that says ``said``, in a thread of its own; call what is returned to end it."""
     ready, over = threading.Event(), threading.Event()
 
+    async def metrics() -> bytes:
+        return b""
+
     async def work() -> None:
-        async with serve(str(paths.health), Health, bytes, lambda: said):
+        async with serve(str(paths.health), Health, metrics, lambda: said):
             ready.set()
             await asyncio.to_thread(over.wait)
 

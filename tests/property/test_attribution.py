@@ -15,7 +15,7 @@ from stockade.policy.verdict import ICMP, Flow, Verdict
 from stockade.store.state import ClusterState
 from stockade.testing.strategies import NODES, OUTSIDE, PORTS, worlds
 
-CHECKED = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+CHECKED = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def judged(
@@ -52,8 +52,8 @@ def test_the_part_says_what_the_whole_says(data: st.DataObject, states: list[Clu
             assert judged(index.compiled(source, destination), *ends) == judged(whole, *ends)
 
 
-@CHECKED
-@given(st.lists(worlds(), min_size=2, max_size=4))
+@settings(CHECKED, max_examples=25)
+@given(st.lists(worlds(), min_size=2, max_size=3))
 def test_an_index_that_followed_is_one_made_anew(states: list[ClusterState]) -> None:
     index = AddressIndex()
     for state in states:

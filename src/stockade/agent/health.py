@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
 import msgspec
 from aiohttp import web
 
+from stockade.agent.gate import GateError, clear_stale
 from stockade.agent.metrics import Health
 from stockade.agent.status import AgentStatus
 
@@ -29,7 +30,7 @@ class ListenError(Exception):
 async def serve(
     where: str,
     health: Callable[[], Health],
-    metrics: Callable[[], bytes],
+    metrics: Callable[[], Awaitable[bytes]],
     status: Callable[[], AgentStatus],
 ) -> AsyncIterator[None]:
     """``where``: ``[HOST:]PORT`` or the path of a Unix socket. Raises ListenError."""
@@ -42,7 +43,7 @@ async def serve(
 
     async def text(_: web.Request) -> web.Response:
         content_type = "text/plain; version=0.0.4; charset=utf-8"
-        return web.Response(body=metrics(), headers={"Content-Type": content_type})
+        return web.Response(body=await metrics(), headers={"Content-Type": content_type})
 
     async def json(_: web.Request) -> web.Response:
         return web.Response(body=msgspec.json.encode(status()), content_type="application/json")
@@ -67,7 +68,10 @@ async def serve(
 
 def _site(runner: web.AppRunner, where: str) -> web.BaseSite:
     if "/" in where:
-        Path(where).unlink(missing_ok=True)
+        try:
+            clear_stale(where)
+        except GateError as error:
+            raise ListenError(str(error)) from error
         return web.UnixSite(runner, where)
     host, _, port = where.rpartition(":")
     if not port.isdigit():

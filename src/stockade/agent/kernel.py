@@ -12,50 +12,57 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing, asynccontextmanager
 
+from stockade.dataplane.backends import open_backend
 from stockade.dataplane.conntrack import Conntrack
 from stockade.dataplane.nfnetlink.backend import Netlink
 from stockade.dataplane.nfnetlink.monitor import Change, Monitor
 from stockade.dataplane.nfnetlink.reading import Reader
 from stockade.dataplane.nft import Nft
 from stockade.dataplane.plane import Dataplane
-from stockade.dataplane.programmer import Programmer
 from stockade.net.cidr import Address
 
 log = logging.getLogger(__name__)
-NETLINK, NFT = "netlink", "nft"
 
 
 class Kernel:
-    """Raises ProgrammingError when the kernel has no nf_tables for us."""
+    """Raises ProgrammingError when neither backend works here."""
 
-    def __init__(self, backend: str, *, own_table: bool = False, keep_flows: bool = False) -> None:
-        self._netlink = Netlink(own=own_table) if backend == NETLINK else None
-        self._nft = Nft()
-        self._counters: Reader | None = None
-        self.programmer: Programmer = self._netlink or self._nft
+    def __init__(
+        self, backend: str = "netlink", *, own_table: bool = False, keep_flows: bool = False
+    ) -> None:
+        self.programmer = open_backend(backend, own=own_table)
         self.dataplane = Dataplane(self.programmer, forget=_Forgetting() if keep_flows else None)
-        owned = self._netlink is not None and self._netlink.owns
-        self.name = f"{backend}, table owned" if owned else backend
+        self._counters: Reader | None = None
+
+    @property
+    def name(self) -> str:
+        if not isinstance(self.programmer, Netlink):
+            return "nft"
+        return "netlink, table owned" if self.programmer.owns else "netlink"
 
     @asynccontextmanager
     async def watch(self) -> AsyncIterator[AsyncIterator[Change]]:
         """Changes of the table by others."""
-        if self._netlink is not None:
-            async with aclosing(self._netlink.changes()) as changes:
+        if isinstance(self.programmer, Netlink):
+            async with aclosing(self.programmer.changes()) as changes:
                 yield changes
             return
+        ours = self.programmer.children if isinstance(self.programmer, Nft) else ()
         monitor = Monitor()
         try:
-            async with aclosing(_by_others(monitor.changes(), self._nft.children)) as changes:
+            async with aclosing(_by_others(monitor.changes(), ours)) as changes:
                 yield changes
         finally:
             monitor.close()
 
-    def read_counters(self) -> dict[str, tuple[int, int]]:
-        """Packets and bytes by name, with either backend. Raises OSError."""
+    async def read_counters(self) -> dict[str, tuple[int, int]]:
+        """Packets and bytes by name, with either backend, beside the event loop: there may be thousands. One call at a time. Raises
+        OSError."""
         if self._counters is None:
-            self._counters = Reader()
-        return self._counters.counters()
+            self._counters = (
+                Reader()
+            )  # here, not in the thread: it belongs to the network namespace of who opens it
+        return await asyncio.to_thread(self._counters.counters)
 
 
 async def _by_others(

@@ -205,8 +205,10 @@ class NodeAgent:
             last_seconds=account.last_seconds,
         )
 
-    def metrics(self) -> bytes:
+    async def metrics(self) -> bytes:
         """Prometheus' text format."""
+        if self._policies is not None:
+            await self._policies.refresh()
         return render(self.counters, self.reflector_counts(), self._families, self._policy_families)
 
     def _policy_families(self) -> Iterator[Metric]:

@@ -11,9 +11,10 @@ isolate the pod: one series for each set of policies that some pod of this node 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from stockade.dataplane.deny import FENCE_COUNTER
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ReadCounters = Callable[[], Mapping[str, tuple[int, int]]]
+ReadCounters = Callable[[], Awaitable[Mapping[str, tuple[int, int]]]]
 FRESH_SECONDS = 1.0
 POLICIES_NAMED = 10  # in one label
 
 
 class PolicyCounters:
-    """``families`` at each scrape. ``ruleset`` and ``profiles`` are what is in force at that moment."""
+    """At each scrape ``refresh``, then ``families``. ``ruleset`` and ``profiles`` are what is in force at that moment."""
 
     def __init__(
         self,
@@ -49,11 +50,26 @@ class PolicyCounters:
         self._monotonic = monotonic
         self._values: Mapping[str, tuple[int, int]] = {}
         self._until = 0.0
+        self._asking = asyncio.Lock()
+
+    async def refresh(self) -> None:
+        """Ask the kernel, unless somebody did within a second. Nothing is kept of what was read before a failure: a number that stands
+        still would look like silence."""
+        async with self._asking:
+            if self._monotonic() < self._until:
+                return
+            try:
+                self._values = await self._read()
+            except (OSError, ProgrammingError) as error:
+                self._values = {}
+                self.failures += 1
+                log.warning("the kernel's counters cannot be read: %s", error)
+            self._until = self._monotonic() + FRESH_SECONDS
 
     def families(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily  # noqa: PLC0415 - only for who scrapes
 
-        values, ruleset = self._current(), self._ruleset()
+        values, ruleset = self._values, self._ruleset()
         if ruleset is not None:
             yield _allowed(values, ruleset)
             yield from _denied(values, self._profiles())
@@ -62,20 +78,6 @@ class PolicyCounters:
             "Times the kernel's counters could not be read",
             value=self.failures,
         )
-
-    def _current(self) -> Mapping[str, tuple[int, int]]:
-        """Nothing while they cannot be read: a number that stands still would look like silence."""
-        now = self._monotonic()
-        if now < self._until:
-            return self._values
-        try:
-            self._values = self._read()
-        except (OSError, ProgrammingError) as error:
-            self._values = {}
-            self.failures += 1
-            log.warning("the kernel's counters cannot be read: %s", error)
-        self._until = now + FRESH_SECONDS
-        return self._values
 
 
 def _allowed(values: Mapping[str, tuple[int, int]], ruleset: Ruleset) -> Metric:

@@ -69,7 +69,7 @@ def notes(found: Attribution, scan: Scan) -> tuple[tuple[str, str], ...]:
     summary = {
         "peer": "",
         "peer-kind": "",
-        "peers": scan.number,
+        "peers": str(len(scan.others)),
         "port": "",
         "ports": "",
         "protocol": "",

@@ -141,7 +141,7 @@ def load_access(kubeconfig: str | None, context: str | None) -> Access:
 async def _clean_up(gate: str, health: str) -> None:
     """By netlink, whatever the backend: the nft program does not touch a table that has had an owner."""
     from stockade.agent.gate import GateError, clear_stale  # noqa: PLC0415
-    from stockade.agent.kernel import NETLINK, Kernel  # noqa: PLC0415
+    from stockade.agent.kernel import Kernel  # noqa: PLC0415
 
     try:
         for path in (gate, health if "/" in health else ""):
@@ -149,7 +149,7 @@ async def _clean_up(gate: str, health: str) -> None:
                 clear_stale(path)
     except GateError as error:
         raise Failure(f"{error}; stop it first, it would put the rules back") from error
-    await Kernel(NETLINK).dataplane.cleanup()
+    await Kernel().dataplane.cleanup()
     click.echo("table inet stockade is gone: nothing is policed on this node", err=True)
 
 

@@ -52,7 +52,6 @@ _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _NLMSGERR_ATTR_MSG = 1
 _NLMSGERR_ATTR_OFFS = 2
-_SO_RCVBUFFORCE = 33
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -301,11 +300,6 @@ class NetlinkSocket:
     def set_blocking(self, *, blocking: bool) -> None:
         """A listener (drop log, monitor) reads without blocking from an event loop."""
         self._socket.setblocking(blocking)
-
-    def enlarge(self, receive_buffer: int, *, force: bool = False) -> None:
-        """Room for what is not read yet. ``force``: beyond rmem_max, PermissionError unless root of the network namespace."""
-        option = _SO_RCVBUFFORCE if force else socket.SO_RCVBUF
-        self._socket.setsockopt(socket.SOL_SOCKET, option, receive_buffer)
 
     def receive_bytes(self) -> bytes:
         """One datagram as it is; errors as in ``receive``."""

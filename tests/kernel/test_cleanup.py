@@ -35,22 +35,21 @@ async def world(network, tmp_path):
         yield made
 
 
-@pytest.mark.parametrize("cleaner", ["netlink", "nft"])
 @pytest.mark.parametrize("options", [(), ("--own-table",), ("--backend", "nft")], ids=" ".join)
-async def test_after_a_kill_only_our_things_go(world, options, cleaner):
+async def test_after_a_kill_only_our_things_go(world, options):
     agent = world.start(*options)
     await world.programmed("foo", FOO)
     await world.end(agent, signal.SIGKILL)
     assert (world.directory / "gate").exists()
     assert "inet stockade" in await asyncio.to_thread(listing)
     (world.directory / "mine").write_text("a file of somebody's")
-    cleanup = world.start("--cleanup", "--backend", cleaner)
+    cleanup = world.start("--cleanup", *options)
     assert await asyncio.to_thread(cleanup.wait, 20) == 0
     assert await asyncio.to_thread(listing) == world.before
     left = {path.name for path in world.directory.iterdir()}
     assert left == {"config", "log", "mine"}
     assert "nothing is policed on this node" in (world.directory / "log").read_text()
-    again = world.start("--cleanup", "--backend", cleaner)
+    again = world.start("--cleanup")
     assert await asyncio.to_thread(again.wait, 20) == 0
 
 

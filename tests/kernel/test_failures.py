@@ -152,10 +152,9 @@ async def agent_here(world, programmer):
             await asyncio.wait({task})
 
 
-REFUSED = [
-    [Failure(COMMIT, how, nth, 2)] for how in (How.BEFORE, How.AFTER, How.INTERFERENCE) for nth in range(1, 5)
-]
+REFUSED = [[Failure(COMMIT, how, nth, 2)] for how in (How.BEFORE, How.AFTER) for nth in range(1, 5)]
 OTHERS = [
+    [Failure(COMMIT, How.INTERFERENCE, 2, 2)],
     [Failure(COMMIT, How.GARBAGE, 2)],
     [Failure(READ, How.GARBLED, 1), Failure(COMMIT, How.BEFORE, 2)],
     [Failure(READ, How.BEFORE, 1, 2), Failure(COMMIT, How.AFTER, 1)],

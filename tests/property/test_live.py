@@ -34,7 +34,7 @@ class _Counted(LiveRules):
 
 def _check_local(live: LiveRules, state: ClusterState, compiled: CompiledPolicies) -> None:
     own = [e for e in compiled.pods if is_local(e, node_of(state))]
-    assert live.local == {e.ref: LocalPod(e.pod, pair_of(e), e.addresses) for e in own if e.addresses}
+    assert live.local == {e.ref: LocalPod(e.pod, e.addresses, pair_of(e)) for e in own if e.addresses}
     used = {p.id: p for e in own for p in (e.egress, e.ingress) if p}
     assert live.profiles.keys() == used.keys()
     assert all(live.profiles[name].policies == profile.policies for name, profile in used.items())

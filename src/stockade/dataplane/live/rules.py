@@ -130,7 +130,7 @@ class LiveRules:
         self._shares = Shares(self._sources, lowered.ruleset.sets, node.name)
         local = [entry for entry in compiled.pods if is_local(entry, node)]
         self._pairs = Counter(pair_of(entry) for entry in local)
-        self._residents = {e.ref: LocalPod(e.pod, pair_of(e), e.addresses) for e in local}
+        self._residents = {e.ref: LocalPod(e.pod, e.addresses, pair_of(e)) for e in local}
         self._local = {ref: each for ref, each in self._residents.items() if each.addresses}
         self._wanted = Wanted(lowered.ruleset)
         self._state, self._node, self._known = state, node, True
@@ -248,7 +248,7 @@ class LiveRules:
         if pod.spec.node_name == self._node.name and not (pod.is_finished or pod.on_host_network):
             member = self._memberships.of(pod)
             pair = self._profiles.of(EGRESS, member.egress), self._profiles.of(INGRESS, member.ingress)
-            part.local[ref] = LocalPod(pod, pair, addresses)
+            part.local[ref] = LocalPod(pod, addresses, pair)
 
     def _relocate(self, old: dict[ObjectRef, LocalPod], new: dict[ObjectRef, LocalPod]) -> None:
         for ref in old:

@@ -26,11 +26,11 @@ FAMILIES = (4, 6)
 
 
 class LocalPod(msgspec.Struct, frozen=True):
-    """A pod of this node as the rules know it: the ids of its profiles, and the addresses that are its own."""
+    """A pod of this node as the rules know it: the addresses that are its own, and the ids of its profiles."""
 
     pod: Pod
-    pair: Pair
     addresses: tuple[Address, ...]
+    pair: Pair = ("", "")
 
 
 class Part:

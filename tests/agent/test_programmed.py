@@ -14,36 +14,30 @@ from stockade.testing.build import pod, policy
 DENY = {"policyTypes": ["Egress"], "egress": []}
 
 
-def state_of(numbers, node="node-1"):
+def state_of(numbers):
     """One pod with one policy of its own for each number: as many profiles."""
-    pods = [pod(f"p{n}", {"n": str(n)}, f"10.1.{n // 250}.{n % 250 + 1}", on=node) for n in numbers]
+    pods = [pod(f"p{n}", {"n": str(n)}, f"10.1.{n // 250}.{n % 250 + 1}", on="node-1") for n in numbers]
     policies = [policy(f"d{n}", {"podSelector": {"matchLabels": {"n": str(n)}}, **DENY}) for n in numbers]
     return ClusterState.of([*pods, *policies])
 
 
 def profiles_of(state):
-    return {entry.egress.id for entry in compile_state(state).pods}
+    return {entry.egress.id: entry.egress for entry in compile_state(state).pods}
 
 
 def test_profiles_in_force_are_never_forgotten_and_old_ones_only_after_many():
-    recent, old, new = Recent("node-1"), state_of([0]), state_of(range(1, REMEMBERED_PROFILES + 100))
+    recent, old, new = Recent(), state_of([0]), state_of(range(1, REMEMBERED_PROFILES + 100))
     for state in (old, new):
-        with recent.upcoming(state, compile_state(state)):
+        with recent.upcoming(state, profiles_of(state)):
             pass
-    assert profiles_of(new) <= recent.profiles.keys()
-    assert profiles_of(old) <= recent.profiles.keys()
+    assert profiles_of(new).keys() <= recent.profiles.keys()
+    assert profiles_of(old).keys() <= recent.profiles.keys()
     assert recent.state is new
 
 
-def test_profiles_of_other_nodes_name_no_chain_here():
-    recent, state = Recent("node-1"), state_of([1, 2], node="node-2")
-    with recent.upcoming(state, compile_state(state)):
-        assert recent.profiles == {}
-
-
 def test_a_state_that_was_not_programmed_is_not_the_one_in_force():
-    recent, one, two = Recent("node-1"), state_of([1]), state_of([2])
-    with recent.upcoming(one, compile_state(one)):
+    recent, one, two = Recent(), state_of([1]), state_of([2])
+    with recent.upcoming(one, profiles_of(one)):
         pass
 
     def fail():

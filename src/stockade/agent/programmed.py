@@ -14,7 +14,7 @@ from stockade.dataplane.live.shares import LocalPod
 from stockade.dataplane.lower import NodeView
 from stockade.model.meta import ObjectRef
 from stockade.net.cidr import Block, parse_address, parse_block
-from stockade.policy.compiled import CompiledPolicies, Profile
+from stockade.policy.compiled import Profile
 from stockade.store.state import ClusterState
 
 REMEMBERED_PROFILES = 512  # that are no longer in use
@@ -65,31 +65,23 @@ def _block(text: str) -> Block | None:
 class Recent:
     """The state in force, and this node's profiles by id, also of a while ago: a packet logged just before a change names an old one."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self) -> None:
         self.state: ClusterState | None = None
         self.profiles: OrderedDict[str, Profile] = OrderedDict()
-        self._node = node
 
     @contextlib.contextmanager
-    def upcoming(self, state: ClusterState, compiled: CompiledPolicies | None) -> Iterator[None]:
-        """While it is being programmed, and after that; taken back when programming fails. ``compiled`` None: profiles as before."""
+    def upcoming(self, state: ClusterState, profiles: Mapping[str, Profile] | None) -> Iterator[None]:
+        """While it is being programmed, and after that; taken back when programming fails. ``profiles`` None: as before."""
         before, self.state = self.state, state
-        if compiled is not None:
-            self._keep(compiled)
+        if profiles is not None:
+            self._keep(profiles)
         try:
             yield
         except BaseException:
             self.state = before
             raise
 
-    def _keep(self, compiled: CompiledPolicies) -> None:
-        current = {
-            profile.id: profile
-            for entry in compiled.pods
-            if entry.pod.spec.node_name == self._node
-            for profile in (entry.egress, entry.ingress)
-            if profile is not None
-        }
+    def _keep(self, current: Mapping[str, Profile]) -> None:
         for name, profile in current.items():
             self.profiles[name] = profile
             self.profiles.move_to_end(name)

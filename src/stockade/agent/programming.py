@@ -77,7 +77,7 @@ class Programming:
         clock: Clock,
     ) -> None:
         self.programmed: ClusterState | None = None
-        self.recent = Recent(target.node)
+        self.recent = Recent()
         self._target = target
         self._world = world
         self._dataplane = dataplane
@@ -161,9 +161,9 @@ class Programming:
     async def _step(self, state: ClusterState, deltas: list[Delta]) -> Applied:
         node = node_view(state, self._target.node, self._target.pod_cidrs)
         step = await asyncio.to_thread(self._live.step, state, node, deltas)
-        compiled = None if isinstance(step, Patch) else self._live.compiled
+        profiles = None if isinstance(step, Patch) else self._live.profiles
         # Known before it is in force: the first packet it denies is logged before apply() returns.
-        with self.recent.upcoming(state, compiled):
+        with self.recent.upcoming(state, profiles):
             if not isinstance(step, Patch):
                 return await self._dataplane.apply(step)
             if self._again:  # what this patch builds upon may not be in force

@@ -258,10 +258,17 @@ class Netlink:
             known = self._channel.quiet_generation_id()
             self._knowledge.know(known)
             self._drain()
-            result = work()
+            failure: NetlinkError | None = None
+            try:
+                result = work()
+            except NetlinkError as error:  # what was there a moment ago may be gone
+                failure = error
             self._hear_up_to(self._channel.quiet_generation_id())
-            if self._knowledge.generation_id is not None:
-                return result
+            if self._knowledge.generation_id is None:
+                continue
+            if failure is not None:
+                raise failure
+            return result
         raise InterferenceError(f"others changed the table during each of {_ATTEMPTS} readings")
 
     def _untouched(self) -> bool:

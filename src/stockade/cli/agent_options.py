@@ -1,65 +1,25 @@
 """How rules are made and kept: the options of ``stockade agent`` that an operator may want to change, and what they become.
 
-In: the command line. Out: Choices, made into the data plane's Options. Called by ``cli.agent``; ``cli.up`` checks with it what it passes on.
+In: the command line. Out: Choices. Called by ``cli.agent``; ``cli.up`` checks with it what it passes on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 import msgspec
 
-if TYPE_CHECKING:
-    from stockade.dataplane.settings import Options
+from stockade.cli.rule_options import RuleChoices, rule_options
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-class MarkMaskType(click.ParamType[object]):
-    """``0xff000000`` or a decimal number: contiguous bits."""
+class Choices(RuleChoices, frozen=True, kw_only=True):
+    """One field more for each option below."""
 
-    name = "mask"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        from stockade.dataplane.settings import Options  # noqa: PLC0415 - commands load what they use
-
-        try:
-            number = value if isinstance(value, int) else int(str(value), 0)
-        except ValueError:
-            self.fail(f"{value!r} is not a mark mask such as 0xffff0000", param, ctx)
-        try:
-            return Options(mark_mask=number).mark_mask
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class InterfaceType(click.ParamType[object]):
-    """``eth1``, or ``veth*`` for every name that begins so."""
-
-    name = "name"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        from stockade.dataplane.settings import Options  # noqa: PLC0415
-
-        try:
-            return Options(pod_interfaces=(str(value),)).pod_interfaces[0]
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class Choices(msgspec.Struct, frozen=True, kw_only=True):
-    """One field for each option below, by its parameter's name."""
-
-    denied: Literal["drop", "reject"]
     live_flows: Literal["cut", "keep"]
-    mark_mask: int
-    log_rate: int
-    log_group: int
-    hook_priority: int
-    pod_interfaces: tuple[str, ...]
-    counters: bool
     backend: Literal["netlink", "nft"]
     own_table: bool
 
@@ -67,31 +27,8 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     def keeps_flows(self) -> bool:
         return self.live_flows == "keep"
 
-    @property
-    def options(self) -> Options:
-        from stockade.dataplane.settings import Options  # noqa: PLC0415
-
-        return Options(
-            mark_mask=self.mark_mask,
-            log_group=self.log_group,
-            log_rate=self.log_rate,
-            log_burst=2 * self.log_rate,
-            priority=self.hook_priority,
-            pod_interfaces=self.pod_interfaces,
-            deny=self.denied,
-            counters=self.counters,
-        )
-
 
 _OPTIONS = (
-    click.option(
-        "--denied",
-        type=click.Choice(["drop", "reject"]),
-        default="drop",
-        show_default=True,
-        help="What becomes of a denied packet: it disappears and clients time out, or its sender is told at once (TCP: connection "
-        "refused; else: administratively prohibited). Unprogrammed pods are always dropped.",
-    ),
     click.option(
         "--live-flows",
         type=click.Choice(["cut", "keep"]),
@@ -99,49 +36,6 @@ _OPTIONS = (
         show_default=True,
         help="Connections that a new policy denies: cut at once, or kept until they end by themselves. Kept or not, those of a pod "
         "that is gone are not inherited by the next pod with its address.",
-    ),
-    click.option(
-        "--mark-mask",
-        type=MarkMaskType(),
-        default=0xFFFF0000,
-        help="Bits of the connection mark that nobody else on this node uses, in one piece. Example: --mark-mask 0xff000000 "
-        "Default: 0xffff0000",
-    ),
-    click.option(
-        "--log-rate",
-        type=click.IntRange(1, 100_000),
-        default=200,
-        show_default=True,
-        help="Denied packets a second to be reported at most, for each set of policies and direction.",
-    ),
-    click.option(
-        "--log-group",
-        type=click.IntRange(0, 65535),
-        default=5,
-        show_default=True,
-        help="NFLOG group for denied packets; another than any other program's on this node.",
-    ),
-    click.option(
-        "--hook-priority",
-        type=click.IntRange(-300, 99),
-        default=-10,
-        show_default=True,
-        help="Where the rules stand in the forward and input hooks, relative to filter (0); smaller is earlier. Below 100, where "
-        "source addresses are translated.",
-    ),
-    click.option(
-        "--pod-interface",
-        "pod_interfaces",
-        type=InterfaceType(),
-        multiple=True,
-        help="Interfaces behind which there are only pods (repeatable): what comes in there must have the address of a programmed "
-        "pod behind the same interface. Example: --pod-interface 'veth*' --pod-interface eth1",
-    ),
-    click.option(
-        "--counters/--no-counters",
-        default=True,
-        show_default=True,
-        help="Count what each policy rule lets begin and what each set of policies denies.",
     ),
     click.option(
         "--backend",
@@ -162,7 +56,7 @@ _OPTIONS = (
 def enforcement_options(command: _F) -> _F:
     for option in reversed(_OPTIONS):
         command = option(command)
-    return command
+    return rule_options(command)
 
 
 def choices(given: dict[str, object]) -> Choices:

@@ -28,6 +28,7 @@ class LazyGroup(click.Group):
         "kubeconfig": "Print the path or the content of a lab's kubeconfig.",
         "down": "Stop a lab and remove everything it made.",
         "image": "Load root file systems for a lab's pods.",
+        "render": "Print the nft rules of a node, each with its policy.",
         "drops": "Show denied packets with the policies that denied them.",
         "agent": "Run the node agent (what a DaemonSet runs).",
         "demo": "Play the deny-egress recipe in a lab with kubectl.",

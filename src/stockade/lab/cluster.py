@@ -28,6 +28,7 @@ from stockade.dataplane.nft import Nft
 from stockade.lab import addresses, bootstrap, credentials
 from stockade.lab.agents import AgentSupervisor
 from stockade.lab.apiserver.app import create_app
+from stockade.lab.apiserver.connections import Runner
 from stockade.lab.apiserver.storage import Storage
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.lab.controllers import run_controllers
@@ -163,7 +164,7 @@ class _Cluster:
     ) -> web.AppRunner:
         tokens = {token: user for user, token in made.tokens.items()}
         app = create_app(store, tokens=tokens, runtime=kubelet.runtime, version=bootstrap.VERSION)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        runner = Runner(app)
         await runner.setup()
         context = made.server_context()
         for listener in (self._listener, inside):

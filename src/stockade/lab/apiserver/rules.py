@@ -77,8 +77,7 @@ def _metadata(kind: Kind, obj: JsonObject, old: JsonObject | None) -> list[Field
 
 def warnings(kind: Kind, obj: JsonObject) -> list[str]:
     """What is accepted but looks like a mistake."""
-    own = deprecation(kind)
-    return [*own, *(validation.warnings(obj) if kind.custom is None else ())]
+    return validation.warnings(obj) if kind.custom is None else []
 
 
 def deprecation(kind: Kind) -> list[str]:

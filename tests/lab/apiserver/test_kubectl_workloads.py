@@ -204,3 +204,21 @@ async def test_cascade_orphan_and_foreground(kubectl, store):
     assert len(deleted) == 3
     assert revisions["pods"] < revisions["replicasets.apps"] < revisions["deployments.apps"]
     assert [pod["metadata"]["name"][0] for pod in store.list("pods")] == ["a"]
+
+
+async def test_server_side_apply_and_its_conflicts(kubectl, store):
+    body = manifest("Deployment", "web", "  replicas: 2\n")
+    force = "--force-conflicts"
+    await ok(kubectl, "apply", "-f", "-", stdin=body)
+    await ok(kubectl, "apply", "--server-side", force, "-f", "-", stdin=body)
+    await ok(kubectl, "scale", "deployment/web", "--replicas=3")
+    refused = await kubectl("apply", "--server-side", "-f", "-", stdin=body)
+    assert refused.code == 1
+    assert "conflict with" in refused.err, refused
+    assert ".spec.replicas" in refused.err
+    await ok(kubectl, "apply", "--server-side", force, "-f", "-", stdin=body)
+    assert store.get("deployments.apps", "default", "web")["spec"]["replicas"] == 2
+    again = await ok(
+        kubectl, "apply", "--server-side", "-f", "-", stdin=body.replace("replicas: 2\n", "replicas: 1\n")
+    )
+    assert "serverside-applied" in again

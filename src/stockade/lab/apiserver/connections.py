@@ -27,6 +27,7 @@ HEADER_SECONDS = 10.0
 BODY_SECONDS = 30.0
 STALLED_SECONDS = 60.0
 IDLE_SECONDS = 120.0  # between requests; client-go keeps a connection for 90
+LINGER_SECONDS = 2.0  # for the rest of a body that nobody wants any more
 MOST = 1024
 LINE = 16 * 1024  # selectors in a query may be long
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -98,6 +99,7 @@ class Runner(web.AppRunner):
             access_log=None,
             shutdown_timeout=shutdown_timeout,
             keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGER_SECONDS,
             max_line_size=LINE,
             max_field_size=LINE,
             **options,

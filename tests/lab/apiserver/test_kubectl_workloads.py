@@ -7,6 +7,8 @@ import re
 
 import pytest
 
+from stockade.lab.apiserver.registry import ApiError
+
 from .test_kubectl_controllers import cluster
 
 __all__ = ["cluster"]  # a fixture: the controllers, and a kubelet
@@ -107,6 +109,14 @@ async def test_a_job(kubectl, store):
     assert "1 Succeeded" in await ok(kubectl, "describe", "job", "work")
     fixed = await kubectl("patch", "job", "work", "-p", '{"spec":{"completions":3}}')
     assert "field is immutable" in fixed.err
+    policy = {"rules": [{"succeededCount": 1}]}
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "a"}]}}
+    with pytest.raises(ApiError, match="the lab's controller does not know this"):
+        store.create(
+            "jobs.batch",
+            "default",
+            {"metadata": {"name": "x"}, "spec": {"successPolicy": policy, "template": template}},
+        )
     await ok(kubectl, "delete", "job", "work", "--timeout=10s")
     async with asyncio.timeout(10):
         while store.list("pods"):  # noqa: ASYNC110 - the garbage collector ends them

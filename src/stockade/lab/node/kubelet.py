@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import logging
 import resource
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stockade.lab.apiserver.registry import Change, Registry
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.node.access import PodAccess
-from stockade.lab.node.ipam import AddressPool
+from stockade.lab.node.ipam import AddressPools
 from stockade.lab.node.parts import BuiltinFactory, Events, Gate, Network, NodeFacts, Parts
 from stockade.lab.node.pod import PodWorker
 from stockade.lab.node.spawner import Spawner
@@ -36,7 +36,7 @@ class Kubelet:
         gate: Gate,
         *,
         facts: NodeFacts,
-        pod_cidr: str,
+        pod_cidrs: Iterable[str],
         builtins: Mapping[str, BuiltinFactory] | None = None,
     ) -> None:
         self._parts = Parts(
@@ -47,7 +47,7 @@ class Kubelet:
             gate=gate,
             images=images,
             events=events,
-            addresses=AddressPool(pod_cidr),
+            addresses=AddressPools(pod_cidrs),
             builtins={} if builtins is None else builtins,
         )
         self._workers: dict[str, PodWorker] = {}

@@ -45,7 +45,7 @@ class PodWorker:
             for container in self.containers:
                 container.state = status.waiting("PodInitializing")
         self.netns: Netns | None = None
-        self._address = ""
+        self._addresses: tuple[str, ...] = ()
         self._start_time = status.now()
         self._policy: str = spec.get("restartPolicy") or "Always"
         self._publishing = False
@@ -143,12 +143,13 @@ class PodWorker:
         return self._place
 
     async def _make_network(self, gate_timeout: float) -> None:
-        if not self._address:
-            self._address = self._parts.addresses.allocate()
+        if not self._addresses:
+            self._addresses = self._parts.addresses.allocate()
         if self.netns is None:
-            self.netns = self._parts.network.create(f"{self.namespace}/{self.name}", self._address)
+            self.netns = self._parts.network.create(f"{self.namespace}/{self.name}", *self._addresses)
             self._publish_now()
-        await self._parts.gate.wait(self.namespace, self.name, self.uid, self._address, timeout=gate_timeout)
+        for address in self._addresses:
+            await self._parts.gate.wait(self.namespace, self.name, self.uid, address, timeout=gate_timeout)
 
     def _warn_of_what_is_left_out(self) -> None:
         """Fields that the lab stores but does not act on are said once, where the user looks first."""
@@ -166,7 +167,7 @@ class PodWorker:
         if self.netns is not None:
             self.netns.close()
             self.netns = None
-            self._parts.addresses.release(self._address)
+            self._parts.addresses.release(self._addresses)
 
     async def _terminate(self, grace: float) -> None:
         for container in self._all():
@@ -214,8 +215,8 @@ class PodWorker:
                 pod,
                 apps,
                 inits,
-                pod_ip=facts.address if self.on_host_network else self._address,
-                host_ip=facts.address,
+                pod_ips=facts.addresses if self.on_host_network else self._addresses,
+                host_ips=facts.addresses,
                 has_network=self.on_host_network or self.netns is not None,
                 start_time=self._start_time,
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
+import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,6 +34,14 @@ VERSION = {  # what /version answers
 }
 
 
+_CONDITIONS = (
+    ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ("Ready", "KubeletNotReady", "network policy agent not ready"),
+)
+
+
 def bootstrap(registry: Registry, nodes: Iterable[NodePlan]) -> None:
     for name in NAMESPACES:
         registry.create("namespaces", "", _object("v1", "Namespace", name))
@@ -55,14 +64,18 @@ def _node(plan: NodePlan) -> dict[str, Any]:
     memory = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 1024}Ki"
     capacity = {"cpu": str(os.cpu_count() or 1), "memory": memory, "pods": "250"}
     machine = "amd64" if platform.machine() == "x86_64" else "arm64"
-    condition = {
-        "type": "Ready",
-        "status": "False",
-        "reason": "KubeletNotReady",
-        "message": "network policy agent not ready",
-        "lastHeartbeatTime": now,
-        "lastTransitionTime": now,
-    }
+    conditions = [
+        {
+            "type": type_,
+            "status": "False",
+            "reason": reason,
+            "message": message,
+            "lastHeartbeatTime": now,
+            "lastTransitionTime": now,
+        }
+        for type_, reason, message in _CONDITIONS
+    ]
+    machine_id = uuid.uuid5(uuid.NAMESPACE_OID, name)
     return _object(
         "v1",
         "Node",
@@ -81,11 +94,11 @@ def _node(plan: NodePlan) -> dict[str, Any]:
             ],
             "capacity": capacity,
             "allocatable": capacity,
-            "conditions": [condition],
+            "conditions": conditions,
             "nodeInfo": {
-                "machineID": "",
-                "systemUUID": "",
-                "bootID": "",
+                "machineID": machine_id.hex,
+                "systemUUID": str(machine_id),
+                "bootID": str(uuid.uuid4()),
                 "kernelVersion": platform.release(),
                 "osImage": "Stockade lab",
                 "containerRuntimeVersion": f"stockade://{__version__}",

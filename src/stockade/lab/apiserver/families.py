@@ -48,33 +48,44 @@ def _is_settled(spec: JsonObject, old: JsonObject) -> bool:
 
 
 def _loose(spec: JsonObject) -> list[Cause]:
-    families, addresses = spec["ipFamilies"], spec["clusterIPs"]
+    """Each field for itself, and the two lists against each other."""
     causes = []
     if spec["ipFamilyPolicy"] not in (SINGLE, PREFER, REQUIRE):
         known = f'"{PREFER}", "{REQUIRE}", "{SINGLE}"'
         text = f'Unsupported value: "{spec["ipFamilyPolicy"]}": supported values: {known}'
         causes.append(Cause("FieldValueNotSupported", text, _POLICY))
+    return causes + _families_alone(spec["ipFamilies"]) + _addresses(spec["clusterIPs"], spec["ipFamilies"])
+
+
+def _families_alone(families: Sequence[str]) -> list[Cause]:
+    causes = []
     for index, family in enumerate(families):
+        field = f"spec.ipFamilies[{index}]"
         if family not in _OTHER:
             text = f'Unsupported value: "{family}": supported values: "IPv4", "IPv6"'
-            causes.append(Cause("FieldValueNotSupported", text, f"spec.ipFamilies[{index}]"))
+            causes.append(Cause("FieldValueNotSupported", text, field))
         elif family in families[:index]:
-            causes.append(
-                Cause("FieldValueDuplicate", f'Duplicate value: "{family}"', f"spec.ipFamilies[{index}]")
-            )
+            causes.append(Cause("FieldValueDuplicate", f'Duplicate value: "{family}"', field))
+    return causes
+
+
+def _addresses(addresses: Sequence[str], families: Sequence[str]) -> list[Cause]:
+    causes = []
     for index, address in enumerate(addresses):
-        if address != HEADLESS and not _is_address(address):
+        field = f"spec.clusterIPs[{index}]"
+        if address == HEADLESS:
+            continue
+        if not _is_address(address):
             why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-            causes.append(_invalid(f"spec.clusterIPs[{index}]", address, why))
+            causes.append(_invalid(field, address, why))
+        elif index < len(families) and families[index] in _OTHER and _family(address) != families[index]:
+            why = f"expected an {families[index]} value as indicated by `ipFamilies[{index}]`"
+            causes.append(_invalid(field, address, why))
     if len(addresses) > 2:
         causes.append(_invalid("spec.clusterIPs", addresses, "may only hold up to 2 values"))
     elif len(addresses) == 2 and HEADLESS not in addresses and _family(addresses[0]) == _family(addresses[1]):
         why = "may specify no more than one IP for each IP family"
         causes.append(_invalid("spec.clusterIPs", addresses, why))
-    for index, (address, family) in enumerate(zip(addresses, families, strict=False)):
-        if address not in ("", HEADLESS) and family in _OTHER and _family(address) != family:
-            why = f"expected an {family} value as indicated by `ipFamilies[{index}]`"
-            causes.append(_invalid(f"spec.clusterIPs[{index}]", address, why))
     return causes
 
 
@@ -148,6 +159,6 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _invalid(field: str, value: object, why: str) -> Cause:
-    shown = f'"{value}"' if isinstance(value, str) else "[" + ",".join(f'"{each}"' for each in value) + "]"  # type: ignore[attr-defined]
+def _invalid(field: str, value: str | Sequence[str], why: str) -> Cause:
+    shown = f'"{value}"' if isinstance(value, str) else "[" + ",".join(f'"{each}"' for each in value) + "]"
     return Cause("FieldValueInvalid", f"Invalid value: {shown}: {why}", field)

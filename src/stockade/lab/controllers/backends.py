@@ -105,9 +105,9 @@ def endpoint_subsets(service: JsonObject, groups: dict[Ports, list[JsonObject]])
     """Endpoints.subsets; terminating pods are not in it at all, unless published."""
     subsets = []
     for ports, pods in groups.items():
-        pods = [pod for pod in pods if _address(pod, families(service)[0])]
-        offered = [_endpoint_address(service, pod) for pod in pods if _is_offered(service, pod)]
-        waiting = [pod for pod in pods if not _is_offered(service, pod) and not is_terminating(pod)]
+        usable = [pod for pod in pods if _address(pod, families(service)[0])]
+        offered = [_endpoint_address(service, pod) for pod in usable if _is_offered(service, pod)]
+        waiting = [pod for pod in usable if not _is_offered(service, pod) and not is_terminating(pod)]
         subset: JsonObject = {"addresses": offered} if offered else {}
         if waiting:
             subset["notReadyAddresses"] = [_endpoint_address(service, pod) for pod in waiting]

@@ -48,8 +48,7 @@ class AddressPools:
         """In the order of the CIDRs; all or none."""
         allocated: list[str] = []
         try:
-            for pool in self._pools:
-                allocated.append(pool.allocate())
+            allocated.extend(pool.allocate() for pool in self._pools)
         except AddressesExhaustedError:
             self.release(allocated)
             raise

@@ -26,10 +26,13 @@ from stockade.lab.internet import Internet
 from stockade.lab.node import links, netns, syscalls
 from stockade.lab.node.network import PodNetwork
 from stockade.lab.proxy.proxy import SERVICES, SLICES, ServiceProxy
+from stockade.lab.topology import plan
 from stockade.testing.registry import MemoryRegistry
 
 SOON = 1.0  # "at once", on a busy machine; a packet that is lost costs a full second or more
 WEB = "10.96.0.5"
+NODE_IP_6 = "fd00:172:30::1"
+WEB_6 = "fd00:10:96::5"
 
 
 async def load(text):
@@ -46,10 +49,10 @@ class World:
 
     def __init__(self):
         self.network = PodNetwork()
-        self.network.prepare_node(NODE_IP)
-        self.a = self.network.create("a", "10.244.0.2")
-        self.b = self.network.create("b", "10.244.0.3")
-        self.c = self.network.create("c", "10.244.0.4")
+        self.network.prepare_node(NODE_IP, NODE_IP_6)
+        self.a = self.network.create("a", "10.244.0.2", "fd00:10:244::2")
+        self.b = self.network.create("b", "10.244.0.3", "fd00:10:244::3")
+        self.c = self.network.create("c", "10.244.0.4", "fd00:10:244::4")
         self.registry = MemoryRegistry()
 
     def service(self, name, ip, ports, endpoints, **spec):
@@ -72,7 +75,7 @@ class World:
 
 @contextlib.asynccontextmanager
 async def proxied(world):
-    proxy = ServiceProxy(world.registry, load, [NODE_IP])
+    proxy = ServiceProxy(world.registry, load, [NODE_IP, NODE_IP_6])
     task = asyncio.create_task(proxy.run())
     await asyncio.wait_for(proxy.synced.wait(), 10)
     try:
@@ -390,6 +393,7 @@ async def outside():
     world = World()
     internet = Internet()
     await internet.start()
+    internet.connect(plan("lab").nodes[0], world.network.fd)
     for address, title in ((EXAMPLE_IP, b"Example Domain"), (GOOGLE_IP, b"Search")):
         for opener in (world.a, None):
             page = await asyncio.to_thread(fetch, opener, address, "/")

@@ -36,6 +36,7 @@ from stockade.lab.internet import Internet
 from stockade.lab.node.access import ClusterAccess
 from stockade.lab.node.spawner import Spawner
 from stockade.lab.nodes import INSIDE_PORT, POLL, LabNode, Shared
+from stockade.lab.partition import Partition
 from stockade.lab.paths import LabPaths, write_private
 from stockade.lab.topology import Topology
 
@@ -156,7 +157,11 @@ class _Cluster:
         """All loops in one group: the first that fails ends the lab, with the reason in the log."""
         async with asyncio.TaskGroup() as group:
             parts = [part for node in nodes for part in node.parts()]
-            parts += [run_controllers(store, ca_certificate=ca), self._announce(nodes)]
+            parts += [
+                run_controllers(store, ca_certificate=ca),
+                Partition(store, nodes).run(),
+                self._announce(nodes),
+            ]
             tasks = [group.create_task(part) for part in parts]
             await stopping.wait()
             for task in tasks:

@@ -1,7 +1,8 @@
 """A node's signs of life, as a kubelet writes them: the Lease in kube-node-lease, and the condition Ready.
 
-In: the registry, the node's name. Out: a Lease renewed every ten seconds, and the Node's conditions. Called by ``lab.nodes``. Rules: KEP-589
-(node heartbeats): lease of 40 s, named after the node and owned by it.
+In: the registry, the node's name. Out: a Lease renewed every ten seconds while the node is online, and the Node's conditions. Called by
+``lab.nodes``; who notices that a Lease is not renewed: ``controllers.node``. Rules: KEP-589 (node heartbeats): lease of 40 s, named after
+the node and owned by it.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ LEASES, NAMESPACE = "leases.coordination.k8s.io", "kube-node-lease"
 _PERIOD, _DURATION = 10.0, 40
 
 
-async def run(registry: Registry, node: str) -> None:
+async def run(registry: Registry, node: str, online: asyncio.Event) -> None:
     """Until cancelled."""
     while True:
+        await online.wait()
         with contextlib.suppress(ApiError):  # the node was deleted by somebody, or its namespace
             renew(registry, node)
         await asyncio.sleep(_PERIOD)
@@ -46,19 +48,10 @@ def renew(registry: Registry, node: str) -> None:
 
 
 def mark_ready(registry: Registry, node: str) -> None:
-    _set_ready(registry, node, "True", "KubeletReady", "node and policy agent are ready")
-
-
-def mark_lost(registry: Registry, node: str) -> None:
-    """As the node lifecycle controller writes it when the heartbeats stop."""
-    _set_ready(registry, node, "Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.")
-
-
-def _set_ready(registry: Registry, node: str, status: str, reason: str, message: str) -> None:
     def change(obj: dict[str, Any]) -> None:
-        ready = {"type": "Ready", "status": status, "reason": reason, "message": message}
-        if status == "True":
-            ready["lastHeartbeatTime"] = timestamp()
+        message = "node and policy agent are ready"
+        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": message}
+        ready["lastHeartbeatTime"] = timestamp()
         set_condition(obj["status"].setdefault("conditions", []), ready)
 
     registry.mutate("nodes", "", node, change, "status")

@@ -34,6 +34,7 @@ from stockade.lab.node.kubelet import Kubelet
 from stockade.lab.node.network import PodNetwork, is_ipv6
 from stockade.lab.node.parts import BuiltinFactory, NodeFacts
 from stockade.lab.node.spawner import Spawner
+from stockade.lab.partition import HEAL, cut_text
 from stockade.lab.paths import LabPaths
 from stockade.lab.proxy.conntrack import forget
 from stockade.lab.proxy.nft import NamespaceNft
@@ -75,6 +76,12 @@ class LabNode:
             outward=self._outward(),
         )
         self._kubelet = self._make_kubelet()
+        self._online = asyncio.Event()
+        self._online.set()
+
+    @property
+    def name(self) -> str:
+        return self.plan.name
 
     @property
     def netns(self) -> int:
@@ -126,7 +133,7 @@ class LabNode:
         agent = AgentSupervisor(
             shared.spawner, shared.paths, node=self.plan, netns=self._network.fd, report=shared.failed
         )
-        return [agent.run(), self._proxy.run(), heartbeat.run(shared.store, self.plan.name)]
+        return [agent.run(), self._proxy.run(), heartbeat.run(shared.store, self.name, self._online)]
 
     async def ready(self) -> None:
         """When its agent serves its gate and its Services are programmed; the Node object says so from then on."""
@@ -134,4 +141,19 @@ class LabNode:
             await asyncio.sleep(POLL)
         await self._proxy.synced.wait()
         with contextlib.suppress(LookupError):
-            heartbeat.mark_ready(self._shared.store, self.plan.name)
+            heartbeat.mark_ready(self._shared.store, self.name)
+
+    async def cut(self) -> None:
+        """Off the network, as far as packets, the API and the other parts of the lab go. What runs, runs on."""
+        await self._nft.load(cut_text(NODE_LINK, INSIDE_PORT))
+        self._online.clear()
+        self._proxy.online.clear()
+        self._kubelet.cut()
+
+    async def heal(self) -> None:
+        await self._nft.load(HEAL)
+        self._online.set()
+        self._proxy.online.set()
+        self._kubelet.heal()
+        heartbeat.renew(self._shared.store, self.name)
+        heartbeat.mark_ready(self._shared.store, self.name)

@@ -70,7 +70,7 @@ class LabPaths(msgspec.Struct, frozen=True):
 
     def gate(self, node: int) -> Path:
         """The Unix socket of a node's agent, on which the node waits for a pod's rules. Short: such a path may have 107 bytes."""
-        return self.directory / f"agent-{node}.sock"
+        return self.directory / f"gate-{node}"
 
     @property
     def log(self) -> Path:

@@ -56,7 +56,12 @@ def test_conditions_keep_their_time_of_transition() -> None:
         {"type": "Own", "status": "True"},
     ]
     pod = {"metadata": {}, "spec": {}, "status": {"conditions": old, "custom": 1}}
-    arguments = {"pod_ips": ["10.0.0.2", "fd00::2"], "host_ips": ["172.30.0.1"], "has_network": True, "start_time": "t"}
+    arguments = {
+        "pod_ips": ["10.0.0.2", "fd00::2"],
+        "host_ips": ["172.30.0.1"],
+        "has_network": True,
+        "start_time": "t",
+    }
     result = status.pod_status(pod, [entry(state=RUNNING, ready=True)], [], **arguments)
     by_type = {item["type"]: item for item in result["conditions"]}
     assert by_type["Ready"]["lastTransitionTime"] == "2020-01-01T00:00:00Z"

@@ -25,6 +25,7 @@ class PodAccess:
     def __init__(self, parts: Parts, workers: Mapping[str, PodWorker]) -> None:
         self._parts = parts
         self._workers = workers
+        self.reachable = True
 
     def has(self, uid: str) -> bool:
         return uid in self._workers
@@ -78,6 +79,12 @@ class PodAccess:
         fd = (worker.netns or self._parts.network).fd
         return await open_connection(fd, "127.0.0.1", port)
 
+    def check_reachable(self) -> None:
+        """Raises NotRunningError while the node is cut off."""
+        if not self.reachable:
+            address = self._parts.facts.address
+            raise NotRunningError(f"error dialing backend: dial tcp {address}:10250: i/o timeout")
+
     def _worker(self, uid: str) -> PodWorker:
         worker = self._workers.get(uid)
         if worker is None:
@@ -117,4 +124,6 @@ class ClusterAccess:
         return await self._node(uid).connect(uid, port)
 
     def _node(self, uid: str) -> PodAccess:
-        return next((node for node in self._nodes if node.has(uid)), self._nodes[0])
+        found = next((node for node in self._nodes if node.has(uid)), self._nodes[0])
+        found.check_reachable()
+        return found

@@ -52,6 +52,8 @@ class Kubelet:
         )
         self._workers: dict[str, PodWorker] = {}
         self._watching: asyncio.Task[None] | None = None
+        self._online = asyncio.Event()
+        self._online.set()
         self.runtime = PodAccess(self._parts, self._workers)
 
     async def start(self) -> None:
@@ -72,10 +74,25 @@ class Kubelet:
         if killing:
             await asyncio.wait(killing, timeout=1.0)
 
+    def cut(self) -> None:
+        """Nothing of the API is heard, and nothing said to it. The pods run on."""
+        self._online.clear()
+        self.runtime.reachable = False
+        for worker in self._workers.values():
+            worker.mute()
+
+    def heal(self) -> None:
+        """Hear what happened meanwhile, and say how the pods are."""
+        self._online.set()
+        self.runtime.reachable = True
+        for worker in self._workers.values():
+            worker.unmute()
+
     async def _watch(self) -> None:
         async for change in self._parts.registry.watch("pods"):
             if change.object.get("spec", {}).get("nodeName") != self._parts.facts.name:
                 continue
+            await self._online.wait()
             try:
                 self._on_change(change)
             except Exception:  # one pod's defect must not stop the node

@@ -49,6 +49,8 @@ class PodWorker:
         self._start_time = status.now()
         self._policy: str = spec.get("restartPolicy") or "Always"
         self._publishing = False
+        self._audible = asyncio.Event()
+        self._audible.set()
         self._terminating: asyncio.Task[None] | None = None
         self._life: asyncio.Task[None] | None = None
         self._place: Place | None = None
@@ -85,6 +87,14 @@ class PodWorker:
                 await self._life
         await asyncio.gather(*(c.ended for c in self._all() if c.ended is not None), return_exceptions=True)
         self._close_network()
+
+    def mute(self) -> None:
+        """The node is cut off: no status, and no removal, reaches the API."""
+        self._audible.clear()
+
+    def unmute(self) -> None:
+        self._audible.set()
+        self._publish()
 
     def find(self, name: str) -> Container | None:
         return next((container for container in self._all() if container.name == name), None)
@@ -192,6 +202,7 @@ class PodWorker:
         with contextlib.suppress(OSError):
             if self._place is not None:
                 self._place.log_directory.rmdir()
+        await self._audible.wait()
         with contextlib.suppress(ApiError):
             self._parts.registry.remove("pods", self.namespace, self.name, self.uid)
         self._gone(self)
@@ -204,6 +215,8 @@ class PodWorker:
 
     def _publish_now(self) -> None:
         self._publishing = False
+        if not self._audible.is_set():
+            return
         apps = [container.status() for container in self.containers]
         inits = [container.status(is_init=True) for container in self.inits]
         facts = self._parts.facts

@@ -61,6 +61,8 @@ class ServiceProxy:
         self._applied = ""
         self._targets: list[Target] = []
         self.synced = asyncio.Event()
+        self.online = asyncio.Event()  # cleared while the node is cut off: the rules stay as they are
+        self.online.set()
 
     async def run(self) -> None:
         """Until cancelled. The rules stay in the kernel afterwards."""
@@ -71,6 +73,7 @@ class ServiceProxy:
     async def _keep(self) -> None:
         while True:
             await self._mirror.changed.wait()
+            await self.online.wait()
             self._mirror.changed.clear()
             try:
                 await self._program()

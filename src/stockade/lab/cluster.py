@@ -15,10 +15,13 @@ Out: exit status. Called by ``lab.daemon`` inside the lab's namespaces.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
+import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 from aiohttp import web
@@ -33,14 +36,16 @@ from stockade.lab.dns.probe import answers
 from stockade.lab.dns.server import kube_dns
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.internet import Internet
+from stockade.lab.node import netns
 from stockade.lab.node.access import ClusterAccess
 from stockade.lab.node.spawner import Spawner
 from stockade.lab.nodes import INSIDE_PORT, POLL, LabNode, Shared
-from stockade.lab.partition import Partition
+from stockade.lab.partition import Partition, Severable
 from stockade.lab.paths import LabPaths, write_private
 from stockade.lab.topology import Topology
 
 log = logging.getLogger(__name__)
+_RESET = struct.pack("ii", 1, 0)  # closing sends a reset, and does not wait for what was not acknowledged
 Tell = Callable[[dict[str, str]], None]
 ADMIN, AGENT = "admin", "agent"
 
@@ -99,7 +104,8 @@ class _Cluster:
         for node in nodes:
             await node.start()
         try:
-            await self._run_until(stopping, store, nodes, secrets.ca)
+            healed = partial(_reconnect, runner)
+            await self._run_until(stopping, store, nodes, Partition(store, nodes, healed), secrets.ca)
         finally:
             await asyncio.gather(*(node.stop() for node in nodes))
             await internet.stop()
@@ -152,14 +158,19 @@ class _Cluster:
         return runner
 
     async def _run_until(
-        self, stopping: asyncio.Event, store: ObjectStore, nodes: Sequence[LabNode], ca: str
+        self,
+        stopping: asyncio.Event,
+        store: ObjectStore,
+        nodes: Sequence[LabNode],
+        partition: Partition,
+        ca: str,
     ) -> None:
         """All loops in one group: the first that fails ends the lab, with the reason in the log."""
         async with asyncio.TaskGroup() as group:
             parts = [part for node in nodes for part in node.parts()]
             parts += [
                 run_controllers(store, ca_certificate=ca),
-                Partition(store, nodes).run(),
+                partition.run(),
                 self._announce(nodes),
             ]
             tasks = [group.create_task(part) for part in parts]
@@ -178,6 +189,20 @@ class _Cluster:
         while not await answers(addresses.DNS_SERVICE_IP, name):  # noqa: ASYNC110 - the answer is on the network
             await asyncio.sleep(POLL)
         self._tell({"server": self._server, "nodes": ", ".join(node.plan.name for node in nodes)})
+
+
+def _reconnect(runner: web.AppRunner, node: Severable) -> None:
+    """End the connections that the node's agent had to the API: after a long cut either side would wait as long again before it
+    sends anything once more. They are told apart by the network namespace of their sockets."""
+    assert runner.server is not None
+    with contextlib.suppress(OSError), netns.inside(node.netns, socket.socket) as own:
+        wanted = netns.cookie(own)
+        for connection in list(runner.server.connections):
+            transport = connection.transport
+            ours = None if transport is None else transport.get_extra_info("socket")
+            if transport is not None and ours is not None and netns.cookie(ours) == wanted:
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                transport.abort()
 
 
 def _is_no_bad_request(record: logging.LogRecord) -> bool:

@@ -1,14 +1,14 @@
 """A node cut off from the network, and healed: for trying what happens to policies while a node hears nothing.
 
 In: the annotation ``stockade.dev/link: cut`` of a Node (``stockade node cut``, or anybody who may write it), watched in the registry.
-Out: calls of ``cut`` and ``heal`` of that node. Run by ``lab.cluster``. What a cut means for each part of a node, ``lab.nodes`` says;
+Out: calls of ``cut`` and ``heal`` of that node, and of ``healed`` afterwards. Run by ``lab.cluster``. What a cut means for each part of a node, ``lab.nodes`` says;
 ``CUT`` is what it means for packets: none on the link to the others, none between the agent and the API.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from stockade.dataplane.programmer import ProgrammingError
@@ -42,6 +42,9 @@ class Severable(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def netns(self) -> int: ...
+
     async def cut(self) -> None: ...
 
     async def heal(self) -> None: ...
@@ -50,9 +53,12 @@ class Severable(Protocol):
 class Partition:
     """Follows the Nodes until cancelled."""
 
-    def __init__(self, registry: Registry, nodes: Iterable[Severable]) -> None:
+    def __init__(
+        self, registry: Registry, nodes: Iterable[Severable], healed: Callable[[Severable], None]
+    ) -> None:
         self._registry = registry
         self._nodes = {node.name: node for node in nodes}
+        self._healed = healed
         self._cut: set[str] = set()
 
     async def run(self) -> None:
@@ -74,6 +80,7 @@ class Partition:
         else:
             await node.heal()
             self._cut.discard(node.name)
+            self._healed(node)
         log.info("the link of %s is %s", node.name, "cut" if wanted else "healed")
 
 

@@ -21,6 +21,7 @@ from typing import Generic, TypeVar
 from stockade.lab.node.syscalls import CLONE_NEWNET, setns, unshare
 
 _SIOCGSKNS = 0x894C
+_SO_NETNS_COOKIE = 71
 
 T = TypeVar("T")
 
@@ -66,6 +67,11 @@ def namespace_of(sock: socket.socket | int) -> int:
     fd = fcntl.ioctl(number, _SIOCGSKNS)
     os.set_inheritable(fd, False)
     return fd
+
+
+def cookie(sock: socket.socket) -> bytes:
+    """What tells the network namespace of a socket from all others (Linux 5.14 and newer)."""
+    return sock.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
 
 
 def open_socket(

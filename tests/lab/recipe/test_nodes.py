@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import time
@@ -195,16 +196,22 @@ def test_a_node_that_is_cut_off_keeps_its_rules_and_learns_after_it_is_healed(tw
     pod(lab, "here", 1)
     lab.apply(POLICY.format(name="before", pod="away", direction="Ingress"))
     assert eventually(lambda: not fetches(lab, "here", away[0]))
+    watcher = f"while true; do wget -qO- -T 1 http://{away[0]}/ > /dev/null 2>&1 && echo open || echo denied; sleep 0.2; done"
+    pod(lab, "neighbour", 2, command=("sh", "-c", watcher))  # on the same node: its way is not cut
     assert lab.stockade("node", "cut", second, "--name", lab.name).returncode == 0
     done = lab.try_kubectl("exec", "away", "--", "true")
     assert "error dialing backend" in done.stderr
     lab.kubectl("delete", "networkpolicy", "before")
+    time.sleep(2.5)
     assert not fetches(lab, "here", away[0])
     assert fetches(lab, "here", "www.example.com"), "the first node is not concerned"
     assert lab.stockade("node", "heal", second, "--name", lab.name).returncode == 0
     for address in away:
         assert eventually(lambda: fetches(lab, "here", address)), address  # noqa: B023
     assert lab.kubectl("exec", "away", "--", "echo", "back") == "back\n"
+    seen = [word for word, _ in itertools.groupby(lab.kubectl("logs", "neighbour").split())]
+    assert seen in (["denied"], ["denied", "open"]), seen
+    assert lab.kubectl("logs", "neighbour").split().count("denied") >= 2
     refused = lab.stockade("node", "cut", "nosuch", "--name", lab.name)
     assert (refused.returncode, refused.stderr) == (2, 'stockade: nodes "nosuch" not found\n')
 

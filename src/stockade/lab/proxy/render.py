@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from stockade.lab.apiserver.registry import JsonObject
-from stockade.lab.endpoints import endpoints_of, is_address, ready_endpoints
+from stockade.lab.endpoints import canonical, endpoints_of, ready_endpoints
 
 TABLE = "stockade-proxy"
 ANTI_SPOOFING = """add table ip6 stockade-node
@@ -87,7 +87,7 @@ def targets(
 ) -> list[Target]:
     """Every port of every Service that has an address of ``family``, in a stable order. ``node_addresses`` serve the node ports."""
     ready = ready_endpoints(slices)
-    nodes = tuple(address for address in node_addresses if is_address(address, family.version))
+    nodes = tuple(address for address in node_addresses if canonical(address, family.version))
     found: list[Target] = []
     for obj in services:
         metadata, spec = obj["metadata"], obj.get("spec") or {}
@@ -133,8 +133,8 @@ def _cluster_ips(obj: JsonObject, family: Family) -> Iterator[str]:
     spec = obj.get("spec") or {}
     if spec.get("type") == "ExternalName":
         return
-    for address in spec.get("clusterIPs") or [spec.get("clusterIP")]:
-        if is_address(address, family.version):  # "None": headless
+    for text in spec.get("clusterIPs") or [spec.get("clusterIP")]:
+        if address := canonical(text, family.version):  # "None": headless
             yield address
 
 
@@ -146,7 +146,9 @@ def _addresses(obj: JsonObject, family: Family) -> Iterator[str]:
         return
     ingress = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
     others = [*((obj.get("spec") or {}).get("externalIPs") or ()), *(entry.get("ip") for entry in ingress)]
-    yield from (address for address in others if is_address(address, family.version))
+    for text in others:
+        if address := canonical(text, family.version):
+            yield address
 
 
 def render(

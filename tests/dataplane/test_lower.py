@@ -95,12 +95,12 @@ def test_selector_peer_is_a_set_of_all_nodes_pods_and_replies_are_mirrored() -> 
     far = pod("b", {"app": "web"}, "10.244.1.9", on="node-2")
     peer = {"podSelector": {"matchLabels": {"app": "web"}}}
     ruleset = rules(local("a", "10.244.0.5"), far, egress({"to": [peer], "ports": [{"port": 80}]}))
-    ((member, port),) = allow_rules(ruleset, "e")
+    ((port, member),) = allow_rules(ruleset, "e")
     assert isinstance(member, Member)
     assert member.fields == (Field.DADDR4,)
     assert addresses(ruleset, member.set) == {number("10.244.1.9")}
     assert port == PortWithin(6, Field.DPORT, 80, 80)
-    ((back, back_port),) = allow_rules(ruleset, "re")
+    ((back_port, back),) = allow_rules(ruleset, "re")
     assert back == Member((Field.SADDR4,), member.set)
     assert back_port == PortWithin(6, Field.SPORT, 80, 80)
 

@@ -70,3 +70,19 @@ def test_the_errors_text_is_for_people():
     error = NetlinkError("create veth link web", errno.EEXIST, "name taken")
     assert error.errno == errno.EEXIST
     assert str(error) == "create veth link web: File exists (name taken)"
+
+
+def test_a_refusal_may_say_where_it_stumbled():
+    request = bytes(16)
+    body = struct.pack("=i", -errno.ENOENT) + request + netlink.string(1, "no") + netlink.u32(2, 40)
+    capped = 0x300
+    answer = netlink.answer_of(Message(netlink.NLMSG_ERROR, capped, 1, body))
+    assert answer == netlink.Answer(errno.ENOENT, "no", 40)
+    assert netlink.answer_of(Message(netlink.NLMSG_ERROR, 0, 1, body)) == netlink.Answer(errno.ENOENT)
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_a_map_of_attributes_stops_where_the_data_is_cut_short(cut):
+    wire = netlink.be32(1, 1) + netlink.be32(2, 2)
+    assert netlink.attribute_map(wire[:-cut]) == dict(netlink.attributes(wire[:-cut]))
+    assert netlink.attribute_map(wire) == {1: b"\0\0\0\1", 2: b"\0\0\0\2"}

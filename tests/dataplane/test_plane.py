@@ -10,8 +10,10 @@ from stockade.dataplane.commands import batch_text
 from stockade.dataplane.diff import replace
 from stockade.dataplane.ir import Ruleset
 from stockade.dataplane.lower import NodeView, lower
+from stockade.dataplane.patch import MapChange, Patch, SetChange
 from stockade.dataplane.plane import Applied, Dataplane
 from stockade.dataplane.programmer import ProgrammingError
+from stockade.dataplane.strictness import is_stricter
 from stockade.net.cidr import parse_block
 from stockade.policy.compile import compile_state
 from stockade.store.state import ClusterState
@@ -62,8 +64,8 @@ async def test_adopting_what_is_right_already_still_raises_the_generation() -> N
     fake = FakeProgrammer(generation=41, ruleset=rules(A, DENY))
     done = await Dataplane(fake).apply(rules(A, DENY))
     assert done.bumped
-    assert "== 0x002a0000 accept" in fake.loads[0]
-    assert " element " not in fake.loads[0]
+    assert "gen { 0x002a0000 : accept }" in fake.loads[0]
+    assert fake.loads[0].count(" element ") == 2  # those of the generation
 
 
 async def test_a_chain_is_made_before_a_denied_address_changes_to_it(fake: FakeProgrammer) -> None:
@@ -172,7 +174,7 @@ async def test_kept_flows_are_judged_again_when_an_address_cannot_be_forgotten()
     await plane.apply(rules(A))
     await plane.apply(rules())
     assert plane.generation == 2 == (await fake.read()).generation
-    assert "flush chain inet stockade pass" in fake.loads[-1]
+    assert "gen { 0x00020000 : accept }" in fake.loads[-1]
 
 
 async def test_interrupted_apply_is_followed_by_a_replacement() -> None:
@@ -218,3 +220,97 @@ async def test_cleanup_takes_the_table_away(fake: FakeProgrammer) -> None:
     assert plane.applied is None
     assert (await plane.apply(rules(A))).full
     assert plane.generation == 2  # marks of before do not count
+
+
+def only(old: Ruleset, new: Ruleset) -> Patch:
+    """The patch between two rulesets that differ by elements only."""
+    sets = {
+        name: SetChange(each.elements - old.sets[name].elements, old.sets[name].elements - each.elements)
+        for name, each in new.sets.items()
+        if each.elements != old.sets[name].elements
+    }
+    identities = {}
+    for name, each in new.identities.items():
+        before = old.identities[name].elements
+        come = {a: n for a, n in each.elements.items() if before.get(a) != n}
+        gone = frozenset(a for a, n in before.items() if each.elements.get(a) != n)
+        if come or gone:
+            identities[name] = MapChange(come, gone)
+    return Patch(sets, identities, is_stricter(old, new))
+
+
+TWIN = pod("twin", {"app": "a"}, "10.244.0.9", on="node-1")
+
+
+async def test_patches_are_elements_in_one_batch_and_are_folded_in_when_asked(fake: FakeProgrammer) -> None:
+    plane = Dataplane(fake, generation=0)
+    one, two = rules(A, DENY), rules(A, TWIN, DENY)
+    await plane.apply(one)
+    done = await plane.patch(only(one, two), lambda: two)
+    assert (done.changed, done.bumped, done.full) == (True, False, False)
+    assert fake.batches[-1].elements_only
+    assert plane.applied == two
+    assert not (await plane.apply(two)).changed
+    assert (await plane.patch(only(two, one), lambda: one)).bumped
+    assert plane.generation == 2 == (await fake.read()).generation
+    assert plane.applied == one
+
+
+async def test_many_patches_are_one_in_the_end(fake: FakeProgrammer) -> None:
+    plane = Dataplane(fake, generation=0)
+    one, two = rules(A, DENY), rules(A, TWIN, DENY)
+    await plane.apply(one)
+    for _ in range(150):
+        await plane.patch(only(one, two), lambda: two)
+        await plane.patch(only(two, one), lambda: one)
+    assert plane.applied == one
+
+
+async def test_a_refused_patch_starts_from_the_table_in_force_with_the_whole(fake: FakeProgrammer) -> None:
+    plane = Dataplane(fake, generation=0)
+    one, two = rules(A, DENY), rules(A, TWIN, DENY)
+    await plane.apply(one)
+    fake.ruleset = one
+    fake.fail("no such element")
+    done = await plane.patch(only(one, two), lambda: two)
+    assert (done.bumped, done.full) == (True, False)
+    assert plane.applied == two
+    assert "add element inet stockade id4 { 10.244.0.9" in fake.loads[-1]
+
+
+async def test_before_anything_is_applied_a_patch_is_the_whole(fake: FakeProgrammer) -> None:
+    plane = Dataplane(fake, generation=0)
+    assert (await plane.patch(Patch(), lambda: rules(A))).full
+
+
+async def test_kept_flows_forget_the_addresses_that_a_patch_takes_away() -> None:
+    gone: list[object] = []
+
+    async def forget(addresses: list[object]) -> None:
+        gone.extend(addresses)
+
+    plane = Dataplane(FakeProgrammer(), generation=0, forget=forget)
+    one, two = rules(A, DENY), rules(A, TWIN, DENY)
+    await plane.apply(two)
+    await plane.patch(only(two, one), lambda: one)
+    assert gone == [(4, 10 << 24 | 244 << 16 | 9)]
+    assert plane.generation == 1
+
+
+async def test_kept_flows_forget_who_left_while_the_kernel_refused() -> None:
+    gone: list[object] = []
+
+    async def forget(addresses: list[object]) -> None:
+        gone.extend(addresses)
+
+    fake = FakeProgrammer()
+    plane = Dataplane(fake, generation=0, forget=forget)
+    one, two = rules(A, DENY), rules(A, TWIN, DENY)
+    await plane.apply(one)
+    await plane.patch(only(one, two), lambda: two)
+    fake.fail("refused", "refused")
+    with pytest.raises(ProgrammingError):
+        await plane.apply(rules(DENY))
+    assert gone == []
+    await plane.apply(rules(DENY))
+    assert sorted(gone) == [(4, 10 << 24 | 244 << 16 | 5), (4, 10 << 24 | 244 << 16 | 9)]

@@ -43,7 +43,7 @@ def test_isolated_pod_is_denied_by_its_own_chain_and_the_other_passes_with_a_mar
     assert not outcome.accepted
     assert outcome.prefix.startswith("stockade|e|")
     assert simulate(ruleset, packet(B, A)).prefix.startswith("stockade|i|")
-    path = ("fwd_hook", "check", "judge", "from_pod", "ingress", "pass")
+    path = ("fwd_hook", "check", "judge", "from_pod", "ingress", "pass", "remember")
     assert simulate(ruleset, packet(B, OUTSIDE)) == Outcome(accepted=True, marks=True, path=path)
 
 

@@ -136,10 +136,13 @@ def _for_family(
     family: int,
     way: Way,
 ) -> tuple[Match, ...] | None:
-    matches: list[Match] = []
     if isinstance(port, NamedPort) and way.direction == EGRESS:
         # The destination is the peer: one set of (address, protocol, number) says all.
         return (named_port_match(sets.named_port(port, family, peer), family, way.side),)
+    # The port first: it is compared in the packet, the peer is looked up in memory (20 ns against 80 to 160).
+    matches: list[Match] = []
+    if isinstance(port, PortRange):
+        matches.append(port_match(port, way.side))
     if peer is not None:
         match = peer_match(sets, peer, family, way.side)
         if match is None:
@@ -147,8 +150,6 @@ def _for_family(
         matches.append(match)
     if isinstance(port, NamedPort):
         matches.append(named_port_match(sets.own_named_port(port, family), family, way.side))
-    elif port is not None:
-        matches.append(port_match(port, way.side))
     return tuple(matches)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from stockade.dataplane.ir import FAMILY, TABLE, KeyType
+from stockade.dataplane.names import GENERATIONS
 from stockade.dataplane.operations import (
     AddChain,
     AddCounter,
     AddElements,
+    AddGenerations,
     AddMap,
     AddRule,
     AddSet,
@@ -20,11 +22,13 @@ from stockade.dataplane.operations import (
     FlushChain,
     MapElements,
     Operation,
+    TurnGeneration,
     UnmapElements,
 )
 from stockade.dataplane.render import (
     Marker,
     chain_head,
+    generations_body,
     key_text,
     map_body,
     map_elements,
@@ -51,6 +55,11 @@ def _line(operation: Operation, marker: Marker) -> str:  # noqa: PLR0911, PLR091
             return f"add set {_WHERE} {each.name} {set_body(each)}"
         case AddMap(mapping):
             return f"add map {_WHERE} {mapping.name} {map_body(mapping)}"
+        case AddGenerations():
+            return f"add map {_WHERE} {GENERATIONS} {generations_body(marker, full=True)}"
+        case TurnGeneration(old):
+            gone = f"delete element {_WHERE} {GENERATIONS} {{ {marker.key(old)} }}"
+            return f"{gone}\nadd element {_WHERE} {GENERATIONS} {{ {marker.element(marker.generation)} }}"
         case AddCounter(counter):
             return f"add counter {_WHERE} {counter.name}"
         case AddChain(chain):

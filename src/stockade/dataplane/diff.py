@@ -2,7 +2,7 @@
 
 Order inside a batch: new sets, counters and chains, then rules (whatever a goto or a lookup names exists by then), then elements, then
 what nobody refers to any more. The kernel applies all of it or nothing. When the change is stricter the same batch raises the
-generation: that is one rule in each hook and one in ``pass``.
+generation: that is one element and one rule.
 
 All or nothing is not enough for a packet that is on its way through the rules at that moment: it keeps the old rules of every
 chain but looks into sets and maps as they are after the change. If a map then sends it to a chain that did not exist before, that
@@ -19,18 +19,13 @@ from collections.abc import Iterator
 
 import msgspec
 
-from stockade.dataplane.ir import (
-    Chain,
-    CurrentMark,
-    KeyType,
-    MarkAndAccept,
-    Ruleset,
-    following,
-)
+from stockade.dataplane.ir import Chain, KeyType, Ruleset, following
+from stockade.dataplane.names import REMEMBER
 from stockade.dataplane.operations import (
     AddChain,
     AddCounter,
     AddElements,
+    AddGenerations,
     AddMap,
     AddRule,
     AddSet,
@@ -45,6 +40,7 @@ from stockade.dataplane.operations import (
     MapElements,
     Operation,
     Transaction,
+    TurnGeneration,
     UnmapElements,
 )
 from stockade.dataplane.strictness import is_fenced, is_stricter
@@ -63,6 +59,7 @@ def create(wanted: Ruleset) -> Iterator[Operation]:
     yield from (AddSet(each) for each in wanted.sets.values())
     yield from (AddMap(each) for each in wanted.identities.values())
     yield from (AddMap(each) for each in wanted.maps.values())
+    yield AddGenerations()
     yield from (AddCounter(each) for each in wanted.counters.values())
     yield from (AddChain(chain) for chain in wanted.chains.values())
     for chain in wanted.chains.values():
@@ -88,8 +85,10 @@ def diff(
     if bump is None:
         bump = is_stricter(applied, wanted)
     current = following(generation, wanted.generations) if bump else generation
+    turn = [TurnGeneration(generation)] if bump else []
     additions = [*_new_objects(applied, wanted), *_new_identities(applied, wanted)]
-    changes = [
+    changes: list[Operation] = [
+        *turn,
         *_changed_rules(applied, wanted, bump=bump),
         *_set_elements(applied, wanted),
         *_identity_elements(applied, wanted),
@@ -101,12 +100,11 @@ def diff(
     return Transaction(batches, current, bump=bump)
 
 
-def carry_generation(ruleset: Ruleset) -> Iterator[Operation]:
-    """Fill the chains that know the generation anew, so that they know the batch's."""
-    for chain in ruleset.chains.values():
-        if _carries_generation(chain):
-            yield FlushChain(chain.name)
-            yield from _rules(chain)
+def turn_generation(ruleset: Ruleset, old: int) -> Iterator[Operation]:
+    """From ``old``, which is in force, to the batch's."""
+    yield TurnGeneration(old)
+    yield FlushChain(REMEMBER)
+    yield from _rules(ruleset.chains[REMEMBER])
 
 
 def is_restructured(old: Ruleset, new: Ruleset) -> bool:
@@ -157,23 +155,17 @@ def _new_identities(old: Ruleset, new: Ruleset) -> Iterator[Operation]:
 def _changed_rules(old: Ruleset, new: Ruleset, *, bump: bool) -> Iterator[Operation]:
     """Flush and fill what changed, and with a new generation the chains that carry it."""
     for name, chain in new.chains.items():
-        if name not in old.chains:
+        before = old.chains.get(name)
+        if before is None:
             continue
-        same = [r.written for r in old.chains[name].rules] == [r.written for r in chain.rules]
-        if not same or (bump and _carries_generation(chain)):
+        same = before is chain or [r.written for r in before.rules] == [r.written for r in chain.rules]
+        if not same or (bump and name == REMEMBER):
             yield FlushChain(name)
             yield from _rules(chain)
 
 
 def _rules(chain: Chain) -> Iterator[Operation]:
     yield from (AddRule(chain.name, rule) for rule in chain.rules)
-
-
-def _carries_generation(chain: Chain) -> bool:
-    return any(
-        isinstance(rule.action, MarkAndAccept) or any(isinstance(m, CurrentMark) for m in rule.matches)
-        for rule in chain.rules
-    )
 
 
 def _set_elements(old: Ruleset, new: Ruleset) -> Iterator[Operation]:

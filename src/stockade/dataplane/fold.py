@@ -53,7 +53,7 @@ def folded(profile: Profile, sets: SetBuilder, families: tuple[int, ...], side: 
             continue
         for family in families:
             for match in _peers_of(peers, sets, family, side):
-                yield (match, *ports), f"folded: {len(peers)} peers, {where}"
+                yield (*ports, match), f"folded: {len(peers)} peers, {where}"
 
 
 def _single_ports(

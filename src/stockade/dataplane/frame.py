@@ -6,9 +6,9 @@
            ├─ first packet:  source ─id─► from_pod ─eg─► e_<profile> ─┬─► ingress: destination ─id─► to_pod ─in─► i_<profile> ─┬─► pass
            │                                                         └─► deny                                               └─► deny
            └─ reply: the same mirrored:  replies ─id─► back_from_pod ─reg─► re_<profile> ─► ringress ─id─► back_to_pod ─rin─► ri_<profile>
-    pass: write the current generation into the connection's mark, accept
+    pass ─► remember: write the current generation into the connection's mark; the end: accept
 
-Only the two hooks and ``pass`` know the generation. A policy that becomes stricter raises it, so that every connection is
+Only ``remember`` and the map ``gen``, which the hooks ask, know the generation. A policy that becomes stricter raises it, so that every connection is
 judged once more by whichever packet comes next, a reply included (reference dataplane 3, E5).
 
 The fence: an address of the node's pod blocks that has no identity neither sends nor receives. It costs programmed pods nothing, for
@@ -24,10 +24,10 @@ from collections.abc import Iterator
 from stockade.dataplane.deny import fence_chain
 from stockade.dataplane.ir import (
     Accept,
+    AcceptKnown,
     Chain,
     CtReply,
     CtState,
-    CurrentMark,
     Dispatch,
     Drop,
     Field,
@@ -37,15 +37,15 @@ from stockade.dataplane.ir import (
     HopLimit,
     Identify,
     KeyType,
-    MarkAndAccept,
     Member,
     NamedSet,
     NoReturnPath,
     NotNodeAddress,
+    Remember,
     Rule,
     Within,
 )
-from stockade.dataplane.names import FENCE, FORWARD, INPUT
+from stockade.dataplane.names import FENCE, FORWARD, INPUT, REMEMBER
 from stockade.dataplane.settings import Options
 from stockade.net.cidr import Block
 
@@ -65,7 +65,8 @@ def nd_set() -> NamedSet:
 
 def frame_chains(fenced: tuple[Block, ...], options: Options) -> Iterator[Chain]:
     """What is gone to first, the hooks last."""
-    yield Chain("pass", (Rule((), MarkAndAccept()),), note="allowed: remember it in the connection's mark")
+    yield Chain(REMEMBER, (Rule((), Remember()),), note="the hooks accept what comes to the end")
+    yield Chain("pass", (Rule((), Goto(REMEMBER, forget=True)),), note="allowed")
     yield Chain("settled", (Rule((), Accept(forget=True)),), note="allowed, and asked again next time")
     yield fence_chain(options)
     yield from _judgements(fenced)
@@ -114,7 +115,7 @@ def _entries(fenced: tuple[Block, ...], options: Options) -> Iterator[Chain]:
     yield Chain("check", (_neighbour_discovery(), *strange, Rule((), Goto("judge"))))
     yield Chain(
         FORWARD,
-        (Rule((CurrentMark(),), Accept(), note="known connection"), Rule((), Goto("check"))),
+        (Rule((), AcceptKnown(), note="known connection"), Rule((), Goto("check"))),
         hook=Hook("forward", options.priority),
     )
     answers = (*_identify(_SOURCES, "pass", fenced), Rule((), Goto("pass")))
@@ -125,7 +126,7 @@ def _entries(fenced: tuple[Block, ...], options: Options) -> Iterator[Chain]:
         yield Chain("in_arrival", tuple(_arrival_rules("in_judge")))
     strange = [Rule((arrived,), Goto("in_arrival")) for arrived in arrivals]
     entry = (
-        Rule((CurrentMark(),), Accept(), note="known connection"),
+        Rule((), AcceptKnown(), note="known connection"),
         _neighbour_discovery(),
         *strange,
         Rule((), Goto("in_judge")),

@@ -16,6 +16,8 @@ from stockade.policy.compiled import RuleRef
 LOG_MARK = "stockade"  # first word of every log prefix of ours
 FENCE = "fence"
 FORWARD, INPUT = "fwd_hook", "in_hook"
+REMEMBER = "remember"  # the one chain whose rule knows the generation
+GENERATIONS = "gen"  # and the map that does
 
 
 def digest(*parts: object) -> str:

@@ -10,9 +10,12 @@ numbers are big-endian, routing numbers host-endian: hence both ``u32`` and ``be
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
@@ -35,6 +38,7 @@ NLM_F_REPLACE = 0x100
 NLM_F_EXCL = 0x200
 NLM_F_CREATE = 0x400
 NLM_F_APPEND = 0x800
+_NLM_F_DUMP_INTR = 0x10
 _NLM_F_CAPPED = 0x100
 _NLM_F_ACK_TLVS = 0x200
 
@@ -42,23 +46,34 @@ NLA_F_NESTED = 0x8000
 _NLA_TYPE_MASK = 0x3FFF
 
 _SOL_NETLINK = 270
+_NETLINK_ADD_MEMBERSHIP = 1
+_NETLINK_DROP_MEMBERSHIP = 2
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _NLMSGERR_ATTR_MSG = 1
+_NLMSGERR_ATTR_OFFS = 2
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _ERRNO = struct.Struct("=i")
 _RECEIVE_BYTES = 1 << 17
+_KIND_OFFSET, _PORT_OFFSET = 4, 12  # in a message's header
+_SO_ATTACH_FILTER = getattr(socket, "SO_ATTACH_FILTER", 26)
+_BPF = struct.Struct("=HBBI")
+_BPF_LOAD_WORD, _BPF_LOAD_HALF, _BPF_JUMP_IF_EQUAL, _BPF_RETURN = 0x20, 0x28, 0x15, 0x06
+_SO_SNDBUFFORCE = getattr(socket, "SO_SNDBUFFORCE", 32)
+_SO_RCVBUFFORCE = getattr(socket, "SO_RCVBUFFORCE", 33)
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One netlink message without its 16-byte header's length and port id. ``body`` starts with the family's own header."""
+    """One netlink message. ``body`` starts with the family's own header; ``port`` is the socket whose request this answers, or
+    whose change a notification tells of."""
 
     kind: int
     flags: int
     sequence: int
     body: bytes
+    port: int = 0
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -131,8 +146,16 @@ def attributes(body: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
 
 
 def attribute_map(body: bytes, offset: int = 0) -> dict[int, bytes]:
-    """The attributes by type; a repeated type keeps its last value."""
-    return dict(attributes(body, offset))
+    """The attributes by type; a repeated type keeps its last value. Written out, for large tables have half a million."""
+    found: dict[int, bytes] = {}
+    end, unpack = len(body) - _ATTRIBUTE.size, _ATTRIBUTE.unpack_from
+    while offset <= end:
+        length, kind = unpack(body, offset)
+        if length < 4 or offset + length > end + 4:
+            break
+        found[kind & _NLA_TYPE_MASK] = body[offset + 4 : offset + length]
+        offset += length + 3 & ~3
+    return found
 
 
 def text(payload: bytes) -> str:
@@ -151,23 +174,39 @@ def decode(data: bytes) -> Iterator[Message]:
     """The messages of one datagram; a message cut short ends the iteration."""
     offset = 0
     while offset + _HEADER.size <= len(data):
-        length, kind, flags, sequence, _port = _HEADER.unpack_from(data, offset)
+        length, kind, flags, sequence, port = _HEADER.unpack_from(data, offset)
         if length < _HEADER.size or offset + length > len(data):
             return
-        yield Message(kind, flags, sequence, data[offset + _HEADER.size : offset + length])
+        yield Message(kind, flags, sequence, data[offset + _HEADER.size : offset + length], port)
         offset += length + (-length % 4)
 
 
-def error_of(message: Message) -> tuple[int, str]:
-    """(errno, the kernel's words) of an NLMSG_ERROR; errno 0 is an acknowledgement."""
+class Answer(msgspec.Struct, frozen=True):
+    """An NLMSG_ERROR: errno (0 is an acknowledgement), the kernel's words, and where in the request the attribute stands that it
+    did not like; 0 when it does not say."""
+
+    number: int
+    detail: str = ""
+    offset: int = 0
+
+
+def answer_of(message: Message) -> Answer:
     number = -_ERRNO.unpack_from(message.body)[0]
     if not message.flags & _NLM_F_ACK_TLVS:
-        return number, ""
+        return Answer(number)
     offset = _ERRNO.size + _HEADER.size
     if not message.flags & _NLM_F_CAPPED:  # the whole refused request stands before the explanation
         (request_length,) = struct.unpack_from("=I", message.body, _ERRNO.size)
         offset = _ERRNO.size + request_length + (-request_length % 4)
-    return number, text(attribute_map(message.body, offset).get(_NLMSGERR_ATTR_MSG, b""))
+    found = attribute_map(message.body, offset)
+    place = int.from_bytes(found.get(_NLMSGERR_ATTR_OFFS, b""), sys.byteorder)
+    return Answer(number, text(found.get(_NLMSGERR_ATTR_MSG, b"")), place)
+
+
+def error_of(message: Message) -> tuple[int, str]:
+    """(errno, the kernel's words) of an NLMSG_ERROR; errno 0 is an acknowledgement."""
+    answer = answer_of(message)
+    return answer.number, answer.detail
 
 
 class NetlinkSocket:
@@ -198,6 +237,65 @@ class NetlinkSocket:
 
     def close(self) -> None:
         self._socket.close()
+
+    @property
+    def port(self) -> int:
+        """What the kernel calls this socket in notifications of what it changed."""
+        return int(self._socket.getsockname()[0])
+
+    def join(self, group: int) -> None:
+        """Be told what happens. Needs the privilege to change it."""
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
+
+    def leave(self, group: int) -> None:
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_DROP_MEMBERSHIP, group)
+
+    def ignore(self, ports: Iterable[int], *, but: int) -> None:
+        """Drop notifications of what these sockets cause before they are queued here, except messages of kind ``but``: a filter in
+        the kernel, which looks at the first message of a datagram."""
+        refused = sorted(set(ports))
+        last = len(refused) + 3  # place of the instruction that keeps the datagram; the next one drops it
+        code = [
+            _BPF.pack(_BPF_LOAD_HALF, 0, 0, _KIND_OFFSET),
+            _BPF.pack(_BPF_JUMP_IF_EQUAL, last - 2, 0, _swapped("=H", but)),
+            _BPF.pack(_BPF_LOAD_WORD, 0, 0, _PORT_OFFSET),
+        ]
+        for number, port in enumerate(refused):
+            code.append(_BPF.pack(_BPF_JUMP_IF_EQUAL, len(refused) - number, 0, _swapped("=I", port)))
+        code += [_BPF.pack(_BPF_RETURN, 0, 0, 0xFFFFFFFF), _BPF.pack(_BPF_RETURN, 0, 0, 0)]
+        program = ctypes.create_string_buffer(b"".join(code))
+        head = struct.pack("@HP", len(code), ctypes.addressof(program))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, head)
+
+    def reserve(self, *, send: int = 0, receive: int = 0) -> None:
+        """Buffers of at least so many bytes; what the system allows to whoever may not pass its limits."""
+        for size, forced, asked in (
+            (send, _SO_SNDBUFFORCE, socket.SO_SNDBUF),
+            (receive, _SO_RCVBUFFORCE, socket.SO_RCVBUF),
+        ):
+            if size <= self._socket.getsockopt(socket.SOL_SOCKET, asked):
+                continue
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, forced, size)
+            except PermissionError:
+                self._socket.setsockopt(socket.SOL_SOCKET, asked, size)
+
+    def transmit(self, datagram: bytes) -> None:
+        """Messages made elsewhere, with their own sequence numbers. EMSGSIZE when the send buffer is too small for them."""
+        self._socket.send(datagram)
+
+    def acknowledged(self, purpose: str) -> None:
+        """The first answer to what was transmitted: raises it if it is a refusal."""
+        for message in self.receive():
+            if message.kind == NLMSG_ERROR and error_of(message)[0]:
+                raise NetlinkError(purpose, *error_of(message))
+
+    def waiting(self) -> list[Message]:
+        """One datagram that is there already; nothing when there is none. OSError ENOBUFS as ``receive``."""
+        try:
+            return list(decode(self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)))
+        except BlockingIOError:
+            return []
 
     def set_blocking(self, *, blocking: bool) -> None:
         """A listener (drop log, monitor) reads without blocking from an event loop."""
@@ -237,15 +335,20 @@ class NetlinkSocket:
         if failure is not None:
             raise failure
 
-    def dump(self, request: Request) -> list[Message]:
-        """All objects the kernel lists for ``request`` (NLM_F_DUMP is implied)."""
+    def dump(self, request: Request, *, consistent: bool = False) -> list[Message]:
+        """All objects the kernel lists for ``request`` (NLM_F_DUMP is implied). ``consistent``: EINTR if anything changed meanwhile,
+        for the kernel goes on at the same place of a list that may be shorter by then."""
         (number,) = self.send([request], NLM_F_DUMP)
         found: list[Message] = []
+        changed = False
         while True:
             for message in self.receive():
                 if message.sequence != number:
                     continue
+                changed = changed or bool(message.flags & _NLM_F_DUMP_INTR)
                 if message.kind == NLMSG_DONE:
+                    if changed and consistent:
+                        raise NetlinkError(request.purpose, errno.EINTR, "it changed while it was listed")
                     return found
                 if message.kind == NLMSG_ERROR:
                     raise _refusal(request, message)
@@ -265,6 +368,11 @@ class NetlinkSocket:
                     raise _refusal(request, message)
                 else:
                     return found
+
+
+def _swapped(form: str, number: int) -> int:
+    """As a socket filter sees a number of the host: it loads big-endian."""
+    return int.from_bytes(struct.pack(form, number), "big")
 
 
 def _refusal(request: Request, message: Message) -> NetlinkError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from stockade.dataplane.ir import Chain, Counter, IdentityMap, KeyType, NamedSet, Rule, VerdictMap
+from stockade.dataplane.names import REMEMBER
 
 
 class AddTable(msgspec.Struct, frozen=True):
@@ -29,6 +30,16 @@ class AddMap(msgspec.Struct, frozen=True):
     """Without its elements: those of verdict maps name chains, which come later."""
 
     map: IdentityMap | VerdictMap
+
+
+class AddGenerations(msgspec.Struct, frozen=True):
+    """The map ``gen`` from marks to accept, with the batch's generation in it."""
+
+
+class TurnGeneration(msgspec.Struct, frozen=True):
+    """Connections of generation ``old`` are judged again; the batch's is in force."""
+
+    old: int
 
 
 class AddCounter(msgspec.Struct, frozen=True):
@@ -111,6 +122,8 @@ Operation = (
     | DeleteTable
     | AddSet
     | AddMap
+    | AddGenerations
+    | TurnGeneration
     | AddCounter
     | AddChain
     | FlushChain
@@ -126,7 +139,7 @@ Operation = (
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """One atomic transaction. ``mark_mask`` and ``generation`` are what ``CurrentMark`` and ``MarkAndAccept`` stand for in its rules."""
+    """One atomic transaction. ``mark_mask`` and ``generation`` are what AddGenerations, TurnGeneration and ``Remember`` stand for."""
 
     operations: tuple[Operation, ...]
     mark_mask: int
@@ -134,8 +147,12 @@ class Batch(msgspec.Struct, frozen=True):
 
     @property
     def elements_only(self) -> bool:
-        """Touches nothing but elements that name no chain, and the rules that carry the generation: cheap for the kernel."""
-        return not any(isinstance(each, AddChain | AddTable | AddSet | AddMap) for each in self.operations)
+        """Nothing in it makes the kernel validate the table: no chain, and no rule but the one that carries the generation."""
+        heavy = AddChain | AddTable | AddSet | AddMap
+        return not any(
+            isinstance(each, heavy) or (isinstance(each, AddRule) and each.chain != REMEMBER)
+            for each in self.operations
+        )
 
 
 class Transaction(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
     apply(wanted) ── first time ──► adopt: read the table, change it in place under the next generation; none: load it whole
                   └─ later ───────► diff to what was applied, one small transaction
+    patch(patch)  ────────────────► only elements: nothing is compared, nothing but the change is looked at
                        on error ──► adopt at once; if that fails too the error is the caller's, who waits and calls again.
                                     The old rules stay in force meanwhile.
 
@@ -12,6 +13,7 @@ changes nothing in the kernel; only ``cleanup`` takes the table away.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import secrets
 import time
@@ -19,13 +21,16 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from stockade.dataplane.diff import adopt, carry_generation, diff, replace
+from stockade.dataplane.diff import adopt, diff, replace, turn_generation
 from stockade.dataplane.ir import Ruleset, following
 from stockade.dataplane.operations import Batch, Transaction
+from stockade.dataplane.patch import Patch, merged, patched
+from stockade.dataplane.patch import transaction as patch_transaction
 from stockade.dataplane.programmer import Held, Programmer, ProgrammingError
 from stockade.net.cidr import Address
 
 _LOG = logging.getLogger(__name__)
+_TRAIL = 256  # patches kept apart before they are merged
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -57,13 +62,18 @@ class Dataplane:
         self._forget = forget
         self._lock = asyncio.Lock()
         self._applied: Ruleset | None = None
-        self._last: Ruleset | None = None  # the last that was certainly in force, for what left since
+        self._trail: list[Patch] = []  # applied since
+        self._last: Ruleset | None = None  # what was in force before a failure, for who left since
         self._generation = secrets.randbelow(0xFFFF) if generation is None else generation
         self._anew = False  # changing the table in force failed: make it anew
 
     @property
     def applied(self) -> Ruleset | None:
-        """What the kernel holds as far as is known; None before the first ``apply`` and after a failed one."""
+        """What the kernel holds as far as is known; None before the first ``apply`` and after a failed one. Folds patches in:
+        costs as much as what they touched is large."""
+        if self._applied is not None and self._trail:
+            self._applied = patched(self._applied, self._trail)
+            self._trail = []
         return self._applied
 
     @property
@@ -74,27 +84,42 @@ class Dataplane:
         """Raises ProgrammingError when the kernel refuses; the rules in force are then the old ones."""
         async with self._lock:
             started = time.monotonic()
-            if self._applied is not None:
-                bump = None if self._forget is None else False
-                transaction = diff(self._applied, wanted, self._generation, bump=bump)
+            held = self.applied
+            if held is not None:
+                transaction = diff(held, wanted, self._generation, bump=self._bump)
                 if transaction.is_empty:
                     self._applied = wanted
                     return Applied(changed=False)
-                try:
-                    await self._load(transaction, wanted)
-                except ProgrammingError as error:
-                    _LOG.warning("incremental update failed, starting from the table in force: %s", error)
-                else:
+                if await self._changed(transaction, _gone(held, wanted), wanted):
+                    self._applied = wanted
                     return _report(transaction, started)
             return _report(await self._adopt(wanted), started)
+
+    async def patch(self, patch: Patch, wanted: Callable[[], Ruleset]) -> Applied:
+        """``patch`` is to what was applied last; ``wanted`` gives the whole for the case that this cannot be built upon."""
+        async with self._lock:
+            started = time.monotonic()
+            if self._applied is not None:
+                transaction = patch_transaction(patch, self._applied, self._generation, bump=self._bump)
+                if transaction.is_empty:
+                    return Applied(changed=False)
+                base = self._applied
+                if await self._changed(transaction, _left(patch, base), base):
+                    self._applied = base
+                    self._trail.append(patch)
+                    if len(self._trail) >= _TRAIL:
+                        self._trail = [functools.reduce(merged, self._trail)]
+                    return _report(transaction, started)
+            return _report(await self._adopt(wanted()), started)
 
     async def verify(self) -> bool:
         """Is the table what was applied? If not, it is repaired, and the answer is False. Nothing applied yet: True."""
         async with self._lock:
-            wanted = self._applied
+            wanted = self.applied
             if wanted is None or await self._programmer.holds(wanted, self._generation):
                 return True
             _LOG.warning("the table is not what was programmed: repairing it")
+            self._last = wanted
             await self._adopt(wanted)
             return False
 
@@ -104,15 +129,31 @@ class Dataplane:
             self._applied = None
             await self._programmer.delete()
 
+    @property
+    def _bump(self) -> bool | None:
+        """Whether a change raises the generation: if it is stricter; never, when live connections are kept."""
+        return None if self._forget is None else False
+
+    async def _changed(self, transaction: Transaction, gone: list[Address], frame: Ruleset) -> bool:
+        """False: refused, and nothing is known of what is in force."""
+        try:
+            await self._load(transaction, gone, frame)
+        except ProgrammingError as error:
+            _LOG.warning("incremental update failed, starting from the table in force: %s", error)
+            return False
+        return True
+
     async def _adopt(self, wanted: Ruleset) -> Transaction:
         """The table is read each time. If it cannot be changed in place, the next attempt makes it anew, whatever is in force."""
         transaction = self._start(await self._programmer.read(), wanted)
+        gone = [] if self._last is None else _gone(self._last, wanted)
         try:
-            await self._load(transaction, wanted)
+            await self._load(transaction, gone, wanted)
         except ProgrammingError:
             self._anew = True
             raise
         self._anew = False
+        self._applied, self._trail = wanted, []
         return transaction
 
     def _start(self, held: Held | None, wanted: Ruleset) -> Transaction:
@@ -123,28 +164,43 @@ class Dataplane:
             return replace(wanted, generation, bump=not kept)
         return adopt(held.ruleset, wanted, generation, bump=not kept)
 
-    async def _load(self, transaction: Transaction, wanted: Ruleset) -> None:
-        """If interrupted nobody knows which rules are in force, so the next ``apply`` reads them."""
-        self._applied = None
-        for batch in transaction.batches:
-            await self._programmer.commit(batch)
-        self._generation = transaction.generation
-        if self._forget is not None and self._last is not None and not transaction.bump:
-            await self._forget_gone(self._forget, _gone(self._last, wanted), wanted)
-        self._applied = self._last = wanted
+    async def _load(self, transaction: Transaction, gone: list[Address], frame: Ruleset) -> None:
+        """If interrupted nobody knows which rules are in force, so the next ``apply`` reads them. ``frame`` has the chains that carry
+        the generation."""
+        before, self._applied = self._applied, None
+        try:
+            for batch in transaction.batches:
+                await self._programmer.commit(batch)
+            self._generation = transaction.generation
+            if self._forget is not None and gone and not transaction.bump:
+                await self._forget_gone(self._forget, gone, frame)
+        except BaseException:
+            if before is not None:
+                self._last = patched(before, self._trail)
+            self._trail = []
+            raise
 
-    async def _forget_gone(self, forget: Forget, gone: list[Address], wanted: Ruleset) -> None:
-        if not gone:
-            return
+    async def _forget_gone(self, forget: Forget, gone: list[Address], frame: Ruleset) -> None:
         try:
             await forget(gone)
         except OSError as error:
             _LOG.warning(
                 "connections of %d addresses not forgotten, all are judged again: %s", len(gone), error
             )
-            fresh = following(self._generation, wanted.generations)
-            await self._programmer.commit(Batch(tuple(carry_generation(wanted)), wanted.mark_mask, fresh))
+            fresh = following(self._generation, frame.generations)
+            await self._programmer.commit(
+                Batch(tuple(turn_generation(frame, self._generation)), frame.mark_mask, fresh)
+            )
             self._generation = fresh
+
+
+def _left(patch: Patch, base: Ruleset) -> list[Address]:
+    """Addresses that a patch takes away, and those whose pod is another now."""
+    return [
+        (base.identities[name].key.family or 4, address)
+        for name, change in patch.identities.items()
+        for address in change.gone
+    ]
 
 
 def _gone(old: Ruleset, new: Ruleset) -> list[Address]:

@@ -22,7 +22,7 @@ from stockade.dataplane.ir import (
     VerdictMap,
     mask_shift,
 )
-from stockade.dataplane.names import FORWARD
+from stockade.dataplane.names import FORWARD, GENERATIONS
 from stockade.dataplane.render import identity_text
 from stockade.net.cidr import format_address, parse_address, parse_block
 
@@ -58,10 +58,15 @@ def read(listing: dict[str, Any]) -> Inventory:
             chains[body["chain"]] += 1
     return Inventory(
         sets={b["name"]: frozenset(map(_element, b.get("elem", ()))) for k, b in items if k == "set"},
-        maps={b["name"]: frozenset(map(_pair, b.get("elem", ()))) for k, b in items if k == "map"},
+        maps={b["name"]: frozenset(map(_pair, b.get("elem", ()))) for b in _maps(items)},
         counters=frozenset(b["name"] for k, b in items if k == "counter"),
         chains=chains,
     )
+
+
+def _maps(items: list[tuple[str, Any]]) -> list[dict[str, Any]]:
+    """But for the map of generations, which is asked by ``gate``."""
+    return [body for kind, body in items if kind == "map" and body["name"] != GENERATIONS]
 
 
 def digest(listing: dict[str, Any]) -> str:
@@ -71,26 +76,24 @@ def digest(listing: dict[str, Any]) -> str:
 
 
 def gate(listing: dict[str, Any]) -> tuple[int, int] | None:
-    """(mask, generation) of the rule in the forward hook that tests the mark. nft writes a mask of leading bits as a prefix."""
+    """(mask, generation): the mask of the rule in the forward hook that asks the map of generations, and what is in the map."""
+    mask = generation = None
     for entry in listing["nftables"]:
-        rule = entry.get("rule", {})
-        if rule.get("chain") != FORWARD:
-            continue
-        for statement in rule.get("expr", ()):
-            left, right = (statement.get("match", {}).get(side) for side in ("left", "right"))
-            if isinstance(right, dict) and "prefix" in right:
-                free = 32 - int(right["prefix"]["len"])
-                return 0xFFFFFFFF >> free << free, int(right["prefix"]["addr"]) >> free
-            if isinstance(left, dict) and "&" in left:
-                mask = int(left["&"][1])
-                return mask, int(right) >> mask_shift(mask)
-    return None
+        rule, mapping = entry.get("rule", {}), entry.get("map", {})
+        if rule.get("chain") == FORWARD:
+            asked = [each["vmap"]["key"] for each in rule.get("expr", ()) if "vmap" in each]
+            mask = next((int(key["&"][1]) for key in asked if "&" in key), mask)
+        if mapping.get("name") == GENERATIONS:
+            elements = mapping.get("elem", ())
+            values = [int(key) for key, verdict in elements if "accept" in verdict]
+            generation = values[0] if len(values) == len(elements) == 1 else None
+    return None if mask is None or generation is None else (mask, generation >> mask_shift(mask))
 
 
 def table(listing: dict[str, Any], mark_mask: int) -> Ruleset:
     """What the kernel holds, as a Ruleset whose chains have no rules. Raises like ``read``."""
     items = [item for entry in listing["nftables"] for item in entry.items()]
-    maps = [body for kind, body in items if kind == "map"]
+    maps = _maps(items)
     return Ruleset(
         sets={body["name"]: _named_set(body) for kind, body in items if kind == "set"},
         identities={b["name"]: _identity_map(b) for b in maps if b["map"] != "verdict"},

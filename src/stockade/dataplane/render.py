@@ -14,11 +14,11 @@ from stockade.dataplane.ir import (
     PROTOCOLS,
     TABLE,
     Accept,
+    AcceptKnown,
     Action,
     Chain,
     CtReply,
     CtState,
-    CurrentMark,
     Dispatch,
     Drop,
     Field,
@@ -31,7 +31,6 @@ from stockade.dataplane.ir import (
     IsProtocol,
     KeyType,
     Log,
-    MarkAndAccept,
     Match,
     Member,
     NamedSet,
@@ -40,16 +39,19 @@ from stockade.dataplane.ir import (
     PortWithin,
     Reject,
     RejectCode,
+    Remember,
     Rule,
     Ruleset,
     VerdictMap,
     Within,
-    mask_shift,
+    mark_value,
 )
+from stockade.dataplane.names import GENERATIONS
 from stockade.net.cidr import format_address
 
 _PROTOCOL_TEXT = {PROTOCOLS["TCP"]: "tcp", PROTOCOLS["UDP"]: "udp", PROTOCOLS["SCTP"]: "sctp"}
 ALL_BITS = 0xFFFFFFFF
+GENERATIONS_SIZE = 4  # the one in force, and room to change it
 
 
 def render(ruleset: Ruleset, generation: int = 1, *, annotate: bool = False) -> str:
@@ -65,6 +67,7 @@ def render(ruleset: Ruleset, generation: int = 1, *, annotate: bool = False) -> 
     for ids in ruleset.identities.values():
         lines += [*_noted(ids.note, annotate), f"\tmap {ids.name} {map_body(ids)}"]
     lines += [f"\tmap {name} {map_body(mapping)}" for name, mapping in ruleset.maps.items()]
+    lines.append(f"\tmap {GENERATIONS} {generations_body(marker, full=True)}")
     for counter in ruleset.counters.values():
         lines += [*_noted(counter.note, annotate), f"\tcounter {counter.name} {{ packets 0 bytes 0 }}"]
     for chain in _callees_first(ruleset):
@@ -82,16 +85,22 @@ class Marker:
     """How the generation is read from and written to the connection mark."""
 
     def __init__(self, mask: int, generation: int) -> None:
-        value = generation << mask_shift(mask)
-        if generation < 1 or value & ~mask:
-            raise ValueError(f"generation {generation} does not fit into mark mask {mask:#010x}")
-        self.test = f"ct mark and {mask:#010x} == {value:#010x}"
+        self.mask, self.generation = mask, generation
+        self.test = f"ct mark and {mask:#010x} vmap @{GENERATIONS}"
+        value = mark_value(mask, generation)
         self.write = f"ct mark set ct mark and {ALL_BITS ^ mask:#010x} or {value:#010x}"
+
+    def key(self, generation: int) -> str:
+        return f"{mark_value(self.mask, generation):#010x}"
+
+    def element(self, generation: int) -> str:
+        """In the map of generations."""
+        return f"{self.key(generation)} : accept"
 
 
 def rule_text(rule: Rule, marker: Marker) -> str:
     counted = [f"counter name {rule.counter}"] if rule.counter else []
-    matches = (_match_text(match, marker) for match in rule.matches)
+    matches = (_match_text(match) for match in rule.matches)
     return " ".join([*matches, *counted, _action_text(rule.action, marker)])
 
 
@@ -104,6 +113,12 @@ def set_body(each: NamedSet) -> str:
 def map_body(each: IdentityMap | VerdictMap) -> str:
     value = KeyType.IDENTITY if isinstance(each, IdentityMap) else "verdict"
     return f"{{ type {key_of(each)} : {value}; }}"
+
+
+def generations_body(marker: Marker, *, full: bool = False) -> str:
+    """Sized, so that the kernel takes its fastest hash: it is asked for every packet of a known connection."""
+    elements = f" elements = {{ {marker.element(marker.generation)} }};" if full else ""
+    return f"{{ type {KeyType.MARK} : verdict; size {GENERATIONS_SIZE};{elements} }}"
 
 
 def key_of(each: IdentityMap | VerdictMap) -> KeyType:
@@ -204,7 +219,7 @@ def _span(low: int, high: int) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def _match_text(match: Match, marker: Marker) -> str:  # noqa: PLR0911 - one line per kind
+def _match_text(match: Match) -> str:  # noqa: PLR0911 - one line per kind
     match match:
         case Member(fields, name, negated):
             return f"{' . '.join(fields)} {'!= ' if negated else ''}@{name}"
@@ -224,8 +239,6 @@ def _match_text(match: Match, marker: Marker) -> str:  # noqa: PLR0911 - one lin
             return f"ct state {state}"
         case CtReply():
             return "ct direction reply"
-        case CurrentMark():
-            return marker.test
         case arrival:
             return _arrival_text(arrival)
 
@@ -248,14 +261,16 @@ def _action_text(action: Action, marker: Marker) -> str:  # noqa: PLR0911 - one 
             return "drop"
         case Reject(code):
             return "reject with tcp reset" if code is RejectCode.TCP_RESET else f"reject with icmpx {code}"
-        case Goto(chain):
-            return f"goto {chain}"
+        case Goto(chain, forget):
+            return f"meta priority set none goto {chain}" if forget else f"goto {chain}"
         case Identify(field, name, chain):
             return f"meta priority set {field.value} map @{name} goto {chain}"
         case Dispatch(name):
             return f"meta priority vmap @{name}"
-        case MarkAndAccept():
-            return f"meta priority set none {marker.write} accept"
+        case AcceptKnown():
+            return marker.test
+        case Remember():
+            return marker.write
         case Log(prefix, group, rate, burst, snaplen):
             limit = f"limit rate {rate}/second burst {burst} packets"
             return f'{limit} log prefix "{prefix}" group {group} snaplen {snaplen}'

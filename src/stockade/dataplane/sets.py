@@ -8,7 +8,7 @@ are hash sets whose elements come and go with pods; interval sets never change, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from typing import Protocol
 
 import msgspec
 
@@ -29,7 +29,6 @@ from stockade.net.cidr import BITS
 from stockade.net.ranges import RangeSet
 from stockade.policy.compiled import (
     BlockPeer,
-    CompiledPolicies,
     NamedPort,
     PodEntry,
     PortRange,
@@ -56,6 +55,7 @@ EGRESS_REPLY_SIDE = Side(_SOURCE, _SOURCE, Field.SPORT)
 INGRESS_REPLY_SIDE = Side(_DESTINATION, _SOURCE, Field.SPORT)
 
 
+Element = tuple[int, ...]
 Suffix = tuple[int, ...]  # what follows the address in an element: nothing, or protocol and port
 
 
@@ -70,7 +70,7 @@ class Source(msgspec.Struct, frozen=True):
     local: bool = False
     within: RangeSet | None = None
 
-    def elements(self, entry: PodEntry, addresses: Iterable[int]) -> Iterator[tuple[int, ...]]:
+    def elements(self, entry: PodEntry, addresses: Iterable[int]) -> Iterator[Element]:
         """Of one selected pod, whose ``addresses`` are of the set's family."""
         suffixes: Iterable[Suffix] = self.suffixes
         if self.port is not None:
@@ -82,25 +82,31 @@ class Source(msgspec.Struct, frozen=True):
                 yield from ((address, *suffix) for suffix in suffixes)
 
 
+class Pods(Protocol):
+    """Who knows the pods: all of a compiled form (``members``), or an index of them (``live``)."""
+
+    def elements(self, source: Source, family: int) -> frozenset[Element]:
+        """Of every pod that ``source`` speaks of."""
+
+
 class SetBuilder:
     """Collects the sets of one ruleset, and in ``sources`` what the elements of each are made from (interval sets have none: they
-    do not depend on pods). ``local`` are the programmed pods of this node."""
+    do not depend on pods)."""
 
-    def __init__(self, compiled: CompiledPolicies, local: Iterable[PodEntry]) -> None:
+    def __init__(self, pods: Pods) -> None:
         self.sets: dict[str, NamedSet] = {}
         self.sources: dict[str, tuple[Source, ...]] = {}
-        self._compiled = compiled
-        self._local = tuple(local)
-
-    def addresses(self, entry: PodEntry, family: int) -> Iterator[int]:
-        """Addresses that belong to this pod and to no newer pod (a finished one may have left it behind)."""
-        for own_family, address in entry.addresses:
-            if own_family == family and self._compiled.by_address.get((family, address)) == entry.index:
-                yield address
+        self.asked: set[str] = set()  # names given out since somebody cleared it
+        self._pods = pods
+        self._selectors: dict[tuple[str, int], str] = {}
 
     def selector(self, peer: SelectorPeer, family: int) -> str:
-        name = f"p{family}_{digest(peer.key)}"
-        return self._made(name, family, (Source(peer),), peer.text)
+        name = self._selectors.get((peer.key, family))
+        if name is None:  # asked for again with each port and policy
+            name = self._made(f"p{family}_{digest(peer.key)}", family, (Source(peer),), peer.text)
+            self._selectors[peer.key, family] = name
+        self.asked.add(name)
+        return name
 
     def union(self, peers: Iterable[SelectorPeer], family: int) -> str:
         """Pods that any of ``peers`` selects."""
@@ -125,6 +131,7 @@ class SetBuilder:
             elements = frozenset(peer.ranges)
             key = (ADDRESS_KEY[peer.family],)
             self.sets[name] = NamedSet(name, key, elements, interval=True, note=peer.text)
+        self.asked.add(name)
         return name
 
     def named_port(self, port: NamedPort, family: int, peer: SelectorPeer | BlockPeer | None) -> str:
@@ -148,30 +155,13 @@ class SetBuilder:
         if name not in self.sets:
             ports = sources[0].port is not None or sources[0].suffixes != ((),)
             key = (ADDRESS_KEY[family], KeyType.PROTOCOL, KeyType.SERVICE)[: 3 if ports else 1]
-            elements = frozenset(
-                element
-                for source in sources
-                for entry in self._selected(source)
-                for element in source.elements(entry, self.addresses(entry, family))
+            elements: frozenset[Element] = frozenset().union(
+                *(self._pods.elements(source, family) for source in sources)
             )
             self.sets[name] = NamedSet(name, key, elements, note=note)
             self.sources[name] = sources
+        self.asked.add(name)
         return name
-
-    def _selected(self, source: Source) -> Iterable[PodEntry]:
-        if source.local:
-            return self._local
-        return self._everywhere if source.peer is None else self._pods(source.peer.pods)
-
-    @cached_property
-    def _everywhere(self) -> tuple[PodEntry, ...]:
-        return tuple(entry for entry in self._compiled.pods if not entry.pod.on_host_network)
-
-    def _pods(self, mask: int) -> Iterator[PodEntry]:
-        while mask:
-            lowest = mask & -mask
-            yield self._compiled.pods[lowest.bit_length() - 1]
-            mask ^= lowest
 
 
 def _ports_text(suffixes: Iterable[Suffix]) -> str:

@@ -11,10 +11,10 @@ import msgspec
 from stockade.dataplane.ir import (
     PROTOCOLS,
     Accept,
+    AcceptKnown,
     Chain,
     CtReply,
     CtState,
-    CurrentMark,
     Dispatch,
     Drop,
     Field,
@@ -25,13 +25,13 @@ from stockade.dataplane.ir import (
     IsFamily,
     IsProtocol,
     Log,
-    MarkAndAccept,
     Match,
     Member,
     NoReturnPath,
     NotNodeAddress,
     PortWithin,
     Reject,
+    Remember,
     Rule,
     Ruleset,
     Within,
@@ -120,6 +120,7 @@ class _Walk:
         self._own = own
         self._prefix = ""
         self._identity = 0
+        self._marks = False
         self._counters: list[str] = []
         self._path: list[str] = []
 
@@ -144,22 +145,25 @@ class _Walk:
                     return result
         return None
 
-    def _act(self, rule: Rule) -> Outcome | Chain | None:
+    def _act(self, rule: Rule) -> Outcome | Chain | None:  # noqa: PLR0911 - one line per kind
         if rule.counter:
             self._counters.append(rule.counter)
         match rule.action:
             case Accept(forget):
                 self._identity = 0 if forget else self._identity
                 return self._outcome(accepted=True)
-            case MarkAndAccept():
-                self._identity = 0
-                return self._outcome(accepted=True, marks=True)
+            case AcceptKnown():
+                return self._outcome(accepted=True) if self._packet.marked else None
+            case Remember():
+                self._marks = True
+                return None
             case Drop() | Reject():
                 return self._outcome(accepted=False)
             case Log(prefix):
                 self._prefix = prefix
                 return None
-            case Goto(name):
+            case Goto(name, forget):
+                self._identity = 0 if forget else self._identity
                 return self._ruleset.chains[name]
             case Identify() | Dispatch():
                 return self._look_up(rule.action)
@@ -175,11 +179,11 @@ class _Walk:
         self._identity = number
         return self._ruleset.chains[action.chain]
 
-    def _outcome(self, *, accepted: bool, marks: bool = False) -> Outcome:
+    def _outcome(self, *, accepted: bool) -> Outcome:
         return Outcome(
             accepted,
             "" if accepted else self._prefix,
-            marks,
+            self._marks,
             tuple(self._counters),
             self._identity if accepted else 0,
             tuple(self._path),
@@ -204,7 +208,7 @@ class _Walk:
                 return packet.family == 6 and packet.hop_limit == limit
             case FromInterface() | NoReturnPath():
                 return self._arrival_holds(match)
-            case CtState() | CtReply() | CurrentMark():
+            case CtState() | CtReply():
                 return self._connection_holds(match)
             case NotNodeAddress(field):
                 value = self._value(field)
@@ -218,14 +222,12 @@ class _Walk:
             return self._packet.interface.startswith(name[:-1])
         return self._packet.interface == name
 
-    def _connection_holds(self, match: CtState | CtReply | CurrentMark) -> bool:
+    def _connection_holds(self, match: CtState | CtReply) -> bool:
         match match:
             case CtState(state):
                 return self._packet.state == state
             case CtReply():
                 return self._packet.reply
-            case CurrentMark():
-                return self._packet.marked
 
     def _is_member(self, match: Member) -> bool:
         """A field the packet has not ends the rule, negated or not: so does the kernel."""

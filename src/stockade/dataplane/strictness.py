@@ -24,10 +24,14 @@ def is_stricter(old: Ruleset, new: Ruleset) -> bool:
 
 def is_fenced(ruleset: Ruleset, key: KeyType, address: int) -> bool:
     """In a fenced block and without an identity: it cannot talk, so it has no connection to cut."""
-    block = Block(key.family or 4, address, address)
     ids = ruleset.identities.get(f"id{key.family}")
-    inside = any(fence.contains(block) for fence in ruleset.fenced)
-    return inside and ids is not None and address not in ids.elements
+    return ids is not None and address not in ids.elements and in_fence(ruleset, key, address)
+
+
+def in_fence(ruleset: Ruleset, key: KeyType, address: int) -> bool:
+    """In a fenced block, whether or not it has an identity."""
+    block = Block(key.family or 4, address, address)
+    return any(fence.contains(block) for fence in ruleset.fenced)
 
 
 def _set_stricter(old: NamedSet, new: NamedSet | None) -> bool:

@@ -11,7 +11,7 @@ pod that comes or goes changes the members of a set and no name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 
 import msgspec
@@ -39,6 +39,7 @@ from stockade.policy.compiled import (
     PortRange,
     Profile,
     RuleRef,
+    Selection,
     SelectorPeer,
 )
 from stockade.policy.content import compile_block, compile_port, port_text, without
@@ -77,13 +78,36 @@ def compile_state(state: ClusterState, *, blocks_match_pods: bool = True) -> Com
             )
         )
     by_ref = {entry.ref: entry.index for entry in entries}
-    return CompiledPolicies(pods=tuple(entries), by_ref=by_ref, by_address=by_address, node_addresses=nodes)
+    return CompiledPolicies(
+        pods=tuple(entries),
+        by_ref=by_ref,
+        by_address=by_address,
+        node_addresses=nodes,
+        selections=compiler.selections,
+    )
+
+
+def compile_profiles() -> Callable[[str, Sequence[NetworkPolicy]], tuple[Profile, Mapping[str, Selection]]]:
+    """A function that makes the profile of some policies, sorted by name, in one direction, and how its selectors choose. It knows no
+    pods: ids and rules are those that ``compile_state`` would make, and its SelectorPeers choose nobody. It compiles each policy once."""
+    compiler = _Compiler(ClusterState(), (), ())
+
+    def profile(direction: str, policies: Sequence[NetworkPolicy]) -> tuple[Profile, Mapping[str, Selection]]:
+        return compiler.profile(direction, policies), compiler.selections
+
+    return profile
 
 
 def effective_directions(policy: NetworkPolicy) -> frozenset[str]:
     """Values of policyTypes that nobody knows are ignored; when no known one is left, the API's default holds."""
     known = policy.directions & {INGRESS, EGRESS}
     return known or frozenset({INGRESS, EGRESS} if policy.spec.egress else {INGRESS})
+
+
+def subject_selector(policy: NetworkPolicy) -> LabelSelector:
+    """A selector with an invalid requirement isolates at least the pods it was meant for."""
+    selector = policy.pod_selector
+    return selector if is_valid(selector) else valid_part(selector)
 
 
 class _Compiler:
@@ -105,6 +129,7 @@ class _Compiler:
         for index in bits(self._index.everything):
             self._members[self.pods[index].metadata.namespace] |= 1 << index
         self._peers: dict[tuple[str, str | None, str | None], SelectorPeer | None] = {}
+        self.selections: dict[str, Selection] = {}
         self._rules: dict[tuple[ObjectRef, str], tuple[CompiledRule, ...]] = {}
 
     def profiles(self, direction: str) -> dict[int, Profile]:
@@ -120,17 +145,15 @@ class _Compiler:
         for index, policies in isolating.items():
             key = tuple(policy.ref for policy in policies)
             if key not in shared:
-                shared[key] = self._profile(direction, policies)
+                shared[key] = self.profile(direction, policies)
             result[index] = shared[key]
         return result
 
     def _subjects(self, policy: NetworkPolicy) -> int:
-        """A selector with an invalid requirement isolates at least the pods it was meant for."""
-        selector = policy.pod_selector
-        chosen = self._index.select(selector if is_valid(selector) else valid_part(selector))
+        chosen = self._index.select(subject_selector(policy))
         return chosen & self._members.get(policy.ref.namespace, 0)
 
-    def _profile(self, direction: str, policies: list[NetworkPolicy]) -> Profile:
+    def profile(self, direction: str, policies: Sequence[NetworkPolicy]) -> Profile:
         rules = tuple(rule for policy in policies for rule in self._policy_rules(policy, direction))
         refs = tuple(policy.ref for policy in policies)
         written = [[str(rule.ref), _peer_keys(rule), _port_keys(rule)] for rule in rules]
@@ -187,8 +210,10 @@ class _Compiler:
             chosen = bits(self._namespaces.select(namespaces))
             inside = _union(self._members[self._names[at]] for at in chosen)
         labelled = self._index.everything if pods is None else self._index.select(pods)
+        key = _digest([home, _key(pods), _key(namespaces)])
+        self.selections[key] = Selection(key, home, pods, namespaces)
         return SelectorPeer(
-            key=_digest([home, _key(pods), _key(namespaces)]),
+            key=key,
             pods=inside & labelled,
             text=_peer_text(pods, namespaces, home),
             in_namespaces=inside,

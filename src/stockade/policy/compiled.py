@@ -12,6 +12,7 @@ import msgspec
 
 from stockade.model.meta import ObjectRef
 from stockade.model.objects import Pod
+from stockade.model.selectors import LabelSelector
 from stockade.net.ranges import RangeSet
 
 
@@ -23,6 +24,16 @@ class SelectorPeer(msgspec.Struct, frozen=True):
     text: str  # for people: "pods app=web in namespaces team=a"
     in_namespaces: int = 0  # pods of the chosen namespaces, whatever their labels; for explanations only
     labelled: int = 0  # pods with the chosen labels, wherever they are; for explanations only
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """What was written of a SelectorPeer with this key: pods of ``home`` (one namespace, when no namespaces were written), or of
+    ``namespaces``; ``pods`` None is every pod of them."""
+
+    key: str
+    home: str
+    pods: LabelSelector | None
+    namespaces: LabelSelector | None
 
 
 class BlockPeer(msgspec.Struct, frozen=True):
@@ -103,3 +114,4 @@ class CompiledPolicies(msgspec.Struct, frozen=True):
     by_ref: dict[ObjectRef, int]
     by_address: dict[tuple[int, int], int]  # address of a live pod with its own network -> index
     node_addresses: dict[str, tuple[tuple[int, int], ...]]  # node name -> its addresses
+    selections: dict[str, Selection] = {}  # key of a SelectorPeer -> how its pods are chosen

@@ -50,12 +50,13 @@ def owners(pods: tuple[Pod, ...]) -> dict[Address, int]:
             continue
         for address in parse_all(pod.ips):
             rival = claims.get(address)
-            if rival is None or _claim(pod) > _claim(pods[rival]):
+            if rival is None or claim(pod) > claim(pods[rival]):
                 claims[address] = index
     return claims
 
 
-def _claim(pod: Pod) -> tuple[bool, bool]:
+def claim(pod: Pod) -> tuple[bool, bool]:
+    """The greater has the address: one that stays before one on its way out, then one that runs."""
     return pod.metadata.deletion_timestamp is None, pod.status.phase == "Running"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from stockade.model.meta import ObjectRef, View
+from stockade.model.objects import Pod
 from stockade.net.cidr import parse_address
 from stockade.policy.verdict import ICMP, AddressEndpoint, Endpoint, Flow, PodEndpoint
 from stockade.store.state import ClusterState
@@ -66,7 +67,7 @@ BAD_REQUIREMENTS: list[Json] = [
     {"key": "app", "operator": "Gt", "values": ["1"]},
 ]
 
-_labels = st.dictionaries(st.sampled_from(["app", "tier"]), st.sampled_from(["x", "y", ""]), max_size=2)
+labels = st.dictionaries(st.sampled_from(["app", "tier"]), st.sampled_from(["x", "y", ""]), max_size=2)
 _sometimes = st.sampled_from([False, False, False, True])
 
 
@@ -83,10 +84,10 @@ def _selectors(draw: st.DrawFn, *, invalid: bool) -> Json:
     return draw(
         st.one_of(
             st.just({}),
-            st.builds(lambda labels: {"matchLabels": labels}, _labels),
+            st.builds(lambda some: {"matchLabels": some}, labels),
             st.builds(lambda one: {"matchExpressions": [one]}, requirement),
             st.builds(
-                lambda labels, one: {"matchLabels": labels, "matchExpressions": [one]}, _labels, requirement
+                lambda some, one: {"matchLabels": some, "matchExpressions": [one]}, labels, requirement
             ),
         )
     )
@@ -165,7 +166,7 @@ def policies(draw: st.DrawFn, name: str, *, invalid: bool = True) -> View:
 
 
 @st.composite
-def _pods(draw: st.DrawFn, number: int) -> View:
+def pods(draw: st.DrawFn, number: int) -> Pod:
     port = st.fixed_dictionaries(
         {
             "name": st.sampled_from(PORT_NAMES),
@@ -183,7 +184,7 @@ def _pods(draw: st.DrawFn, number: int) -> View:
         ips = NODES[on][: draw(st.sampled_from([2, 1, 0]))]
     return pod(
         f"{draw(st.sampled_from(_CROWDED))}/p{number}",
-        draw(_labels),
+        draw(labels),
         *ips,
         ports=draw(st.lists(port, max_size=3)),
         on=on,
@@ -197,8 +198,8 @@ def _pods(draw: st.DrawFn, number: int) -> View:
 def worlds(draw: st.DrawFn, *, invalid: bool = True) -> ClusterState:
     """Up to three namespaces (some only implied), eight pods on two nodes, six policies."""
     objects: list[View] = [node(name, *ips) for name, ips in NODES.items()]
-    objects += [namespace(name, draw(_labels)) for name in NAMESPACES if draw(st.booleans())]
-    objects += [draw(_pods(number)) for number in range(1, draw(st.sampled_from([6, 8, 4, 2])) + 1)]
+    objects += [namespace(name, draw(labels)) for name in NAMESPACES if draw(st.booleans())]
+    objects += [draw(pods(number)) for number in range(1, draw(st.sampled_from([6, 8, 4, 2])) + 1)]
     count = draw(st.sampled_from([4, 3, 2, 6, 1, 0]))
     objects += [draw(policies(f"np{number}", invalid=invalid)) for number in range(count)]
     return ClusterState.of(objects)

@@ -26,11 +26,14 @@ delete table ip6 stockade-node
 table ip6 stockade-node {
 \tchain prerouting {
 \t\ttype filter hook prerouting priority -300; policy accept;
+\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+\t\tiifname "veth*" ip6 saddr fe80::/10 drop
 \t\tip6 saddr != fe80::/10 fib saddr . iif oif missing drop
 \t}
 }
 """
-"""What ``rp_filter=1`` does for IPv4: a packet whose answer would leave by another link is dropped."""
+"""What ``rp_filter=1`` does for IPv4: a packet whose answer would leave by another link is dropped. And a pod talks to its node with the
+addresses that policies know: its link-local one is for neighbour discovery alone."""
 Door = tuple[str, int]  # address and port
 _PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 _UNSAFE = re.compile(r"[^a-z0-9.-]")

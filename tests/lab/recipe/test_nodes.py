@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from stockade.lab.addresses import EXAMPLE_IP
 from stockade.lab.processes import agents, node_of
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
@@ -204,7 +205,7 @@ def test_a_node_that_is_cut_off_keeps_its_rules_and_learns_after_it_is_healed(tw
     lab.kubectl("delete", "networkpolicy", "before")
     time.sleep(2.5)
     assert not fetches(lab, "here", away[0])
-    assert fetches(lab, "here", "www.example.com"), "the first node is not concerned"
+    assert fetches(lab, "here", EXAMPLE_IP), "the first node is not concerned"
     assert lab.stockade("node", "heal", second, "--name", lab.name).returncode == 0
     for address in away:
         assert eventually(lambda: fetches(lab, "here", address)), address  # noqa: B023

@@ -63,11 +63,9 @@ async def test_agent_follows_the_server(server, client, tmp_path):
         await GateClient(tmp_path / "gate").wait("default", "web", pod["metadata"]["uid"], "10.244.0.5", 10)
         before = len(programmer.loads)
         store.create("networkpolicies.networking.k8s.io", "default", copy.deepcopy(POLICY))
-        await eventually(lambda: len(programmer.loads) > before)
-        assert any("goto e_" in text for text in programmer.loads[before:])
+        await eventually(lambda: any("goto e_" in text for text in programmer.loads[before:]))
         store.delete("networkpolicies.networking.k8s.io", "default", "deny")
-        await eventually(lambda: len(programmer.loads) > before + 1)
-        assert "delete chain" in programmer.loads[-1]
+        await eventually(lambda: any("delete chain" in text for text in programmer.loads[before:]))
     finally:
         task.cancel()
         await asyncio.wait({task})

@@ -72,6 +72,7 @@ class LabNode:
             shared.store,
             self._nft.load,
             plan.addresses,
+            node=plan.name,
             forget=lambda lost: netns.inside(self._network.fd, partial(forget, lost)),
             outward=self._outward(),
         )

@@ -35,7 +35,7 @@ table ip6 stockade-node {
 """What ``rp_filter=1`` does for IPv4: a packet whose answer would leave by another link is dropped. And a pod talks to its node with the
 addresses that policies know: its link-local one is for neighbour discovery alone."""
 Door = tuple[str, int]  # address and port
-_PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
+PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 _UNSAFE = re.compile(r"[^a-z0-9.-]")
 
 
@@ -99,7 +99,7 @@ def targets(
             continue
         key = (metadata["namespace"], metadata["name"])
         for port in spec.get("ports") or ():
-            protocol = _PROTOCOLS.get(port.get("protocol") or "TCP")
+            protocol = PROTOCOLS.get(port.get("protocol") or "TCP")
             if protocol is None:
                 continue
             number, node_port = int(port["port"]), port.get("nodePort")

@@ -204,9 +204,6 @@ def test_json():
         (("--node", "node-3"), "node node-3 is not known here (known: node-1, node-2)"),
         (("--node", "node-1", "--policy", "nosuch"), "NetworkPolicy shop/nosuch does not exist here"),
         (("--node", "node-1", "--policy", "a/b/c"), "NetworkPolicy a/b/c does not exist here"),
-        (("--mark-mask", "lots"), "--mark-mask lots: write a number such as 0xffff0000"),
-        (("--mark-mask", "0x5"), "mark mask 0x00000005: want contiguous bits"),
-        (("--pod-interface", '"; drop'), "want a name of up to 15 characters, such as eth1 or veth*"),
         (
             ("--node", "node-1", "--generation", "65536"),
             "--generation 65536: the mark mask has room for 1 to",
@@ -218,6 +215,21 @@ def test_bad_use_ends_with_one_line(arguments, message):
     assert (done.exit_code, done.stdout) == (2, "")
     (line,) = [each for each in done.stderr.splitlines() if each.startswith("stockade: ")]
     assert message in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--mark-mask", "lots"), "'lots' is not a mark mask such as 0xffff0000"),
+        (("--mark-mask", "0x5"), "mark mask 0x00000005: want contiguous bits"),
+        (("--pod-interface", '"; drop'), "want a name of up to 15 characters, such as eth1 or veth*"),
+        (("--log-rate", "0"), "0 is not in the range 1<=x<=100000"),
+    ],
+)
+def test_options_of_the_rules_are_those_of_the_agent(arguments, message):
+    done = render(TWO_NODES, *arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert message in done.stderr
 
 
 def test_a_pod_without_an_address_has_no_rules_yet():

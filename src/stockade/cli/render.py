@@ -16,7 +16,7 @@ import msgspec
 from stockade.cli.agent import CidrType
 from stockade.cli.failure import Failure
 from stockade.cli.question import FORMATS, WHERE, echo_json, with_options
-from stockade.cli.rule_options import chosen_options, rule_options
+from stockade.cli.rule_options import RuleChoices, rule_options
 from stockade.cli.world import read_state
 from stockade.report.terminal import visible
 
@@ -72,13 +72,6 @@ def _from_where(command: Callable[..., None]) -> Callable[..., None]:
     show_default=True,
     help="The number that known connections carry in their mark; agents count it up.",
 )
-@click.option(
-    "--log-group",
-    default=5,
-    type=click.IntRange(0, 65535),
-    show_default=True,
-    help="NFLOG group for denied packets.",
-)
 @rule_options
 def command(
     *,
@@ -104,7 +97,7 @@ def command(
     """
     from stockade.analysis.workloads import names_workload  # noqa: PLC0415 - --help must not load all this
 
-    options = chosen_options(**choices)
+    options = msgspec.convert(choices, RuleChoices).options
     state, current = read_state(
         files,
         context=context,

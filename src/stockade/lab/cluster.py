@@ -51,7 +51,12 @@ ADMIN, AGENT = "admin", "agent"
 
 
 def run(
-    paths: LabPaths, topology: Topology, listener: socket.socket, spawner: socket.socket, tell: Tell
+    paths: LabPaths,
+    topology: Topology,
+    listener: socket.socket,
+    spawner: socket.socket,
+    tell: Tell,
+    agent_options: Sequence[str] = (),
 ) -> int:
     """Until SIGTERM. An error before the lab is ready is told to ``up`` in one line, with the log for the rest."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -65,7 +70,7 @@ def run(
             tell(answer)
 
     try:
-        asyncio.run(_Cluster(paths, topology, listener, spawner, tell_once).run())
+        asyncio.run(_Cluster(paths, topology, listener, spawner, tell_once, agent_options).run())
     except Exception as error:
         log.exception("the lab failed")
         tell_once({"error": f"the lab could not start: {error}; its log: {paths.log}"})
@@ -83,12 +88,14 @@ class _Cluster:
         listener: socket.socket,
         spawner: socket.socket,
         tell: Tell,
+        agent_options: Sequence[str],
     ) -> None:
         self._paths = paths
         self._topology = topology
         self._listener = listener
         self._spawner_socket = spawner
         self._tell = tell
+        self._agent_options = agent_options
 
     async def run(self) -> None:
         stopping = asyncio.Event()
@@ -122,6 +129,7 @@ class _Cluster:
             images=Catalog(self._paths.root),
             builtins={bootstrap.DNS_IMAGE: dns},
             failed=self._agent_ended,
+            agent_options=self._agent_options,
         )
         nodes = [LabNode(plan, shared) for plan in self._topology.nodes]
         for node in nodes:

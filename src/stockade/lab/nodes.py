@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -55,6 +55,7 @@ class Shared(msgspec.Struct, frozen=True):
     images: Catalog
     builtins: Mapping[str, BuiltinFactory]
     failed: Callable[[str], None]
+    agent_options: Sequence[str] = ()
 
 
 class LabNode:
@@ -132,7 +133,12 @@ class LabNode:
         """To be run side by side until the lab stops."""
         shared = self._shared
         agent = AgentSupervisor(
-            shared.spawner, shared.paths, node=self.plan, netns=self._network.fd, report=shared.failed
+            shared.spawner,
+            shared.paths,
+            node=self.plan,
+            netns=self._network.fd,
+            report=shared.failed,
+            options=shared.agent_options,
         )
         return [agent.run(), self._proxy.run(), heartbeat.run(shared.store, self.name, self._online)]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from stockade.dataplane.deny import deny_chain
+from stockade.dataplane.deny import deny_chain, deny_name
 from stockade.dataplane.fold import LIMIT, folded
 from stockade.dataplane.ir import Chain, Goto, Match, Rule
 from stockade.dataplane.names import deny_counter, rule_counter
@@ -78,10 +78,14 @@ def profile_chains(
     for way in WAYS:
         if way.direction != profile.direction:
             continue
-        deny = f"deny_{way.code}_{profile.id}"
-        yield deny_chain(deny, way.code, profile.id, counter, options)
+        yield deny_chain(way.code, profile.id, families, options, counter=counter)
         allow = tuple(_allow_rules(profile, sets, families, way, counters=options.counters))
-        yield from tier_chains(f"{way.code}_{profile.id}", Exits(way.allowed, deny), allow, note=isolating)
+        yield from tier_chains(
+            f"{way.code}_{profile.id}",
+            Exits(way.allowed, deny_name(way.code, profile.id)),
+            allow,
+            note=isolating,
+        )
 
 
 def _allow_rules(

@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from stockade.agent.gate import GateClient
+from stockade.dataplane.programmer import ProgrammingError
 from stockade.lab import addresses, heartbeat
 from stockade.lab.agents import AgentSupervisor
 from stockade.lab.apiserver.store import ObjectStore
@@ -59,7 +60,7 @@ class Shared(msgspec.Struct, frozen=True):
 
 
 class LabNode:
-    """``prepare``, ``start``, then ``run`` until cancelled, then ``stop``."""
+    """Its network is there when it is made. ``start`` it, run its ``parts`` until the lab stops, then ``stop`` it."""
 
     def __init__(self, plan: NodePlan, shared: Shared) -> None:
         self.plan = plan
@@ -123,7 +124,11 @@ class LabNode:
 
     async def start(self) -> None:
         if any(map(is_ipv6, self.plan.addresses)):
-            await self._nft.load(ANTI_SPOOFING)
+            try:
+                await self._nft.load(ANTI_SPOOFING)
+            except ProgrammingError as error:
+                text = f"the kernel cannot hold pods to their IPv6 addresses ({error}); use --ip-family ipv4"
+                raise RuntimeError(text) from error
         await self._kubelet.start()
 
     async def stop(self) -> None:

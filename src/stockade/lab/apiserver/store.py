@@ -73,12 +73,18 @@ def timestamp(moment: datetime) -> str:
 
 
 class ObjectStore:
-    """Implements ``Registry``; the keyword arguments beyond it serve the HTTP handlers."""
+    """Implements ``Registry``; the keyword arguments beyond it serve the HTTP handlers. ``families``: of the cluster's Services."""
 
-    def __init__(self, storage: Storage | None = None, clock: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(
+        self,
+        storage: Storage | None = None,
+        clock: Callable[[], datetime] = _utc_now,
+        families: Sequence[str] = ("IPv4", "IPv6"),
+    ) -> None:
         self._storage = storage or Storage()
         self.kinds = Catalogue()
         self._clock = clock
+        self._families = families
         self._revision = self._storage.revision()
         self._index: dict[str, dict[tuple[str, str], Entry]] = {
             kind.resource: {} for kind in self.kinds.all()
@@ -207,7 +213,7 @@ class ObjectStore:
         _refuse(kind, new, rules.validate(kind, new))
         if (namespace, metadata["name"]) in self._index[resource]:
             raise already_exists(kind, metadata["name"])
-        _refuse(kind, new, admission.allocate(kind, new, None, lambda: self.list(resource)))
+        _refuse(kind, new, admission.allocate(kind, new, None, lambda: self.list(resource), self._families))
         self._establish(kind, new)
         _own(new, None, managers)
         return self._commit("ADDED", kind, new, None, dry_run=dry_run)
@@ -244,7 +250,7 @@ class ObjectStore:
         _refuse(kind, new, rules.validate(kind, new, old))
         if subresource == admission.EPHEMERAL:
             _refuse(kind, new, admission.check_ephemeral_containers(new, old))
-        _refuse(kind, new, admission.allocate(kind, new, old, lambda: self.list(resource)))
+        _refuse(kind, new, admission.allocate(kind, new, old, lambda: self.list(resource), self._families))
         self._establish(kind, new)
         _own(new, old, managers)
         return self._update(kind, old, new, dry_run=dry_run)

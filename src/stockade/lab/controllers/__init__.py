@@ -2,6 +2,7 @@
 
         Deployment ─► ReplicaSet ─► Pod ─► scheduler ─► (kubelet) ─► Ready ─► EndpointSlice, Endpoints
         StatefulSet, DaemonSet, Job, ReplicationController ─► Pod
+        Node not Ready or cordoned ─► taints
         Namespace ─► default ServiceAccount, kube-root-ca.crt         owners gone ─► garbage
 
 Called by the lab's daemon: ``run_controllers`` beside the API server and the kubelet, in one event loop.
@@ -20,6 +21,7 @@ from stockade.lab.controllers.deployment import DeploymentController
 from stockade.lab.controllers.endpoints import EndpointsController
 from stockade.lab.controllers.garbage import GarbageCollector
 from stockade.lab.controllers.namespace import NamespaceController
+from stockade.lab.controllers.node import NodeController
 from stockade.lab.controllers.replicaset import REPLICATION_CONTROLLER, ReplicaSetController
 from stockade.lab.controllers.scheduler import Scheduler
 from stockade.lab.controllers.statefulset import StatefulSetController
@@ -38,6 +40,7 @@ async def run_controllers(
     ``ca_certificate`` (PEM) is published in each namespace; ``job_delay``: seconds before a failed job's next pod."""
     controllers = (
         NamespaceController(registry, ca_certificate),
+        NodeController(registry),
         Scheduler(registry, node_names),
         DeploymentController(registry),
         ReplicaSetController(registry),

@@ -206,6 +206,11 @@ RULES = (*SCHEMA, "properties", "spec", "x-kubernetes-validations")
             changed(*RULES, value=[{"rule": "url(self.tier).getHost() == ''"}]),
             "the function .getHost() is not supported by this API server",
         ),
+        (changed(*RULES, value=[{"rule": "self.teir == ''"}]), "undefined field 'teir'"),
+        (
+            changed(*RULES, value=[{"rule": "self.egress.all(e, e.to.exists(p, has(p.network)))"}]),
+            "undefined field 'network'",
+        ),
         (changed(*RULES, value=[{"rule": "this.tier == ''"}]), "undeclared reference to 'this'"),
         (
             changed("spec", "versions", 0, "additionalPrinterColumns", 0, "jsonPath", value="{.a}"),
@@ -245,6 +250,34 @@ async def post(client, path, obj, code=201):
         found = await response.json()
         assert response.status == code, found
         return found
+
+
+async def test_rules_at_the_root_and_of_open_values(client):
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    named = {
+        "type": "object",
+        "additionalProperties": {"type": "object", "properties": {"n": {"type": "integer"}}},
+    }
+    definition = small({"type": "object", "properties": {"any": anything, "named": named}})
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema["x-kubernetes-validations"] = [
+        {"rule": "self.metadata.name == 'g'", "message": "must be g"},
+        {"rule": "!has(self.spec.any.x) || self.spec.any.x == 1", "message": "x must be 1"},
+        {
+            "rule": "self.spec.named.all(k, self.spec.named[k].n > 0)",
+            "messageExpression": "'at ' + self.kind",
+        },
+    ]
+    await post(client, CRDS, definition)
+    good = {"any": {"x": 1}, "named": {"a": {"n": 1}}}
+    await post(client, GADGETS, {"metadata": {"name": "g"}, "spec": good})
+    for name, spec, text in (
+        ("h", good, "must be g"),
+        ("g2", {**good, "any": {"x": 2}}, "x must be 1"),
+        ("g3", {**good, "named": {"a": {"n": 0}}}, "at Gadget"),
+    ):
+        found = await post(client, GADGETS, {"metadata": {"name": name}, "spec": spec}, 422)
+        assert text in found["message"], found
 
 
 async def test_defaults(client):

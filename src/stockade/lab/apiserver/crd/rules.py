@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from stockade.lab.apiserver.cel import CelError, Program, compile_rule
+from stockade.lab.apiserver.crd.fields import undefined
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.manifests.paths import Path
 from stockade.manifests.validate.errors import ErrorType, FieldError
@@ -73,7 +74,7 @@ def _rule(given: JsonObject) -> Rule:
     )
 
 
-def problems(schema: JsonObject, path: Path) -> Iterator[FieldError]:
+def problems(schema: JsonObject, path: Path, *, root: bool = False) -> Iterator[FieldError]:
     """Rules that this server cannot evaluate, each with the reason."""
     for at, given in enumerate(schema.get(RULES) or []):
         for field in ("rule", "messageExpression"):
@@ -81,15 +82,9 @@ def problems(schema: JsonObject, path: Path) -> Iterator[FieldError]:
             if field == "rule" and not (text or "").strip():
                 yield FieldError(ErrorType.REQUIRED, (*path, RULES, at, field), "", "rule is not specified")
             elif text:
-                try:
-                    compile_rule(text)
-                except CelError as error:
-                    yield FieldError(
-                        ErrorType.INVALID,
-                        (*path, RULES, at, field),
-                        text,
-                        f"compilation failed: ERROR: {error}",
-                    )
+                for why in _compilation(text, schema, root=root):
+                    detail = f"compilation failed: ERROR: {why}"
+                    yield FieldError(ErrorType.INVALID, (*path, RULES, at, field), text, detail)
         reason = given.get("reason")
         if reason and reason not in {
             "FieldValueInvalid",
@@ -98,6 +93,14 @@ def problems(schema: JsonObject, path: Path) -> Iterator[FieldError]:
             "FieldValueDuplicate",
         }:
             yield FieldError(ErrorType.NOT_SUPPORTED, (*path, RULES, at, "reason"), reason)
+
+
+def _compilation(text: str, schema: JsonObject, *, root: bool) -> list[str]:
+    try:
+        program = compile_rule(text)
+    except CelError as error:
+        return [str(error)]
+    return undefined(program.tree, schema, root=root)
 
 
 def evaluate(ruled: Ruled, value: Any, old: Any, path: Path = ()) -> Iterator[FieldError]:

@@ -55,7 +55,7 @@ def _errors(schema: JsonObject, path: Path, *, root: bool = False, what: str = "
     elif items is not None:
         yield forbidden((*path, "items"), "items must be a schema object and not an array")
     yield from _junctors(schema, path)
-    yield from problems(schema, path)
+    yield from problems(schema, path, root=root)
     if "default" in schema:
         yield from _default(schema, (*path, "default"))
 

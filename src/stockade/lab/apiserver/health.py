@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
+from stockade.lab.apiserver import failures
 from stockade.lab.apiserver.bodies import answer
 from stockade.lab.apiserver.context import CONTEXT
 from stockade.lab.apiserver.gate import attributes
@@ -90,7 +91,10 @@ async def _version(request: web.Request) -> web.Response:
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 - 40 ms nobody else needs
+    try:
+        from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 - 40 ms nobody else needs
+    except ImportError:
+        raise failures.failure(501, "NotImplemented", "metrics need the package prometheus-client") from None
 
     context, counts = request.app[CONTEXT], request.app[COUNTS]
 

@@ -8,7 +8,8 @@
                                 └─► the pods' containers
 Nothing of it outlives pid 1: the kernel ends every process of the PID namespace, and the namespaces end with the last process.
 
-In: ``python -m stockade.lab.daemon NAME PORT READY_FD``. Out: one JSON line on READY_FD, ``{"server", "node"}`` or ``{"error"}``.
+In: ``python -m stockade.lab.daemon NAME PORT READY_FD NODES FAMILIES`` (``dual`` or ``ipv4``). Out: one JSON line on READY_FD,
+``{"server", "nodes"}`` or ``{"error"}``.
 This module is imported by pid 1, which lives as long as the lab: it imports little.
 """
 
@@ -63,7 +64,8 @@ def main(arguments: list[str]) -> int:
         write_private(paths.pid, f"{child}\n")
         return 0
     syscalls.mount_proc()
-    return zygote.run(lambda spawner: _daemon(paths, listener, spawner, ready))
+    size = int(arguments[3]), arguments[4] == "dual"
+    return zygote.run(lambda spawner: _daemon(paths, size, listener, spawner, ready))
 
 
 def _in_chroot() -> bool:
@@ -93,15 +95,19 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def _daemon(paths: LabPaths, listener: socket.socket, spawner: socket.socket, ready: int) -> int:
+def _daemon(
+    paths: LabPaths, size: tuple[int, bool], listener: socket.socket, spawner: socket.socket, ready: int
+) -> int:
     """The zygote's first child. Everything heavy is imported here, after the fork."""
     from stockade.lab.cluster import run  # noqa: PLC0415 - keeps pid 1 small
+    from stockade.lab.topology import plan  # noqa: PLC0415
 
     def tell(answer: dict[str, str]) -> None:
         os.write(ready, json.dumps(answer).encode() + b"\n")
         os.close(ready)
 
-    return run(paths, listener, spawner, tell)
+    count, ipv6 = size
+    return run(paths, plan(paths.name, count, ipv6=ipv6), listener, spawner, tell)
 
 
 def _fail(ready: int, message: str) -> int:

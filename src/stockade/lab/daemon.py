@@ -9,7 +9,7 @@
 Nothing of it outlives pid 1: the kernel ends every process of the PID namespace, and the namespaces end with the last process.
 
 In: ``python -m stockade.lab.daemon NAME PORT READY_FD NODES FAMILIES`` (``dual`` or ``ipv4``). Out: one JSON line on READY_FD,
-``{"server", "nodes"}`` or ``{"error"}``.
+``{"server", "nodes", "note"}`` or ``{"error"}``.
 This module is imported by pid 1, which lives as long as the lab: it imports little.
 """
 
@@ -23,6 +23,7 @@ import sys
 
 from stockade.lab.node import syscalls, zygote
 from stockade.lab.paths import LabPaths, try_lock, write_private
+from stockade.lab.settings import Settings, write
 
 BACKLOG = 128
 IN_CHROOT = (
@@ -50,6 +51,8 @@ def main(arguments: list[str]) -> int:
             else f"failed: {error}"
         )
         return _fail(ready, f"port {port} of 127.0.0.1 {what}")
+    families = arguments[4]
+    write(paths, Settings(int(arguments[3]), families, listener.getsockname()[1]))
     try:
         if _in_chroot():
             return _fail(ready, IN_CHROOT)
@@ -64,7 +67,7 @@ def main(arguments: list[str]) -> int:
         write_private(paths.pid, f"{child}\n")
         return 0
     syscalls.mount_proc()
-    size = int(arguments[3]), arguments[4] == "dual"
+    size = int(arguments[3]), families == "dual"
     return zygote.run(lambda spawner: _daemon(paths, size, listener, spawner, ready))
 
 

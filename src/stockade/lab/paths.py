@@ -52,7 +52,7 @@ class LabPaths(msgspec.Struct, frozen=True):
 
     @property
     def starting(self) -> Path:
-        """Locked while ``up`` works on this name; outside the directory, which ``up`` makes anew. Stays, empty."""
+        """Locked while ``up`` works on this name; outside the directory, which ``up`` makes anew."""
         return self.root / "starting" / self.name
 
     @property
@@ -83,6 +83,11 @@ class LabPaths(msgspec.Struct, frozen=True):
     def nodes(self) -> Path:
         """What ``stockade status`` says about the nodes: the ``NodePlan`` of each, as JSON."""
         return self.directory / "nodes.json"
+
+    @property
+    def settings(self) -> Path:
+        """How the lab was started (``Settings``); with it and the database ``up`` restores the lab after a crash."""
+        return self.directory / "lab.json"
 
     @property
     def database(self) -> Path:
@@ -116,6 +121,16 @@ class LabPaths(msgspec.Struct, frozen=True):
 
     def remove(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """What a crash leaves in the directory and nobody reads again: sockets, the dead process's id."""
+        for leftover in (self.pid, *self.directory.glob("gate-*")):
+            leftover.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """The objects, for good; the logs stay for reading."""
+        for file in (self.settings, self.database, *self.directory.glob(f"{self.database.name}-*")):
+            file.unlink(missing_ok=True)
 
 
 def make_state_root() -> Path:
@@ -161,13 +176,25 @@ def write_private(path: Path, content: str) -> None:
 
 def try_lock(path: Path) -> int | None:
     """The descriptor that holds the lock, or None when another process has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)  # its holder removed it between our two calls
+
+
+def remove_lock(path: Path) -> None:
+    """Take the file away, unless somebody holds the lock."""
+    if path.exists() and (descriptor := try_lock(path)) is not None:
+        path.unlink()
         os.close(descriptor)
-        return None
-    return descriptor
 
 
 def is_running(paths: LabPaths) -> bool:

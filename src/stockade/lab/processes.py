@@ -28,7 +28,25 @@ def first_process(paths: LabPaths) -> int | None:
     try:
         return int(paths.pid.read_text())
     except (OSError, ValueError):
+        return _holder(paths.lock)
+
+
+def _holder(lock: Path) -> int | None:
+    """Who has the lab's lock open: when the process that started the lab ended before it had written down which is its first."""
+    try:
+        wanted = lock.stat()
+    except OSError:
         return None
+    return next((process.pid for process in _all() if _has_open(process.pid, wanted)), None)
+
+
+def _has_open(pid: int, wanted: os.stat_result) -> bool:
+    with contextlib.suppress(OSError):
+        for descriptor in (PROC / str(pid) / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                if os.path.samestat(descriptor.stat(), wanted):
+                    return True
+    return False
 
 
 def of_lab(paths: LabPaths) -> list[Process]:

@@ -22,7 +22,7 @@ import msgspec
 from stockade.cli.failure import Failure
 from stockade.cli.options import lab_name
 from stockade.lab.interpreter import open_read_only
-from stockade.lab.paths import LabPaths, UnsafeStateError, is_running, try_lock
+from stockade.lab.paths import LabPaths, UnsafeStateError, is_running, take_lock
 from stockade.lab.preflight import SEARCH_PATH, has_ipv6, missing_requirement
 from stockade.lab.processes import stop
 from stockade.lab.settings import Settings, read
@@ -175,7 +175,7 @@ def _only_one(paths: LabPaths) -> Iterator[None]:
     """Of two ``up`` of one name at the same moment, the second is refused and touches nothing of the first's."""
     try:
         paths.make_parent()
-        lock = try_lock(paths.starting)
+        lock = take_lock(paths.starting)
     except UnsafeStateError as error:
         raise Failure(str(error)) from error
     if lock is None:

@@ -22,7 +22,7 @@ import socket
 import sys
 
 from stockade.lab.node import syscalls, zygote
-from stockade.lab.paths import LabPaths, try_lock, write_private
+from stockade.lab.paths import LabPaths, take_lock, write_private
 from stockade.lab.settings import Settings, write
 
 BACKLOG = 128
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     os.closerange(3, ready)  # nothing else that was inherited may reach pid 1 and, through it, containers
     os.closerange(ready + 1, FD_LIMIT)
     paths = LabPaths.of(name)
-    lock = try_lock(paths.lock)
+    lock = take_lock(paths.lock)
     if lock is None:
         return _fail(ready, f"a lab named {name!r} is already running")
     try:

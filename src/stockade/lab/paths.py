@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
+_LOOKS, _LOOK = 10, 0.01  # seconds
 
 
 class UnsafeStateError(Exception):
@@ -188,6 +189,16 @@ def try_lock(path: Path) -> int | None:
         except FileNotFoundError:
             pass
         os.close(descriptor)  # its holder removed it between our two calls
+
+
+def take_lock(path: Path) -> int | None:
+    """As ``try_lock``, for who means to keep it: others that only look (``is_running``) hold it for a moment."""
+    for _ in range(_LOOKS):
+        descriptor = try_lock(path)
+        if descriptor is not None:
+            return descriptor
+        time.sleep(_LOOK)
+    return None
 
 
 def remove_lock(path: Path) -> None:

@@ -59,7 +59,7 @@ class Crashes:
         self._random = Random(seed)  # noqa: S311 - no secret
         self._nodes = nodes
         self._ledgers: dict[str, Ledger] = new_ledgers()
-        self._host = host_state()
+        self._host = host_state(self._paths.name)
         self.result = Result()
 
     def run(self, kills: int, seconds: float) -> Result:
@@ -167,7 +167,7 @@ class Crashes:
         self._check_host()
 
     def _check_host(self) -> None:
-        now = host_state()
+        now = host_state(self._paths.name)
         self._say(
             [
                 f"on the host, {key}: {self._host[key]} became {now[key]}"
@@ -180,7 +180,7 @@ class Crashes:
         self.result.wrong += wrong
 
 
-def host_state() -> dict[str, str]:
+def host_state(lab: str) -> dict[str, str]:
     """What a lab could leave on the host outside its own directory, by the names that it uses: others may work here, too."""
 
     def run(*command: str) -> str:
@@ -190,16 +190,16 @@ def host_state() -> dict[str, str]:
         "links": run("ip", "-o", "link", "show"),
         "routes": run("ip", "route", "show", "table", "all"),
         "nft tables": run("nft", "list", "tables"),
-        "mounts": Path("/proc/self/mounts").read_text(),
-        "namespaces": run("ip", "netns", "list"),
-        "cgroups": "\n".join(sorted(str(path) for path in Path("/sys/fs/cgroup").glob("**/*stockade*"))),
-        "abstract sockets": "\n".join(
-            line for line in Path("/proc/net/unix").read_text().splitlines() if "@" in line
-        ),
     }
-    return {
-        key: "\n".join(line for line in text.splitlines() if OURS.search(line)) for key, text in found.items()
+    seen = {key: [line for line in text.splitlines() if OURS.search(line)] for key, text in found.items()}
+    named = {
+        "mounts": Path("/proc/self/mounts").read_text().splitlines(),
+        "namespaces": run("ip", "netns", "list").splitlines(),
+        "sockets": Path("/proc/net/unix").read_text().splitlines(),
+        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("**/*") if path.is_dir()),
     }
+    seen |= {key: [line for line in lines if lab in line] for key, lines in named.items()}
+    return {key: "\n".join(lines) for key, lines in seen.items()}
 
 
 def _first_child(pid: int) -> int | None:

@@ -20,7 +20,7 @@ import dns.query
 import dns.rcode
 
 from stockade.dataplane.netlink import NetlinkError, NetlinkSocket
-from stockade.lab.addresses import DNS_SERVICE_IP, EXAMPLE_IP, GOOGLE_IP, GOOGLE_IP_6, NODE_IP
+from stockade.lab.addresses import DNS_SERVICE_IP, EXAMPLE_IP, GATEWAY_6, GOOGLE_IP, GOOGLE_IP_6, NODE_IP
 from stockade.lab.dns.server import kube_dns
 from stockade.lab.internet import NODE_LINK, Internet
 from stockade.lab.node import links, netns, syscalls
@@ -175,6 +175,16 @@ async def pods_6():
     node_server = socket.create_server((NODE_IP_6, 9000), family=socket.AF_INET6)
     assert reach(world.b, NODE_IP_6, 9000, node_server) == "fd00:10:244::3"
     assert reach(world.b, "10.244.0.2", 8080, server) == "::ffff:10.244.0.3"
+    # No policy knows a link-local address: the node must not be reached with it.
+    everywhere = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    everywhere.bind(("::", 9001))
+    everywhere.settimeout(0.3)
+    for source in (None, "fd00:10:244::3"):
+        client = world.b.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        if source:
+            client.bind((source, 0))
+        client.sendto(str(source).encode(), (GATEWAY_6, 9001, 0, 100))
+    assert everywhere.recv(20) == b"fd00:10:244::3"
     receiver = world.a.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     receiver.bind(("::", 7000))
     receiver.settimeout(0.3)

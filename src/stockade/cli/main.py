@@ -29,6 +29,7 @@ class LazyGroup(click.Group):
         "down": "Stop a lab and remove everything it made.",
         "node": "Cut a node of a lab off from the network, and heal it.",
         "image": "Load root file systems for a lab's pods.",
+        "render": "Print the nft rules of a node, each with its policy.",
         "drops": "Show denied packets with the policies that denied them.",
         "agent": "Run the node agent (what a DaemonSet runs).",
         "demo": "Play the deny-egress recipe in a lab with kubectl.",

@@ -1,34 +1,62 @@
-"""``stockade status``: the labs of this user, or one lab with its nodes."""
+"""``stockade status``: the labs of this user, or one lab with its nodes and how their agents are."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
 
 import click
 import msgspec
 
+from stockade.agent.health import ask
+from stockade.agent.status import AgentStatus, lines
 from stockade.cli.options import lab_name
 from stockade.lab.paths import LabPaths, is_running, running_labs
 from stockade.lab.processes import agents, first_process, node_of, of_lab
-from stockade.lab.topology import NodePlan
+from stockade.lab.topology import NodePlan, plan
+from stockade.report.terminal import visible
+
+ANSWER_SECONDS = 2.0
+AWAY = "not running (restarted shortly; its rules stay in the kernel)"
+
+
+class NodeStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One node: what it was given, its agent's process (None: not running), and what the agent says of itself."""
+
+    name: str
+    addresses: tuple[str, ...]
+    pod_cidrs: tuple[str, ...] = msgspec.field(name="podCIDRs")
+    agent: int | None = None
+    enforcing: AgentStatus | None = None
 
 
 @click.command("status", epilog="Example:  stockade status --name t1 -o json")
 @lab_name
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(name: LabPaths, output: str) -> None:
-    """Show whether a lab runs, where its kubeconfig is, and its nodes. Exit 0 when it runs, 1 when not."""
+    """Show whether a lab runs, where its kubeconfig is, its nodes, and whether policies are in force on each. Exit 0 when it
+    runs, 1 when not."""
     facts = _facts(name)
+    nodes = asyncio.run(_nodes(name)) if facts["state"] == "running" else []
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(facts)).decode())
+        shown = facts | ({"nodes": nodes} if nodes else {})
+        click.echo(msgspec.json.format(msgspec.json.encode(shown)).decode())
     else:
-        for key, value in facts.items():
-            click.echo(f"{key + ':':<12}{_node_lines(value) if isinstance(value, list) else value}")
+        _print(facts)
+        for node in nodes:
+            click.echo(f"node {node.name}")
+            _print(_node_lines(node), indent="  ")
     if facts["state"] != "running":
         others = [lab for lab in running_labs() if lab != name.name]
         if others and output == "text":
             click.echo(f"running labs: {', '.join(others)}", err=True)
         raise SystemExit(1)
+
+
+def _print(facts: Mapping[str, object], indent: str = "") -> None:
+    for key, value in facts.items():
+        click.echo(f"{indent}{key + ':':<12}{visible(str(value))}")
 
 
 def _facts(paths: LabPaths) -> dict[str, object]:
@@ -45,29 +73,32 @@ def _facts(paths: LabPaths) -> dict[str, object]:
         "pid": first_process(paths),
         "memory": f"{sum(process.resident for process in of_lab(paths)) // 2**20} MiB",
         "log": str(paths.log),
-        "nodes": _nodes(paths),
     }
 
 
-def _nodes(paths: LabPaths) -> list[dict[str, object]]:
-    plans = msgspec.json.decode(paths.nodes.read_bytes(), type=list[NodePlan]) if paths.nodes.exists() else []
+async def _nodes(paths: LabPaths) -> list[NodeStatus]:
+    plans = _plans(paths)
+    said = await asyncio.gather(*(ask(str(paths.health(each.number)), ANSWER_SECONDS) for each in plans))
     running = {node_of(process): process.pid for process in agents(paths)}
     return [
-        {
-            "name": plan.name,
-            "addresses": plan.addresses,
-            "podCIDRs": plan.pod_cidrs,
-            "agent": running.get(plan.name),
-            "agentLog": str(paths.agent_log(plan.number)),
-        }
-        for plan in plans
+        NodeStatus(each.name, each.addresses, each.pod_cidrs, running.get(each.name), status)
+        for each, status in zip(plans, said, strict=True)
     ]
 
 
-def _node_lines(nodes: list[dict[str, Any]]) -> str:
-    lines = []
-    for node in nodes:
-        agent = node["agent"] or "not running (restarted shortly; its rules stay in the kernel)"
-        addresses, cidrs = (", ".join(node[key]) for key in ("addresses", "podCIDRs"))
-        lines.append(f"{node['name']}: {addresses}; pods {cidrs}; agent {agent}")
-    return ("\n" + " " * 12).join(lines)
+def _plans(paths: LabPaths) -> Sequence[NodePlan]:
+    """As the daemon wrote them when it had made them; one node while it has not yet."""
+    try:
+        return msgspec.json.decode(paths.nodes.read_bytes(), type=tuple[NodePlan, ...])
+    except (OSError, msgspec.MsgspecError):
+        return plan(paths.name).nodes
+
+
+def _node_lines(node: NodeStatus) -> dict[str, object]:
+    told = {} if node.enforcing is None else lines(node.enforcing, time.time())
+    return {
+        "addresses": ", ".join(node.addresses),
+        "pods": ", ".join(node.pod_cidrs),
+        "agent": node.agent or AWAY,
+        **told,
+    }

@@ -20,12 +20,13 @@ import click
 import msgspec
 
 from stockade.cli.failure import Failure
+from stockade.cli.lab_shape import Asked, check_running, held_settings, how_to_stop
 from stockade.cli.options import lab_name
 from stockade.lab.interpreter import open_read_only
 from stockade.lab.paths import LabPaths, UnsafeStateError, is_running, take_lock
-from stockade.lab.preflight import SEARCH_PATH, has_ipv6, missing_requirement
+from stockade.lab.preflight import SEARCH_PATH, missing_requirement
 from stockade.lab.processes import stop
-from stockade.lab.settings import Settings, read
+from stockade.lab.settings import Settings
 from stockade.lab.topology import MOST_NODES
 
 
@@ -53,9 +54,21 @@ from stockade.lab.topology import MOST_NODES
     type=click.Choice(["auto", "dual", "ipv4"]),
     help="Addresses of pods, Services and nodes: IPv4 and IPv6, or IPv4 alone; auto (the default) is both where this machine has IPv6.",
 )
+@click.option(
+    "--agent-options",
+    metavar="OPTIONS",
+    callback=lambda _ctx, _param, value: None if value is None else _agent_options(value),
+    help="Options of stockade agent for this lab's agents. Example: --agent-options '--denied reject --live-flows keep'",
+)
 @click.option("--fresh", is_flag=True, help="Start anew even if there are objects of a lab that crashed.")
 def command(
-    name: LabPaths, port: int | None, timeout: float, nodes: int | None, ip_family: str | None, fresh: bool
+    name: LabPaths,
+    port: int | None,
+    timeout: float,
+    nodes: int | None,
+    ip_family: str | None,
+    agent_options: list[str] | None,
+    fresh: bool,
 ) -> None:
     """Start a lab: API server, nodes, DNS, Services, policy agents. Needs root and nft.
 
@@ -66,14 +79,16 @@ def command(
     if reason := missing_requirement():
         raise Failure(reason)
     started = time.monotonic()
-    asked = Asked(nodes, ip_family, port)
+    asked = Asked(nodes, ip_family, port, agent_options)
     with _only_one(name):
         if is_running(name):
-            _already(name, asked, fresh=fresh)
+            check_running(name, asked, fresh=fresh)
+            click.echo(f"lab {name.name!r} is already running; {how_to_stop(name)}", err=True)
+            _print_export(name)
             return
         if fresh:
             name.remove()
-        held = _held(name)
+        held = held_settings(name)
         settings = asked.of_new() if held is None else asked.like(name, held)
         if held is None:
             name.remove()
@@ -91,83 +106,8 @@ def command(
     _print_export(name)
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """The options that shape a lab, as far as given."""
-
-    nodes: int | None
-    ip_family: str | None
-    port: int | None
-
-    def of_new(self) -> Settings:
-        return Settings(self.nodes or 1, _families(self.ip_family or "auto"), self.port or 0)
-
-    def like(self, paths: LabPaths, held: Settings) -> Settings:
-        """As before; only the port may be another one."""
-        if difference := self.difference(held):
-            again = f"stockade up --name {paths.name}"
-            text = (
-                f"the objects of lab {paths.name!r} are of a lab {difference}; restore it with: {again}; "
-                f"or start anew, without them: {again} --fresh"
-            )
-            raise Failure(text)
-        return Settings(held.nodes, held.families, held.port if self.port is None else self.port)
-
-    def difference(self, held: Settings) -> str:
-        if self.nodes not in (None, held.nodes):
-            return f"with {held.nodes} node{'s' if held.nodes > 1 else ''}"
-        if self.ip_family in ("dual", "ipv4") and self.ip_family != held.families:
-            return "with IPv4 alone" if held.families == "ipv4" else "with IPv4 and IPv6"
-        return ""
-
-
-def _already(paths: LabPaths, asked: Asked, *, fresh: bool) -> None:
-    """A lab that runs is what was wanted, unless it is another one."""
-    down = f"stop it with: stockade down --name {paths.name}"
-    if fresh:
-        raise Failure(f"a lab named {paths.name!r} is running; {down}")
-    held = _read_settings(paths)
-    difference = asked.difference(held) if held is not None else ""
-    if held is not None and not difference and asked.port not in (None, 0, held.port):
-        difference = f"on port {held.port}"
-    if difference:
-        raise Failure(f"a lab named {paths.name!r} is already running, {difference}; {down}")
-    click.echo(f"lab {paths.name!r} is already running; {down}", err=True)
-    _print_export(paths)
-
-
-def _held(paths: LabPaths) -> Settings | None:
-    """How the lab was started whose objects are here."""
-    if not paths.database.exists():
-        return None
-    held = _read_settings(paths)
-    if held is None:
-        why = f"there are objects of a lab {paths.name!r} in {paths.directory}, but not how it was started"
-        raise Failure(f"{why}; {_anew(paths)}")
-    return held
-
-
-def _read_settings(paths: LabPaths) -> Settings | None:
-    try:
-        return read(paths)
-    except ValueError as error:
-        raise Failure(f"{error}; {_anew(paths)}") from error
-
-
-def _anew(paths: LabPaths) -> str:
-    return f"start anew, without its objects: stockade up --name {paths.name} --fresh"
-
-
 def _print_export(paths: LabPaths) -> None:
     click.echo(f"export KUBECONFIG={shlex.quote(str(paths.kubeconfig))}")
-
-
-def _families(wanted: str) -> str:
-    if wanted == "ipv4" or has_ipv6():
-        return "ipv4" if wanted == "ipv4" else "dual"
-    if wanted == "dual":
-        raise Failure("this machine's kernel has no IPv6; run: stockade up --ip-family ipv4")
-    click.echo("this machine's kernel has no IPv6: the lab has IPv4 alone", err=True)
-    return "ipv4"
 
 
 @contextlib.contextmanager
@@ -186,13 +126,42 @@ def _only_one(paths: LabPaths) -> Iterator[None]:
         os.close(lock)
 
 
+def _agent_options(text: str) -> list[str]:
+    """Checked here, for the agent's own complaint would come after the lab has started."""
+    from stockade.cli.agent import command as agent  # noqa: PLC0415 - only when there are some
+    from stockade.cli.agent_options import Choices, choices  # noqa: PLC0415
+
+    try:
+        options = shlex.split(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: {error}") from error
+    try:
+        given = agent.make_context("agent", list(options), resilient_parsing=False)
+        named = {key for key in given.params if given.get_parameter_source(key) is _COMMAND_LINE}
+        choices({key: given.params[key] for key in Choices.__struct_fields__})
+    except click.UsageError as error:
+        raise click.BadParameter(error.format_message()) from error
+    if others := sorted(named - {*Choices.__struct_fields__, "verify_seconds", "verbose"}):
+        raise click.BadParameter(f"the lab itself sets the agent's --{others[0].replace('_', '-')}")
+    return options
+
+
+_COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
+
+
 def _start(paths: LabPaths, timeout: float, settings: Settings) -> dict[str, str]:
     """Spawn the daemon and wait for the one line it writes when it is ready or has failed. Whatever ends the waiting otherwise
     (time, Ctrl-C) ends the lab, too."""
     reader, writer = os.pipe()
     log = os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     program = open_read_only(sys.executable)
-    arguments = [str(settings.port), str(writer), str(settings.nodes), settings.families]
+    arguments = [
+        str(settings.port),
+        str(writer),
+        str(settings.nodes),
+        settings.families,
+        *settings.agent_options,
+    ]
     launcher = subprocess.Popen(
         [sys.executable, "-m", "stockade.lab.daemon", paths.name, *arguments],
         executable=f"/proc/self/fd/{program}",

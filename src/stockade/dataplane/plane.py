@@ -17,7 +17,7 @@ import functools
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import msgspec
 
@@ -34,15 +34,17 @@ _TRAIL = 256  # patches kept apart before they are merged
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """``changed``: the kernel was written to; ``bumped``: known connections are judged again; ``full``: the table was made anew."""
+    """``changed``: the kernel was written to; ``bumped``: known connections are judged again; ``full``: the table was made anew.
+    ``refused``: why a smaller change, tried before, was not taken."""
 
     changed: bool
     bumped: bool = False
     full: bool = False
     ms: float = 0.0
+    refused: str = ""
 
 
-Forget = Callable[[list[Address]], Awaitable[None]]
+Forget = Callable[[Collection[Address]], Awaitable[None]]
 
 
 class Dataplane:
@@ -65,6 +67,7 @@ class Dataplane:
         self._trail: list[Patch] = []  # applied since
         self._last: Ruleset | None = None  # what was in force before a failure, for who left since
         self._generation = secrets.randbelow(0xFFFF) if generation is None else generation
+        self._refused = ""  # why the last change in place was not taken
         self._anew = False  # changing the table in force failed: make it anew
 
     @property
@@ -84,6 +87,7 @@ class Dataplane:
         """Raises ProgrammingError when the kernel refuses; the rules in force are then the old ones."""
         async with self._lock:
             started = time.monotonic()
+            self._refused = ""
             held = self.applied
             if held is not None:
                 transaction = diff(held, wanted, self._generation, bump=self._bump)
@@ -93,12 +97,13 @@ class Dataplane:
                 if await self._changed(transaction, _gone(held, wanted), wanted):
                     self._applied = wanted
                     return _report(transaction, started)
-            return _report(await self._adopt(wanted), started)
+            return _report(await self._adopt(wanted), started, self._refused)
 
     async def patch(self, patch: Patch, wanted: Callable[[], Ruleset]) -> Applied:
         """``patch`` is to what was applied last; ``wanted`` gives the whole for the case that this cannot be built upon."""
         async with self._lock:
             started = time.monotonic()
+            self._refused = ""
             if self._applied is not None:
                 transaction = patch_transaction(patch, self._applied, self._generation, bump=self._bump)
                 if transaction.is_empty:
@@ -110,7 +115,13 @@ class Dataplane:
                     if len(self._trail) >= _TRAIL:
                         self._trail = [functools.reduce(merged, self._trail)]
                     return _report(transaction, started)
-            return _report(await self._adopt(wanted()), started)
+            return _report(await self._adopt(wanted()), started, self._refused)
+
+    async def forget(self, addresses: Collection[Address]) -> None:
+        """Where live connections are kept: those of pods of other nodes that are gone are not. (Our own pods' see ``apply``.)"""
+        async with self._lock:
+            if self._forget is not None and self._applied is not None and addresses:
+                await self._forget_gone(self._forget, addresses, self._applied)
 
     async def verify(self) -> bool:
         """Is the table what was applied? If not, it is repaired, and the answer is False. Nothing applied yet: True."""
@@ -139,6 +150,7 @@ class Dataplane:
         try:
             await self._load(transaction, gone, frame)
         except ProgrammingError as error:
+            self._refused = str(error)
             _LOG.warning("incremental update failed, starting from the table in force: %s", error)
             return False
         return True
@@ -164,7 +176,7 @@ class Dataplane:
             return replace(wanted, generation, bump=not kept)
         return adopt(held.ruleset, wanted, generation, bump=not kept)
 
-    async def _load(self, transaction: Transaction, gone: list[Address], frame: Ruleset) -> None:
+    async def _load(self, transaction: Transaction, gone: Collection[Address], frame: Ruleset) -> None:
         """If interrupted nobody knows which rules are in force, so the next ``apply`` reads them. ``frame`` has the chains that carry
         the generation."""
         before, self._applied = self._applied, None
@@ -180,7 +192,7 @@ class Dataplane:
             self._trail = []
             raise
 
-    async def _forget_gone(self, forget: Forget, gone: list[Address], frame: Ruleset) -> None:
+    async def _forget_gone(self, forget: Forget, gone: Collection[Address], frame: Ruleset) -> None:
         try:
             await forget(gone)
         except OSError as error:
@@ -212,6 +224,6 @@ def _gone(old: Ruleset, new: Ruleset) -> list[Address]:
     ]
 
 
-def _report(transaction: Transaction, started: float) -> Applied:
+def _report(transaction: Transaction, started: float, refused: str = "") -> Applied:
     elapsed = (time.monotonic() - started) * 1000
-    return Applied(changed=True, bumped=transaction.bump, full=transaction.full, ms=elapsed)
+    return Applied(changed=True, bumped=transaction.bump, full=transaction.full, ms=elapsed, refused=refused)

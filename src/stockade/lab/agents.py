@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stockade.lab.node.spawner import Command, Spawner, Streams
@@ -24,16 +24,24 @@ FIRST_DELAY, LONGEST_DELAY, STABLE_AFTER = 5.0, 60.0, 60.0  # seconds
 
 
 class AgentSupervisor:
-    """One agent process for one node. ``report`` gets the agent's last words each time it ends."""
+    """One agent process for one node. ``report`` gets the agent's last words each time it ends. ``options``: more of its options."""
 
     def __init__(
-        self, spawner: Spawner, paths: LabPaths, *, node: NodePlan, netns: int, report: Callable[[str], None]
+        self,
+        spawner: Spawner,
+        paths: LabPaths,
+        *,
+        node: NodePlan,
+        netns: int,
+        report: Callable[[str], None],
+        options: Sequence[str] = (),
     ) -> None:
         self._spawner = spawner
         self._paths = paths
         self._node = node
         self._netns = netns
         self._report = report
+        self._options = options
 
     def _command(self) -> list[str]:
         return [
@@ -47,6 +55,9 @@ class AgentSupervisor:
             self._node.name,
             "--gate",
             str(self._paths.gate(self._node.number)),
+            "--health",
+            str(self._paths.health(self._node.number)),
+            *self._options,
         ]
 
     async def run(self) -> None:

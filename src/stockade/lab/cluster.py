@@ -53,7 +53,12 @@ DNS_PATIENCE = 5.0  # seconds
 
 
 def run(
-    paths: LabPaths, topology: Topology, listener: socket.socket, spawner: socket.socket, tell: Tell
+    paths: LabPaths,
+    topology: Topology,
+    listener: socket.socket,
+    spawner: socket.socket,
+    tell: Tell,
+    agent_options: Sequence[str] = (),
 ) -> int:
     """Until SIGTERM. An error before the lab is ready is told to ``up`` in one line, with the log for the rest."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -67,7 +72,7 @@ def run(
             tell(answer)
 
     try:
-        asyncio.run(_Cluster(paths, topology, listener, spawner, tell_once).run())
+        asyncio.run(_Cluster(paths, topology, listener, spawner, tell_once, agent_options).run())
     except StorageError as error:
         log.error("%s", error)  # noqa: TRY400 - no defect of ours
         tell_once(
@@ -91,12 +96,14 @@ class _Cluster:
         listener: socket.socket,
         spawner: socket.socket,
         tell: Tell,
+        agent_options: Sequence[str],
     ) -> None:
         self._paths = paths
         self._topology = topology
         self._listener = listener
         self._spawner_socket = spawner
         self._tell = tell
+        self._agent_options = agent_options
         self._restored = False
 
     async def run(self) -> None:
@@ -146,6 +153,7 @@ class _Cluster:
             images=Catalog(self._paths.root),
             builtins={bootstrap.DNS_IMAGE: dns},
             failed=self._agent_ended,
+            agent_options=self._agent_options,
         )
         nodes = [LabNode(plan, shared) for plan in self._topology.nodes]
         for node in nodes:

@@ -8,7 +8,7 @@
                                 └─► the pods' containers
 Nothing of it outlives pid 1: the kernel ends every process of the PID namespace, and the namespaces end with the last process.
 
-In: ``python -m stockade.lab.daemon NAME PORT READY_FD NODES FAMILIES`` (``dual`` or ``ipv4``). Out: one JSON line on READY_FD,
+In: ``python -m stockade.lab.daemon NAME PORT READY_FD NODES FAMILIES [AGENT OPTION...]`` (families: ``dual`` or ``ipv4``). Out: one JSON line on READY_FD,
 ``{"server", "nodes", "note"}`` or ``{"error"}``.
 This module is imported by pid 1, which lives as long as the lab: it imports little.
 """
@@ -51,8 +51,7 @@ def main(arguments: list[str]) -> int:
             else f"failed: {error}"
         )
         return _fail(ready, f"port {port} of 127.0.0.1 {what}")
-    families = arguments[4]
-    write(paths, Settings(int(arguments[3]), families, listener.getsockname()[1]))
+    write(paths, Settings(int(arguments[3]), arguments[4], listener.getsockname()[1], arguments[5:]))
     try:
         if _in_chroot():
             return _fail(ready, IN_CHROOT)
@@ -67,8 +66,7 @@ def main(arguments: list[str]) -> int:
         write_private(paths.pid, f"{child}\n")
         return 0
     syscalls.mount_proc()
-    size = int(arguments[3]), families == "dual"
-    return zygote.run(lambda spawner: _daemon(paths, size, listener, spawner, ready))
+    return zygote.run(lambda spawner: _daemon(paths, listener, spawner, ready, arguments[3:]))
 
 
 def _in_chroot() -> bool:
@@ -99,7 +97,7 @@ def _listen(port: int) -> socket.socket:
 
 
 def _daemon(
-    paths: LabPaths, size: tuple[int, bool], listener: socket.socket, spawner: socket.socket, ready: int
+    paths: LabPaths, listener: socket.socket, spawner: socket.socket, ready: int, rest: list[str]
 ) -> int:
     """The zygote's first child. Everything heavy is imported here, after the fork."""
     from stockade.lab.cluster import run  # noqa: PLC0415 - keeps pid 1 small
@@ -109,8 +107,9 @@ def _daemon(
         os.write(ready, json.dumps(answer).encode() + b"\n")
         os.close(ready)
 
-    count, ipv6 = size
-    return run(paths, plan(paths.name, count, ipv6=ipv6), listener, spawner, tell)
+    nodes, families, *agent_options = rest
+    topology = plan(paths.name, int(nodes), ipv6=families == "dual")
+    return run(paths, topology, listener, spawner, tell, agent_options)
 
 
 def _fail(ready: int, message: str) -> int:

@@ -81,16 +81,16 @@ def _ready(endpoints: Iterable[JsonObject], version: int) -> Iterable[Endpoint]:
         target = endpoint.get("targetRef") or {}
         is_pod = target.get("kind") == "Pod"
         pod = (target.get("namespace") or "", target.get("name") or "") if is_pod else None
-        for address in endpoint.get("addresses") or ():
-            if is_address(address, version):
+        for text in endpoint.get("addresses") or ():
+            if address := canonical(text, version):
                 yield Endpoint(address, endpoint.get("hostname") or "", pod)
 
 
-def is_address(text: str | None, version: int) -> bool:
-    """Slices are written by anybody with a token, and an address goes into nft text as it is: nothing else may pass (a zone
-    such as ``%eth0`` neither)."""
+def canonical(text: str | None, version: int) -> str | None:
+    """The address in its one form; None when it is no address of that family. Slices and Services are written by anybody with a token,
+    and an address goes into nft text: nothing else may pass (a zone such as ``%eth0`` neither), and no address in two spellings."""
     try:
         parsed = ipaddress.ip_address(text or "")
     except ValueError:
-        return False
-    return parsed.version == version and "%" not in (text or "")
+        return None
+    return str(parsed) if parsed.version == version and "%" not in (text or "") else None

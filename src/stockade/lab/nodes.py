@@ -15,13 +15,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from stockade.agent.gate import GateClient
+from stockade.dataplane.programmer import ProgrammingError
 from stockade.lab import addresses, heartbeat
 from stockade.lab.agents import AgentSupervisor
 from stockade.lab.apiserver.store import ObjectStore
@@ -55,10 +56,11 @@ class Shared(msgspec.Struct, frozen=True):
     images: Catalog
     builtins: Mapping[str, BuiltinFactory]
     failed: Callable[[str], None]
+    agent_options: Sequence[str] = ()
 
 
 class LabNode:
-    """``prepare``, ``start``, then ``run`` until cancelled, then ``stop``."""
+    """Its network is there when it is made. ``start`` it, run its ``parts`` until the lab stops, then ``stop`` it."""
 
     def __init__(self, plan: NodePlan, shared: Shared) -> None:
         self.plan = plan
@@ -72,6 +74,7 @@ class LabNode:
             shared.store,
             self._nft.load,
             plan.addresses,
+            node=plan.name,
             forget=lambda lost: netns.inside(self._network.fd, partial(forget, lost)),
             outward=self._outward(),
         )
@@ -121,7 +124,11 @@ class LabNode:
 
     async def start(self) -> None:
         if any(map(is_ipv6, self.plan.addresses)):
-            await self._nft.load(ANTI_SPOOFING)
+            try:
+                await self._nft.load(ANTI_SPOOFING)
+            except ProgrammingError as error:
+                text = f"the kernel cannot hold pods to their IPv6 addresses ({error}); use --ip-family ipv4"
+                raise RuntimeError(text) from error
         await self._kubelet.start()
 
     async def stop(self) -> None:
@@ -131,7 +138,12 @@ class LabNode:
         """To be run side by side until the lab stops."""
         shared = self._shared
         agent = AgentSupervisor(
-            shared.spawner, shared.paths, node=self.plan, netns=self._network.fd, report=shared.failed
+            shared.spawner,
+            shared.paths,
+            node=self.plan,
+            netns=self._network.fd,
+            report=shared.failed,
+            options=shared.agent_options,
         )
         return [agent.run(), self._proxy.run(), heartbeat.run(shared.store, self.name, self._online)]
 

@@ -71,7 +71,11 @@ class LabPaths(msgspec.Struct, frozen=True):
 
     def gate(self, node: int) -> Path:
         """The Unix socket of a node's agent, on which the node waits for a pod's rules. Short: such a path may have 107 bytes."""
-        return self.directory / f"gate-{node}"
+        return self.directory / f"gate{node}"
+
+    def health(self, node: int) -> Path:
+        """The Unix socket on which a node's agent says how it is."""
+        return self.directory / f"ask{node}"
 
     @property
     def log(self) -> Path:

@@ -12,11 +12,12 @@ from stockade.lab.paths import LabPaths, write_private
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """``families``: ``dual`` or ``ipv4``."""
+    """``families``: ``dual`` or ``ipv4``; ``agent_options``: for the command line of each agent."""
 
     nodes: int
     families: str
     port: int
+    agent_options: list[str] = []
 
 
 def write(paths: LabPaths, settings: Settings) -> None:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from stockade.lab.addresses import EXAMPLE_IP
 from stockade.lab.processes import agents, node_of
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
@@ -180,6 +181,11 @@ def test_cordoned_nodes_get_no_pods_and_ports_are_taken_once(two_nodes) -> None:
     assert eventually(lambda: expected in lab.kubectl("describe", "pod", "waits"))
     lab.kubectl("uncordon", second)
     lab.kubectl("wait", "--for=condition=Ready", "pod/waits", "--timeout=20s")
+    pod(lab, "visitor", 1)
+    for address in ("172.30.0.2", "[fd00:172:30::2]"):
+        url = f"http://{address}:81/"
+        page = lambda: lab.try_kubectl("exec", "visitor", "--", "wget", "-qO-", "--timeout", "1", url)  # noqa: B023, E731
+        assert eventually(lambda: "Welcome to nginx!" in page().stdout), url  # noqa: B023
     twin = {**lab.get("pod", "waits"), "metadata": {"name": "twin"}, "status": {}}
     del twin["spec"]["nodeName"]
     lab.apply(json.dumps(twin))
@@ -195,16 +201,25 @@ def test_a_node_that_is_cut_off_keeps_its_rules_and_learns_after_it_is_healed(tw
     pod(lab, "here", 1)
     lab.apply(POLICY.format(name="before", pod="away", direction="Ingress"))
     assert eventually(lambda: not fetches(lab, "here", away[0]))
+    attempt = f"wget -qO- -T 1 http://{away[0]}/ > /dev/null 2>&1 && word=open || word=denied"
+    watcher = f"while true; do began=$(date +%s); {attempt}; echo $began $word; sleep 0.2; done"
+    pod(lab, "neighbour", 2, command=("sh", "-c", watcher))  # on the same node: its way is not cut
     assert lab.stockade("node", "cut", second, "--name", lab.name).returncode == 0
     done = lab.try_kubectl("exec", "away", "--", "true")
     assert "error dialing backend" in done.stderr
     lab.kubectl("delete", "networkpolicy", "before")
+    time.sleep(2.5)
     assert not fetches(lab, "here", away[0])
-    assert fetches(lab, "here", "www.example.com"), "the first node is not concerned"
+    assert fetches(lab, "here", EXAMPLE_IP), "the first node is not concerned"
+    healed = int(time.time())
     assert lab.stockade("node", "heal", second, "--name", lab.name).returncode == 0
     for address in away:
         assert eventually(lambda: fetches(lab, "here", address)), address  # noqa: B023
     assert lab.kubectl("exec", "away", "--", "echo", "back") == "back\n"
+    seen = [line.split() for line in lab.kubectl("logs", "neighbour").splitlines()]
+    meanwhile = [word for began, word in seen if int(began) < healed]
+    assert len(meanwhile) >= 2
+    assert set(meanwhile) == {"denied"}
     refused = lab.stockade("node", "cut", "nosuch", "--name", lab.name)
     assert (refused.returncode, refused.stderr) == (2, 'stockade: nodes "nosuch" not found\n')
 

@@ -20,7 +20,7 @@ import errno
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import TypeVar
 
 import msgspec
@@ -115,7 +115,7 @@ class Netlink:
     async def delete(self) -> None:
         await self._run(self._delete, in_thread=False)
 
-    async def changes(self) -> AsyncIterator[Change]:
+    async def changes(self) -> AsyncGenerator[Change, None]:
         """Changes of our table by others, as ``Monitor.changes``: without a second listener."""
         queue: asyncio.Queue[Change] = asyncio.Queue()
         self._queues.append(queue)

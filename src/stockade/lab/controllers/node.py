@@ -35,11 +35,7 @@ class NodeController:
         """The clock wakes this one: what does not happen sends no event."""
         while True:
             await asyncio.sleep(_LOOK)
-            for node in self._registry.list("nodes"):
-                name = node["metadata"]["name"]
-                lease = self._registry.find(LEASES, LEASE_NAMESPACE, name)
-                if lease is not None and _ran_out(lease) and is_ready(node):
-                    mark_lost(self._registry, name)
+            lose_silent(self._registry)
 
     def _reconcile(self, key: Place) -> None:
         node = self._registry.find("nodes", *key)
@@ -66,6 +62,15 @@ def _is_ours(taint: JsonObject) -> bool:
     return taint.get("key") in _OURS and taint.get("effect") == "NoSchedule"
 
 
+def lose_silent(registry: Registry) -> None:
+    """Every Ready node whose Lease ran out; nodes without a Lease are nobody's business here."""
+    for node in registry.list("nodes"):
+        name = node["metadata"]["name"]
+        lease = registry.find(LEASES, LEASE_NAMESPACE, name)
+        if lease is not None and _ran_out(lease) and is_ready(node):
+            _lose(registry, name)
+
+
 def _ran_out(lease: JsonObject) -> bool:
     spec = lease.get("spec") or {}
     try:
@@ -75,7 +80,7 @@ def _ran_out(lease: JsonObject) -> bool:
     return (datetime.now(UTC) - renewed).total_seconds() > int(spec.get("leaseDurationSeconds") or 40)
 
 
-def mark_lost(registry: Registry, node: str) -> None:
+def _lose(registry: Registry, node: str) -> None:
     """Ready becomes Unknown, and the node's pods are no endpoints any more."""
     lost = {
         "type": "Ready",

@@ -194,7 +194,10 @@ def is_ipv6(address: str) -> bool:
 
 
 def write_sysctls(values: Mapping[str, str]) -> None:
-    """In the network namespace of the calling thread. A key this kernel lacks (IPv6 left out) is passed over."""
+    """In the network namespace of the calling thread. A key this kernel lacks (IPv6 left out) is passed over; one that is right
+    already is not written, because writing some of them waits for a lock that all namespaces share."""
     for key, value in values.items():
+        path = Path("/proc/sys", key)
         with contextlib.suppress(FileNotFoundError):
-            Path("/proc/sys", key).write_text(value)
+            if path.read_text().strip() != value:
+                path.write_text(value)

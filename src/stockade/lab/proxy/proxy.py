@@ -1,4 +1,5 @@
-"""The Service proxy of a node: keeps the tables ``ip stockade-proxy`` and ``ip6 …`` in step with Services and EndpointSlices.
+"""The Service proxy of a node: keeps the tables ``ip stockade-proxy`` and ``ip6 …`` in step with Services and EndpointSlices,
+and with the host ports of the node's pods.
 
 In: a Registry (watched) and a function that loads nft text. Out: rules in the kernel; ``synced`` once the first have been
 loaded. Run by the lab's cluster as one task. It never touches the table of the policy agent.
@@ -17,6 +18,7 @@ from stockade.lab.addresses import SERVICE_CIDR, SERVICE_CIDR_6
 from stockade.lab.apiserver.registry import Registry
 from stockade.lab.mirror import Mirror
 from stockade.lab.proxy.conntrack import forget
+from stockade.lab.proxy.hostports import host_ports
 from stockade.lab.proxy.render import (
     IPV4,
     IPV6,
@@ -31,6 +33,7 @@ from stockade.lab.proxy.render import (
 
 SERVICES = "services"
 SLICES = "endpointslices.discovery.k8s.io"
+PODS = "pods"
 _RETRY_SECONDS = 2.0
 _PAUSE_SECONDS = 0.03  # between two loads: a hundred pods that become ready are a few loads, not a hundred
 
@@ -48,10 +51,12 @@ class ServiceProxy:
         load: Callable[[str], Awaitable[None]],
         node_addresses: Sequence[str] = (),
         *,
+        node: str = "",
         forget: Forget = forget,
         outward: Sequence[Outward] = (),
     ) -> None:
-        self._mirror = Mirror(registry, (SERVICES, SLICES))
+        self._mirror = Mirror(registry, (SERVICES, SLICES, PODS))
+        self._node = node
         self._load = load
         self._forget = forget
         self._node_addresses = tuple(node_addresses)
@@ -88,6 +93,8 @@ class ServiceProxy:
         text, wanted = "", []
         for family, service_cidr in self._families:
             found = targets(services, slices, self._node_addresses, family)
+            pods = self._mirror.objects(PODS)
+            found += host_ports(pods, self._node, self._node_addresses, family)
             outward = self._outward.get(family is IPV6)
             text += render(found, cluster_ips(services, family), service_cidr, family, outward)
             wanted += found

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from stockade.lab.apiserver.registry import JsonObject
-from stockade.lab.endpoints import endpoints_of, is_address, ready_endpoints
+from stockade.lab.endpoints import canonical, endpoints_of, ready_endpoints
 
 TABLE = "stockade-proxy"
 ANTI_SPOOFING = """add table ip6 stockade-node
@@ -26,13 +26,16 @@ delete table ip6 stockade-node
 table ip6 stockade-node {
 \tchain prerouting {
 \t\ttype filter hook prerouting priority -300; policy accept;
+\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+\t\tiifname "veth*" ip6 saddr fe80::/10 drop
 \t\tip6 saddr != fe80::/10 fib saddr . iif oif missing drop
 \t}
 }
 """
-"""What ``rp_filter=1`` does for IPv4: a packet whose answer would leave by another link is dropped."""
+"""What ``rp_filter=1`` does for IPv4: a packet whose answer would leave by another link is dropped. And a pod talks to its node with the
+addresses that policies know: its link-local one is for neighbour discovery alone."""
 Door = tuple[str, int]  # address and port
-_PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
+PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 _UNSAFE = re.compile(r"[^a-z0-9.-]")
 
 
@@ -87,7 +90,7 @@ def targets(
 ) -> list[Target]:
     """Every port of every Service that has an address of ``family``, in a stable order. ``node_addresses`` serve the node ports."""
     ready = ready_endpoints(slices)
-    nodes = tuple(address for address in node_addresses if is_address(address, family.version))
+    nodes = tuple(address for address in node_addresses if canonical(address, family.version))
     found: list[Target] = []
     for obj in services:
         metadata, spec = obj["metadata"], obj.get("spec") or {}
@@ -96,7 +99,7 @@ def targets(
             continue
         key = (metadata["namespace"], metadata["name"])
         for port in spec.get("ports") or ():
-            protocol = _PROTOCOLS.get(port.get("protocol") or "TCP")
+            protocol = PROTOCOLS.get(port.get("protocol") or "TCP")
             if protocol is None:
                 continue
             number, node_port = int(port["port"]), port.get("nodePort")
@@ -133,8 +136,8 @@ def _cluster_ips(obj: JsonObject, family: Family) -> Iterator[str]:
     spec = obj.get("spec") or {}
     if spec.get("type") == "ExternalName":
         return
-    for address in spec.get("clusterIPs") or [spec.get("clusterIP")]:
-        if is_address(address, family.version):  # "None": headless
+    for text in spec.get("clusterIPs") or [spec.get("clusterIP")]:
+        if address := canonical(text, family.version):  # "None": headless
             yield address
 
 
@@ -146,7 +149,9 @@ def _addresses(obj: JsonObject, family: Family) -> Iterator[str]:
         return
     ingress = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
     others = [*((obj.get("spec") or {}).get("externalIPs") or ()), *(entry.get("ip") for entry in ingress)]
-    yield from (address for address in others if is_address(address, family.version))
+    for text in others:
+        if address := canonical(text, family.version):
+            yield address
 
 
 def render(

@@ -155,6 +155,8 @@ def _for_family(
     family: int,
     way: Way,
 ) -> tuple[Match, ...] | None:
+    if isinstance(peer, BlockPeer) and peer.family != family:
+        return None  # its numbers are addresses of the other family
     if isinstance(port, NamedPort) and way.direction == EGRESS:
         # The destination is the peer: one set of (address, protocol, number) says all.
         return (named_port_match(sets.named_port(port, family, peer), family, way.side),)

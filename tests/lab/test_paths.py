@@ -149,10 +149,12 @@ def test_a_lock_file_that_goes_is_no_lock(paths, monkeypatch) -> None:
 
 def test_what_a_crash_leaves_is_swept(paths) -> None:
     paths.make()
-    for path in (paths.pid, paths.gate(1), paths.gate(2), paths.settings, paths.database, paths.log):
+    for path in (paths.pid, paths.settings, paths.database, paths.log):
         path.touch()
+    for path in (paths.gate(1), paths.gate(2)):
+        os.mknod(path, 0o600 | stat.S_IFSOCK)
     paths.sweep()
-    assert {path.name for path in paths.directory.iterdir() if path.is_file()} == {
+    assert {path.name for path in paths.directory.iterdir() if not path.is_dir()} == {
         "lab.json",
         "objects.db",
         "daemon.log",

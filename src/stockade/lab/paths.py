@@ -129,8 +129,9 @@ class LabPaths(msgspec.Struct, frozen=True):
 
     def sweep(self) -> None:
         """What a crash leaves in the directory and nobody reads again: sockets, the dead process's id."""
-        for leftover in (self.pid, *self.directory.glob("gate-*")):
-            leftover.unlink(missing_ok=True)
+        for entry in self.directory.iterdir():
+            if entry.is_socket() or entry == self.pid:
+                entry.unlink()
 
     def forget(self) -> None:
         """The objects, for good; the logs stay for reading."""

@@ -94,9 +94,12 @@ def command(
             name.remove()
         name.make()
         name.sweep()
-        answer = _start(name, timeout, settings)
-        if "error" in answer and held is None:
-            name.forget()  # nobody was told of a lab here
+        answer: dict[str, str] = {}
+        try:
+            answer = _start(name, timeout, settings)
+        finally:
+            if held is None and "server" not in answer:
+                name.forget()  # nobody was told of a lab here
     if "error" in answer:
         raise Failure(answer["error"])
     how = "restored" if "restored" in answer else "ready"

@@ -75,9 +75,8 @@ def run(
         asyncio.run(_Cluster(paths, topology, listener, spawner, tell_once, agent_options).run())
     except StorageError as error:
         log.error("%s", error)  # noqa: TRY400 - no defect of ours
-        tell_once(
-            {"error": f"{error}; start anew, without its objects: stockade up --name {paths.name} --fresh"}
-        )
+        way_out = f"start anew, without its objects: stockade up --name {paths.name} --fresh"
+        tell_once({"error": f"{error}; {way_out}" if error.for_good else str(error)})
         return 1
     except Exception as error:
         log.exception("the lab failed")

@@ -63,7 +63,7 @@ def test_together_is_all_or_nothing(tmp_path: Path) -> None:
         (f"PRAGMA user_version = {VERSION + 1}", f"a later version of Stockade (format {VERSION + 1};"),
         ("PRAGMA application_id = 7", "is a database of another program"),
         ("DELETE FROM revision", "is damaged: it has no revision"),
-        ("DROP TABLE revision", "cannot be opened: no such table: revision"),
+        ("DROP TABLE revision", "is damaged: no such table: revision"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, statement: str, why: str) -> None:
@@ -77,6 +77,7 @@ def test_what_is_refused(tmp_path: Path, statement: str, why: str) -> None:
         Storage(path)
     assert why in str(error.value)
     assert str(path) in str(error.value)
+    assert error.value.for_good
     assert path.read_bytes() == before, "what is refused is left as it is"
 
 
@@ -91,8 +92,17 @@ def test_a_damaged_file_is_refused(tmp_path: Path, place: int) -> None:
     for page in range(place, len(data), 4096):
         data[page : page + 60] = b"\xff" * 60
     path.write_bytes(data)
-    with pytest.raises(StorageError, match=r"is damaged|cannot be opened"):
+    with pytest.raises(StorageError, match="is damaged"):
         Storage(path)
+
+
+def test_what_may_work_later_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "objects.db"
+    Storage(path).close()
+    Path(f"{path}-wal").mkdir()
+    with pytest.raises(StorageError, match="cannot be opened") as error:
+        Storage(path)
+    assert not error.value.for_good
 
 
 def test_a_full_disk_refuses_the_write_and_changes_nothing(tmp_path: Path) -> None:

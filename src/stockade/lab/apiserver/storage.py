@@ -36,8 +36,24 @@ PUT = (
 DELETE = "DELETE FROM objects WHERE resource = ? AND namespace = ? AND name = ?"
 
 
+_CIRCUMSTANCES = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
+
+
 class StorageError(Exception):
-    """The file cannot be used; the text says why."""
+    """The file cannot be used; the text says why. ``for_good``: nor will it be, by us."""
+
+    def __init__(self, text: str, *, for_good: bool = True) -> None:
+        super().__init__(text)
+        self.for_good = for_good
 
 
 class Storage:
@@ -125,9 +141,9 @@ class Storage:
     def _as_storage_error(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.OperationalError as error:
-            raise StorageError(f"{self._path} cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF in _CIRCUMSTANCES:
+                raise StorageError(f"{self._path} cannot be opened: {error}", for_good=False) from error
             raise StorageError(f"{self._path} is damaged: {error}") from error
 
     def _write(self, revision: int, statement: str, values: tuple[str | bytes, ...]) -> None:

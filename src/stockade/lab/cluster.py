@@ -69,7 +69,11 @@ def run(
         nonlocal told
         if not told:
             told = True
-            tell(answer)
+            try:
+                tell(answer)
+            except BrokenPipeError:
+                log.warning("stockade up was killed before the lab was ready: the lab ends, too")
+                signal.raise_signal(signal.SIGTERM)
 
     try:
         asyncio.run(_Cluster(paths, topology, listener, spawner, tell_once, agent_options).run())

@@ -6,12 +6,17 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 
 import pytest
 
-from stockade.lab.paths import wait_unlocked
+from stockade.lab.paths import is_running, wait_unlocked
+from stockade.lab.preflight import missing_requirement
 from stockade.lab.processes import first_process
+
+from .conftest import NEW_KUBECTL, Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
@@ -180,6 +185,25 @@ def test_down_after_a_crash_removes_everything(lab) -> None:
     assert [*labs.iterdir(), *lab.paths.starting.parent.iterdir()] == []
     assert lab.stockade("up", "--name", lab.name).returncode == 0
     assert lab.try_kubectl("get", "nodes").returncode == 0
+
+
+def test_up_itself_is_killed(tmp_path) -> None:
+    """The lab that nobody waits for ends, quietly; what it had made is there for the next one."""
+    if reason := missing_requirement():
+        pytest.skip(reason)
+    lab = Lab(f"killed-{os.getpid()}", tmp_path, NEW_KUBECTL)
+    command = [sys.executable, "-m", "stockade.cli.main"]
+    starting = subprocess.Popen([*command, "up", "--name", lab.name], env=lab.env, stderr=subprocess.DEVNULL)
+    try:
+        eventually(lambda: lab.paths.database.exists() and is_running(lab.paths))
+        starting.kill()
+        starting.wait()
+        assert wait_unlocked(lab.paths, 20)
+        assert "Traceback" not in lab.paths.log.read_text()
+        assert up(lab).returncode == 0
+    finally:
+        starting.kill()
+        lab.stockade("down", "--name", lab.name)
 
 
 def test_a_process_nobody_wrote_down_is_found(lab) -> None:

@@ -30,6 +30,7 @@ from stockade.dataplane.programmer import Held, Programmer, ProgrammingError
 from stockade.net.cidr import Address
 
 _LOG = logging.getLogger(__name__)
+_ADOPTIONS = 3  # attempts to change a table in place before it is made anew, which costs single packets
 _TRAIL = 256  # patches kept apart before they are merged
 
 
@@ -68,7 +69,7 @@ class Dataplane:
         self._last: Ruleset | None = None  # what was in force before a failure, for who left since
         self._generation = secrets.randbelow(0xFFFF) if generation is None else generation
         self._refused = ""  # why the last change in place was not taken
-        self._anew = False  # changing the table in force failed: make it anew
+        self._failed = 0  # times in a row that the table in force could not be adopted
 
     @property
     def applied(self) -> Ruleset | None:
@@ -156,15 +157,15 @@ class Dataplane:
         return True
 
     async def _adopt(self, wanted: Ruleset) -> Transaction:
-        """The table is read each time. If it cannot be changed in place, the next attempt makes it anew, whatever is in force."""
+        """The table is read each time. If it can again and again not be changed in place, it is made anew, whatever is in force."""
         transaction = self._start(await self._programmer.read(), wanted)
         gone = [] if self._last is None else _gone(self._last, wanted)
         try:
             await self._load(transaction, gone, wanted)
         except ProgrammingError:
-            self._anew = True
+            self._failed += 1
             raise
-        self._anew = False
+        self._failed = 0
         self._applied, self._trail = wanted, []
         return transaction
 
@@ -172,7 +173,7 @@ class Dataplane:
         """Without a table connections may still carry the mark of our own last generation."""
         kept = self._forget is not None and self._last is not None
         generation = self._generation if held is None or held.generation is None else held.generation
-        if self._anew or held is None or held.ruleset is None:
+        if self._failed >= _ADOPTIONS or held is None or held.ruleset is None:
             return replace(wanted, generation, bump=not kept)
         return adopt(held.ruleset, wanted, generation, bump=not kept)
 

@@ -25,6 +25,7 @@ from stockade.agent.gate import GateClient
 from stockade.dataplane.programmer import ProgrammingError
 from stockade.lab import addresses, heartbeat
 from stockade.lab.agents import AgentSupervisor
+from stockade.lab.apiserver.registry import ApiError
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.lab.events import EventRecorder
 from stockade.lab.images.catalog import Catalog
@@ -152,7 +153,7 @@ class LabNode:
         while not self._gate.exists():  # noqa: ASYNC110 - a file has no event
             await asyncio.sleep(POLL)
         await self._proxy.synced.wait()
-        with contextlib.suppress(LookupError):
+        with contextlib.suppress(ApiError):
             heartbeat.mark_ready(self._shared.store, self.name)
 
     async def cut(self) -> None:
@@ -167,5 +168,6 @@ class LabNode:
         self._online.set()
         self._proxy.online.set()
         self._kubelet.heal()
-        heartbeat.renew(self._shared.store, self.name)
-        heartbeat.mark_ready(self._shared.store, self.name)
+        with contextlib.suppress(ApiError):  # somebody deleted the Node
+            heartbeat.renew(self._shared.store, self.name)
+            heartbeat.mark_ready(self._shared.store, self.name)

@@ -36,6 +36,12 @@ async def test_a_node_whose_lease_ran_out_is_lost_with_its_pods(world):
     module_leases = "leases.coordination.k8s.io"
     world.add(module_leases, lease("silent", 41), "kube-node-lease")
     world.add(module_leases, lease("node-1", 30), "kube-node-lease")
+    world.add("nodes", node("odd"), "")
+    odd = {
+        "metadata": {"name": "odd"},
+        "spec": {"renewTime": "2020-01-01T00:00:00", "leaseDurationSeconds": "x"},
+    }
+    world.add(module_leases, odd, "kube-node-lease")
     module.lose_silent(world.registry)
     await world.until(lambda: taints(world, "silent") == ["node.kubernetes.io/unreachable"])
     (ready,) = world.get("nodes", "silent", "")["status"]["conditions"]

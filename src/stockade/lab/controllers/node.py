@@ -75,9 +75,9 @@ def _ran_out(lease: JsonObject) -> bool:
     spec = lease.get("spec") or {}
     try:
         renewed = datetime.fromisoformat(spec.get("renewTime") or "")
-    except ValueError:
+        return (datetime.now(UTC) - renewed).total_seconds() > int(spec.get("leaseDurationSeconds") or 40)
+    except (TypeError, ValueError):  # whatever its user wrote there, it is no time
         return False
-    return (datetime.now(UTC) - renewed).total_seconds() > int(spec.get("leaseDurationSeconds") or 40)
 
 
 def _lose(registry: Registry, node: str) -> None:

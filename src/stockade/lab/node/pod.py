@@ -181,8 +181,9 @@ class PodWorker:
         if self.netns is None:
             self.netns = self._parts.network.create(f"{self.namespace}/{self.name}", *self._addresses)
             self._publish_now()
-        for address in self._addresses:
-            await self._parts.gate.wait(self.namespace, self.name, self.uid, address, timeout=gate_timeout)
+        # The agent learns of all addresses at once, and programs them in one transaction: asking for the first is asking for all.
+        address = self._addresses[0]
+        await self._parts.gate.wait(self.namespace, self.name, self.uid, address, timeout=gate_timeout)
 
     def _warn_of_what_is_left_out(self) -> None:
         """Fields that the lab stores but does not act on are said once, where the user looks first."""

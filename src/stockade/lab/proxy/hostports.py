@@ -24,6 +24,12 @@ def host_ports(
     return sorted(found, key=lambda target: target.chain)
 
 
+def has_host_port(pod: JsonObject) -> bool:
+    """Whether this pod matters here at all; few do, and most changes of pods shall cost nothing."""
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    return any(port.get("hostPort") for each in containers for port in each.get("ports") or ())
+
+
 def _runs_on(pod: JsonObject, node: str) -> bool:
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
     is_here = spec.get("nodeName") == node and not spec.get("hostNetwork")

@@ -18,7 +18,7 @@ from stockade.lab.addresses import SERVICE_CIDR, SERVICE_CIDR_6
 from stockade.lab.apiserver.registry import Registry
 from stockade.lab.mirror import Mirror
 from stockade.lab.proxy.conntrack import forget
-from stockade.lab.proxy.hostports import host_ports
+from stockade.lab.proxy.hostports import has_host_port, host_ports
 from stockade.lab.proxy.render import (
     IPV4,
     IPV6,
@@ -55,7 +55,7 @@ class ServiceProxy:
         forget: Forget = forget,
         outward: Sequence[Outward] = (),
     ) -> None:
-        self._mirror = Mirror(registry, (SERVICES, SLICES, PODS))
+        self._mirror = Mirror(registry, (SERVICES, SLICES, PODS), {PODS: has_host_port})
         self._node = node
         self._load = load
         self._forget = forget

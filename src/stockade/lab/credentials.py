@@ -60,35 +60,29 @@ class Credentials(msgspec.Struct, frozen=True):
 
 
 class _Kept(msgspec.Struct, frozen=True):
-    """What is remembered besides certificate and key."""
-
-    ca: str
-    tokens: dict[str, str]
+    credentials: Credentials
     renew: dt.datetime
 
 
 def load_or_make(directory: Path, users: tuple[str, ...]) -> Credentials:
     """Those of before a crash, so that kubeconfigs stay good; fresh ones for a new lab, and for one that is about to be a year old."""
-    held = _load(directory / KEPT)
+    held = _load(directory)
     if held is not None and set(held.tokens) == set(users):
-        return Credentials(
-            held.ca, directory / CERTIFICATE, directory / KEY, {user: held.tokens[user] for user in users}
-        )
+        return held
     made = make(directory, users)
-    renew = dt.datetime.now(dt.UTC) + VALIDITY - RENEWAL
-    kept = _Kept(made.ca, made.tokens, renew)
-    write_private(
-        directory / KEPT, msgspec.json.encode(kept).decode()
-    )  # last: it vouches for the other files
+    kept = _Kept(made, dt.datetime.now(dt.UTC) + VALIDITY - RENEWAL)
+    # last: it vouches for the other files
+    write_private(directory / KEPT, msgspec.json.encode(kept, enc_hook=str).decode())
     return made
 
 
-def _load(path: Path) -> _Kept | None:
+def _load(directory: Path) -> Credentials | None:
     try:
-        held = msgspec.json.decode(path.read_bytes(), type=_Kept)
+        text = (directory / KEPT).read_bytes()
+        held = msgspec.json.decode(text, type=_Kept, dec_hook=lambda type_, value: type_(value))
     except (OSError, msgspec.MsgspecError):
         return None
-    return held if dt.datetime.now(dt.UTC) < held.renew else None
+    return held.credentials if dt.datetime.now(dt.UTC) < held.renew else None
 
 
 def make(directory: Path, users: tuple[str, ...]) -> Credentials:

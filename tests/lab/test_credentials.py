@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cryptography import x509
 
 from stockade.kube.config import load
 from stockade.lab import credentials
@@ -64,3 +65,13 @@ def test_credentials_that_are_no_good_any_more(tmp_path: Path, damage: str) -> N
     assert second.tokens["admin"] != first.tokens["admin"]
     assert set(second.tokens) == set(users)
     assert credentials.load_or_make(tmp_path, users) == second
+
+
+def test_a_client_certificate_names_its_user(tmp_path: Path) -> None:
+    made = credentials.make(tmp_path, ("admin", "viewer"))
+    text = made.kubeconfig(cluster="c", user="viewer", server="https://127.0.0.1:1", certificate=True)
+    [user] = yaml.safe_load(text)["users"]
+    assert user["user"].keys() == {"client-certificate-data", "client-key-data"}
+    found = x509.load_pem_x509_certificate(base64.b64decode(user["user"]["client-certificate-data"]))
+    assert found.subject.rfc4514_string() == "CN=viewer"
+    found.verify_directly_issued_by(x509.load_pem_x509_certificate(made.ca.encode()))

@@ -48,7 +48,7 @@ from stockade.lab.topology import Topology
 log = logging.getLogger(__name__)
 _RESET = struct.pack("ii", 1, 0)  # closing sends a reset, and does not wait for what was not acknowledged
 Tell = Callable[[dict[str, str]], None]
-ADMIN, AGENT = "admin", "agent"
+ADMIN, AGENT, VIEWER = "admin", "agent", "viewer"
 DNS_PATIENCE = 5.0  # seconds
 
 
@@ -165,12 +165,16 @@ class _Cluster:
         return nodes
 
     def _credentials(self) -> credentials.Credentials:
-        """The user's kubeconfig names the host's port, the agent's the node's own loopback."""
-        made = credentials.load_or_make(self._paths.pki, (ADMIN, AGENT))
+        """The users' kubeconfigs name the host's port, the agent's the node's own loopback."""
+        made = credentials.load_or_make(self._paths.pki, (ADMIN, AGENT, VIEWER))
         cluster = f"stockade-{self._paths.name}"
-        user = made.kubeconfig(cluster=cluster, user=ADMIN, server=self._server)
         agent = made.kubeconfig(cluster=cluster, user=AGENT, server=f"https://127.0.0.1:{INSIDE_PORT}")
-        write_private(self._paths.kubeconfig, user)
+        for user in (ADMIN, VIEWER):
+            for certificate in (False, True):
+                text = made.kubeconfig(
+                    cluster=cluster, user=user, server=self._server, certificate=certificate
+                )
+                write_private(self._paths.kubeconfig_of(user, certificate=certificate), text)
         write_private(self._paths.agent_kubeconfig, agent)
         return made
 

@@ -65,6 +65,11 @@ class LabPaths(msgspec.Struct, frozen=True):
     def kubeconfig(self) -> Path:
         return self.directory / "kubeconfig"
 
+    def kubeconfig_of(self, user: str, *, certificate: bool = False) -> Path:
+        """The admin's, with a token, is ``kubeconfig``."""
+        name = "kubeconfig" if user == "admin" else f"{user}.kubeconfig"
+        return self.directory / (f"{name}.certificate" if certificate else name)
+
     @property
     def agent_kubeconfig(self) -> Path:
         return self.directory / "agent.kubeconfig"

@@ -41,7 +41,9 @@ _VIEWS: dict[tuple[str, str], type[View]] = {
     ("discovery.k8s.io/v1", "EndpointSlice"): EndpointSlice,
 }
 MAX_FINDINGS = 10_000
-_CLUSTER_SCOPED = frozenset({"Namespace", "Node", "ClusterRole", "ClusterRoleBinding"})
+_CLUSTER_SCOPED = frozenset(
+    {"Namespace", "Node", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+)
 
 
 def load(

@@ -15,7 +15,7 @@ from typing import Any
 
 from stockade.lab.apiserver.registry import ApiError, Change, JsonObject
 
-_CLUSTER_SCOPED = {"namespaces", "nodes"}
+_CLUSTER_SCOPED = {"namespaces", "nodes", "customresourcedefinitions.apiextensions.k8s.io"}
 _NOW = "2026-01-01T00:00:00Z"
 
 _Key = tuple[str, str, str]
@@ -44,6 +44,12 @@ class MemoryRegistry:
         return [
             o for (r, ns, _), o in self._objects.items() if r == resource and (wanted is None or ns in wanted)
         ]
+
+    def serves(self, resource: str) -> bool:
+        return bool(resource)
+
+    def custom_resources(self) -> dict[tuple[str, str], tuple[str, bool]]:
+        return {}
 
     def create(self, resource: str, namespace: str, obj: JsonObject) -> JsonObject:
         created = copy.deepcopy(obj)

@@ -27,7 +27,7 @@ from stockade.lab.apiserver.storage import Storage
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.testing.runtime import LocalRuntime
 
-TOKEN = "test-token"
+TOKEN, VIEWER_TOKEN = "test-token", "viewer-token"
 VERSION = {"major": "1", "minor": "34", "gitVersion": "v1.34.0", "platform": "linux/amd64"}
 
 
@@ -82,7 +82,7 @@ async def server(store, certificate, tmp_path) -> AsyncIterator[Server]:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*certificate)
     runtime = LocalRuntime()
-    app = create_app(store, tokens={TOKEN: "admin"}, runtime=runtime, version=VERSION)
+    app = create_app(store, tokens={TOKEN: "admin", VIEWER_TOKEN: "viewer"}, runtime=runtime, version=VERSION)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
@@ -101,8 +101,14 @@ def _kubeconfig(port: int, cert: Path) -> str:
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "lab", "cluster": cluster}],
-        "users": [{"name": "admin", "user": {"token": TOKEN}}],
-        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "admin"}}],
+        "users": [
+            {"name": "admin", "user": {"token": TOKEN}},
+            {"name": "viewer", "user": {"token": VIEWER_TOKEN}},
+        ],
+        "contexts": [
+            {"name": "lab", "context": {"cluster": "lab", "user": "admin"}},
+            {"name": "viewer", "context": {"cluster": "lab", "user": "viewer"}},
+        ],
         "current-context": "lab",
     }
     return msgspec.json.encode(config).decode()

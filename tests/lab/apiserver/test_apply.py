@@ -108,8 +108,164 @@ async def test_what_cannot_be_applied(client, store, body, manager):
     assert store.list("networkpolicies.networking.k8s.io") == []
 
 
-async def test_an_update_keeps_the_managers(client):
-    made = await send(client, POLICY, policy(podSelector={}), code=201)
-    async with client.put(POLICY, json=policy(podSelector={"matchLabels": {"a": "b"}})) as response:
+def owners(obj):
+    """Manager and operation → the fields of the specification at the top."""
+    return {
+        (e["manager"], e["operation"], e.get("subresource", "")): set(e["fieldsV1"].get("f:spec", {}))
+        for e in obj["metadata"]["managedFields"]
+    }
+
+
+async def test_every_writer_owns_what_it_changes(client):
+    agent = {"User-Agent": "curl/8.0 (x86_64)"}
+    async with client.post(
+        DEPLOYMENT.rpartition("/")[0], json=deployment(2, web="nginx:1"), headers=agent
+    ) as response:
+        made = await response.json()
+    [entry] = made["metadata"]["managedFields"]
+    assert (entry["manager"], entry["operation"]) == ("curl", "Update")
+    assert "f:replicas" in entry["fieldsV1"]["f:spec"]
+    merge = {"Content-Type": "application/merge-patch+json"}
+    body = {"spec": {"replicas": 3}, "metadata": {"labels": {"x": "y"}}}
+    async with client.patch(DEPLOYMENT, json=body, headers=merge, params={"fieldManager": "me"}) as response:
         changed = await response.json()
-    assert changed["metadata"]["managedFields"] == made["metadata"]["managedFields"]
+    found = owners(changed)
+    assert found["me", "Update", ""] == {"f:replicas"}
+    assert "f:replicas" not in found["curl", "Update", ""]
+    async with client.patch(
+        f"{DEPLOYMENT}/scale", json={"spec": {"replicas": 4}}, headers={**merge, **agent}
+    ) as response:
+        assert response.status == 200
+    async with client.get(DEPLOYMENT) as response:
+        found = owners(await response.json())
+    assert found["curl", "Update", "scale"] == {"f:replicas"}
+    assert found["me", "Update", ""] == set()
+
+
+async def test_an_apply_conflicts_with_other_writers(client):
+    async with client.post(
+        DEPLOYMENT.rpartition("/")[0],
+        json=deployment(2, web="nginx:1"),
+        params={"fieldManager": "kubectl-create"},
+    ) as response:
+        assert response.status == 201
+    refused = await send(client, DEPLOYMENT, deployment(3, web="nginx:1"), code=409)
+    text = 'conflict with "kubectl-create" using apps/v1: .spec.replicas'
+    assert refused["message"] == f"Apply failed with 1 conflict: {text}"
+    same = await send(client, DEPLOYMENT, deployment(2, web="nginx:1"))
+    assert {("me", "Apply", ""), ("kubectl-create", "Update", "")} == set(owners(same))
+    two = await send(client, DEPLOYMENT, deployment(3, web="nginx:2"), code=409)
+    assert two["message"].startswith("Apply failed with 2 conflicts: \n- conflict with")
+    assert len(two["details"]["causes"]) == 2
+
+
+async def test_what_was_there_before_anybody_was_counted(client, store):
+    store.create("deployments.apps", "default", deployment(2, web="nginx:1"))
+    refused = await send(client, DEPLOYMENT, deployment(3, web="nginx:1"), code=409)
+    assert 'conflict with "before-first-apply" using apps/v1' in refused["message"]
+    await send(client, DEPLOYMENT, deployment(3, web="nginx:1"), force="true")
+
+
+async def test_the_status_is_owned_apart(client):
+    await send(client, DEPLOYMENT, deployment(2, web="nginx:1"), code=201)
+    merge = {"Content-Type": "application/merge-patch+json"}
+    async with client.patch(
+        f"{DEPLOYMENT}/status",
+        json={"status": {"replicas": 1}},
+        headers=merge,
+        params={"fieldManager": "ctl"},
+    ) as response:
+        found = await response.json()
+    entry = found["metadata"]["managedFields"][1]
+    assert (entry["manager"], entry["subresource"]) == ("ctl", "status")
+    assert entry["fieldsV1"] == {"f:status": {"f:replicas": {}}}
+
+
+async def test_an_update_that_changes_nothing_owns_nothing(client):
+    made = await send(client, POLICY, policy(podSelector={}), code=201)
+    async with client.put(POLICY, json=policy(podSelector={})) as response:
+        assert (await response.json())["metadata"] == made["metadata"]
+
+
+async def test_a_client_may_hand_its_fields_over(client):
+    """What ``kubectl apply --server-side`` does to an object that it once applied itself."""
+    made = await send(client, POLICY, policy(podSelector={}), code=201)
+    body = [{"op": "replace", "path": "/metadata/managedFields/0/manager", "value": "other"}]
+    async with client.patch(
+        POLICY, json=body, headers={"Content-Type": "application/json-patch+json"}
+    ) as response:
+        changed = await response.json()
+    assert set(owners(changed)) == {("other", "Apply", "")}
+    assert changed["spec"] == made["spec"]
+    async with client.patch(
+        POLICY,
+        json={"metadata": {"managedFields": [{}]}},
+        headers={"Content-Type": "application/merge-patch+json"},
+    ) as response:
+        assert "managedFields" not in (await response.json())["metadata"]
+
+
+async def test_many_writers_share_an_entry(client):
+    await send(client, POLICY, policy(podSelector={}), code=201)
+    merge = {"Content-Type": "application/merge-patch+json"}
+    for number in range(12):
+        body = {"metadata": {"labels": {f"l{number}": "x"}}}
+        async with client.patch(
+            POLICY, json=body, headers=merge, params={"fieldManager": f"m{number}"}
+        ) as response:
+            found = await response.json()
+    names = [entry["manager"] for entry in found["metadata"]["managedFields"]]
+    assert len(names) == 11
+    assert "ancient-changes" in names
+
+
+async def test_lists_of_a_custom_kind_merge_as_its_schema_says(client, store):
+    port = {
+        "type": "object",
+        "required": ["name"],
+        "properties": {"name": {"type": "string"}, "port": {"type": "integer"}},
+    }
+    keyed = {
+        "type": "array",
+        "items": port,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"],
+    }
+    spec = {
+        "type": "object",
+        "properties": {
+            "ports": keyed,
+            "names": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
+            "order": {"type": "array", "items": {"type": "string"}},
+        },
+    }
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}},
+    }
+    definition = {
+        "metadata": {"name": "gadgets.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "gadgets", "kind": "Gadget"},
+            "versions": [version],
+        },
+    }
+    store.create("customresourcedefinitions.apiextensions.k8s.io", "", definition)
+    path = "/apis/example.com/v1/namespaces/default/gadgets/g"
+
+    def gadget(**spec):
+        return {"apiVersion": "example.com/v1", "kind": "Gadget", "metadata": {"name": "g"}, "spec": spec}
+
+    first = gadget(ports=[{"name": "a", "port": 1}], names=["x"], order=["1"])
+    await send(client, path, first, code=201)
+    both = await send(client, path, gadget(ports=[{"name": "b", "port": 2}], names=["y"]), manager="other")
+    assert both["spec"]["ports"] == [{"name": "a", "port": 1}, {"name": "b", "port": 2}]
+    assert both["spec"]["names"] == ["x", "y"]
+    await send(client, path, gadget(ports=[{"name": "a", "port": 3}]), manager="other", code=409)
+    await send(client, path, gadget(order=["1", "2"]), manager="other", code=409)
+    fewer = await send(client, path, gadget(order=["1"]))
+    assert fewer["spec"] == {"ports": [{"name": "b", "port": 2}], "names": ["y"], "order": ["1"]}

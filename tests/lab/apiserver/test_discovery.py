@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from stockade.lab.apiserver import openapi
-from stockade.lab.apiserver.kinds import KINDS, group_versions
+from stockade.lab.apiserver.kinds import KINDS, Catalogue
 from stockade.lab.apiserver.printers import PRINTERS
 from stockade.manifests import schema
 
@@ -38,7 +38,7 @@ async def test_aggregated_and_plain_discovery_agree(client, version):
                         sorted(subresources),
                     )
     plain = {}
-    for group, served in group_versions():
+    for group, served in Catalogue().group_versions():
         _, body = await get(client, f"/apis/{group}/{served}" if group else f"/api/{served}")
         for entry in msgspec.json.decode(body)["resources"]:
             resource, _, sub = entry["name"].partition("/")
@@ -53,7 +53,14 @@ async def test_aggregated_and_plain_discovery_agree(client, version):
 async def test_plain_groups(client):
     _, body = await get(client, "/apis")
     groups = {group["name"] for group in msgspec.json.decode(body)["groups"]}
-    assert {"apps", "networking.k8s.io", "discovery.k8s.io", "coordination.k8s.io"} == groups
+    assert {
+        "apiextensions.k8s.io",
+        "apps",
+        "batch",
+        "networking.k8s.io",
+        "discovery.k8s.io",
+        "coordination.k8s.io",
+    } == groups
     _, body = await get(client, "/apis/apps")
     assert msgspec.json.decode(body)["preferredVersion"] == {"groupVersion": "apps/v1", "version": "v1"}
     _, body = await get(client, "/version/")
@@ -71,7 +78,7 @@ async def test_the_openapi_index_leads_to_documents(client):
 
 @pytest.mark.parametrize("path", ["api/v1", "apis/apps/v1", "apis/networking.k8s.io/v1"])
 def test_openapi_documents_are_closed_and_offer_field_validation(path):
-    raw = openapi.document(path)
+    raw = openapi.document(Catalogue(), path)
     assert raw is not None
     document = msgspec.json.decode(raw)
     schemas = document["components"]["schemas"]
@@ -97,7 +104,7 @@ def references(value):
 
 
 def test_openapi_tells_merge_keys():
-    raw = openapi.document("api/v1")
+    raw = openapi.document(Catalogue(), "api/v1")
     assert raw is not None
     spec = msgspec.json.decode(raw)["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]
     containers = spec["properties"]["containers"]

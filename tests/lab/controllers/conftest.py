@@ -117,7 +117,10 @@ class World:
 async def world():
     made = World()
     made.add("nodes", node(), "")
-    tasks = [asyncio.create_task(run_controllers(made.registry)), asyncio.create_task(made.kubelet())]
+    tasks = [
+        asyncio.create_task(run_controllers(made.registry, job_delay=0.01)),
+        asyncio.create_task(made.kubelet()),
+    ]
     await asyncio.sleep(0)
     yield made
     for task in tasks:

@@ -13,13 +13,18 @@ from stockade.lab.apiserver.failures import Cause
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.registry import JsonObject
 
+WORKLOADS = ("DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet")
 NAME_LABEL = "kubernetes.io/metadata.name"
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 
 
 def prepare_create(kind: Kind, obj: JsonObject) -> None:
     """Before validation."""
-    if kind.kind in ("Deployment", "ReplicaSet"):
+    if kind.custom is not None:
+        if kind.has_status:
+            obj.pop("status", None)
+        return
+    if kind.kind in WORKLOADS:
         obj["status"] = {}
     prepare = _CREATE.get(kind.kind)
     if prepare is not None:
@@ -28,6 +33,8 @@ def prepare_create(kind: Kind, obj: JsonObject) -> None:
 
 def prepare_update(kind: Kind, obj: JsonObject, old: JsonObject) -> None:
     """Before validation."""
+    if kind.custom is not None:
+        return
     if kind.kind == "Namespace":
         _name_label(obj)
     elif kind.kind == "Secret":
@@ -108,9 +115,41 @@ def _fold_string_data(secret: JsonObject) -> None:
     secret.setdefault("type", "Opaque")
 
 
+def _create_job(job: JsonObject) -> None:
+    """Job strategy, generateSelector: unless the user takes care of it, a job selects the pods with its own uid."""
+    spec = job["spec"] = job.get("spec") or {}
+    template = spec.get("template")
+    if spec.get("manualSelector") or not isinstance(template, dict):
+        return
+    uid, name = job["metadata"]["uid"], job["metadata"]["name"]
+    metadata = template["metadata"] = template.get("metadata") or {}
+    own = {
+        "batch.kubernetes.io/controller-uid": uid,
+        "batch.kubernetes.io/job-name": name,
+        "controller-uid": uid,
+        "job-name": name,
+    }
+    metadata["labels"] = {**(metadata.get("labels") or {}), **own}
+    selector = spec["selector"] = spec.get("selector") or {}
+    key = "batch.kubernetes.io/controller-uid"
+    selector["matchLabels"] = {**(selector.get("matchLabels") or {}), key: uid}
+
+
+def _create_replication_controller(controller: JsonObject) -> None:
+    """Of old: without a selector it selects by its template's labels, and has them itself."""
+    labels = ((controller.get("spec") or {}).get("template") or {}).get("metadata", {}).get("labels") or {}
+    spec, metadata = controller["spec"], controller["metadata"]
+    if not spec.get("selector") and labels:
+        spec["selector"] = dict(labels)
+    if not metadata.get("labels") and labels:
+        metadata["labels"] = dict(labels)
+
+
 _CREATE: dict[str, Callable[[JsonObject], None]] = {
     "Namespace": _create_namespace,
     "Pod": _create_pod,
     "Service": _create_service,
     "Secret": _fold_string_data,
+    "Job": _create_job,
+    "ReplicationController": _create_replication_controller,
 }

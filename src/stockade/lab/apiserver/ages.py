@@ -36,12 +36,20 @@ def _pair(large: int, large_unit: str, small: int, small_unit: str) -> str:
 
 def age_of(stamp: str | None) -> str:
     """The time since an API timestamp."""
-    if not stamp:
+    return duration_between(stamp, None)
+
+
+def duration_between(start: str | None, end: str | None) -> str:
+    """Between two API timestamps; ``end`` None is now."""
+    first, last = _moment(start), _moment(end) if end else datetime.now(UTC)
+    if first is None or last is None:
         return UNKNOWN
+    return human_duration(int((last - first).total_seconds()))
+
+
+def _moment(stamp: str | None) -> datetime | None:
     try:
-        then = datetime.fromisoformat(stamp)
+        moment = datetime.fromisoformat(stamp or "")
     except ValueError:
-        return UNKNOWN
-    if then.tzinfo is None:
-        then = then.replace(tzinfo=UTC)
-    return human_duration(int((datetime.now(UTC) - then).total_seconds()))
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

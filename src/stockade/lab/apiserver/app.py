@@ -1,6 +1,6 @@
 """The API server as an aiohttp application.
 
-    request ─► errors to Status ─► bearer token ─► path (requests.parse_target)
+    request ─► count ─► errors to Status ─► gate (who, and may they) ─► path (requests.parse_target)
         ├─ discovery, OpenAPI, health, version
         ├─ reads, watches, writes, subresources ─► ObjectStore
         └─ exec, attach, port-forward, log (streams) ─► Runtime of the node
@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -29,9 +28,13 @@ from stockade.lab.apiserver import (
     writes,
 )
 from stockade.lab.apiserver.bodies import answer, answer_raw
-from stockade.lab.apiserver.context import CONTEXT, USER, Context
+from stockade.lab.apiserver.context import CONTEXT, Context
+from stockade.lab.apiserver.gate import authorize
+from stockade.lab.apiserver.health import add_health_routes, count
+from stockade.lab.apiserver.kinds import Catalogue
 from stockade.lab.apiserver.registry import ApiError
 from stockade.lab.apiserver.requests import Target, flag, parse_target
+from stockade.lab.apiserver.reviews import add_review_routes
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.lab.apiserver.streams import add_stream_routes
 from stockade.lab.node.runtime import Runtime
@@ -73,32 +76,22 @@ def create_app(
     version: Mapping[str, str],
 ) -> web.Application:
     """``tokens``: bearer token → user name. ``version``: what ``/version`` answers (gitVersion, major, minor …)."""
-    app = web.Application(middlewares=[_answer_errors, _authenticate], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[count, _answer_errors, authorize], client_max_size=MAX_BODY)
     app[CONTEXT] = Context(store=store, runtime=runtime, tokens=tokens, version=version)
     app.on_shutdown.append(_end_streams)
-    for path in ("/healthz", "/readyz", "/livez"):
-        app.router.add_get(path, _health)
-    app.router.add_get("/version{slash:/?}", _version)
+    add_health_routes(app)
     app.router.add_get("/api{slash:/?}", _core_group)
     app.router.add_get("/apis{slash:/?}", _groups)
     app.router.add_get("/apis/{group}{slash:/?}", _group)
-    app.router.add_get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", _no_custom_resources)
     app.router.add_get("/openapi/v2", _openapi_v2)
     app.router.add_get("/openapi/v3", _openapi_index)
     app.router.add_get("/openapi/v3/{path:.*}", _openapi_v3)
-    app.router.add_post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", subresources.review_access)
-    app.router.add_post("/apis/authentication.k8s.io/v1/selfsubjectreviews", subresources.review_self)
+    add_review_routes(app)
     if runtime is not None:
         add_stream_routes(app, store, runtime)
     app.router.add_route("*", "/api/{version}{path:(/.*)?}", _resource)
     app.router.add_route("*", "/apis/{group}/{version}{path:(/.*)?}", _resource)
     return app
-
-
-async def _no_custom_resources(_: web.Request) -> web.Response:
-    """kubectl looks here before it says that a kind does not exist; the lab has no custom kinds."""
-    kind = {"kind": "CustomResourceDefinitionList", "apiVersion": "apiextensions.k8s.io/v1"}
-    return answer({**kind, "metadata": {"resourceVersion": "1"}, "items": []})
 
 
 @web.middleware
@@ -125,21 +118,6 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return answer(failures.failure(code, "InternalError", message).status, code)
 
 
-@web.middleware
-async def _authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every path asks for a token: there is nothing here for strangers on the same machine."""
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    presented = given.strip().encode(errors="surrogateescape")  # header bytes that are no UTF-8
-    user = ""
-    for token, name in request.app[CONTEXT].tokens.items():
-        if hmac.compare_digest(token.encode(), presented):
-            user = name
-    if scheme.lower() != "bearer" or not user:
-        raise failures.unauthorized()
-    USER.set(user)
-    return await handler(request)
-
-
 async def _end_streams(app: web.Application) -> None:
     tasks = list(app[CONTEXT].streams)
     for task in tasks:
@@ -152,13 +130,17 @@ async def _resource(request: web.Request) -> web.StreamResponse:
     path = request.match_info["path"].strip("/")
     if not path:
         return _resource_list(request, group, version)
-    target = parse_target(group, version, path)
+    target = parse_target(_served(request), group, version, path)
     if request.method == "GET" and not target.subresource and flag(request.query, "watch"):
         return await watches.watch_objects(request, target)
     handler = _handlers(target).get(request.method)
     if handler is None:
         raise failures.method_not_allowed()
     return await handler(request, target)
+
+
+def _served(request: web.Request) -> Catalogue:
+    return request.app[CONTEXT].store.kinds
 
 
 def _handlers(target: Target) -> Mapping[str, TargetHandler]:
@@ -168,19 +150,10 @@ def _handlers(target: Target) -> Mapping[str, TargetHandler]:
 
 
 def _resource_list(request: web.Request, group: str, version: str) -> web.Response:
-    found = discovery.resource_list(group, version) if request.method == "GET" else None
+    found = discovery.resource_list(_served(request), group, version) if request.method == "GET" else None
     if found is None:
         raise failures.unknown_path()
     return answer(found)
-
-
-async def _health(request: web.Request) -> web.Response:
-    del request
-    return web.Response(text="ok")
-
-
-async def _version(request: web.Request) -> web.Response:
-    return answer(dict(request.app[CONTEXT].version))
 
 
 async def _core_group(request: web.Request) -> web.Response:
@@ -192,10 +165,11 @@ async def _groups(request: web.Request) -> web.Response:
 
 
 def _discovery(request: web.Request, *, core: bool) -> web.Response:
+    served = _served(request)
     version = discovery.aggregated_version(request.headers.get("Accept", ""))
     if not version:
-        return answer(discovery.api_versions() if core else discovery.api_group_list())
-    response = answer(discovery.aggregated(core=core, version=version))
+        return answer(discovery.api_versions() if core else discovery.api_group_list(served))
+    response = answer(discovery.aggregated(served, core=core, version=version))
     parameters = f"g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
     response.headers["Content-Type"] = f"application/json;{parameters}"
     response.headers["Vary"] = "Accept"
@@ -203,7 +177,7 @@ def _discovery(request: web.Request, *, core: bool) -> web.Response:
 
 
 async def _group(request: web.Request) -> web.Response:
-    found = discovery.api_group(request.match_info["group"])
+    found = discovery.api_group(_served(request), request.match_info["group"])
     if found is None:
         raise failures.unknown_path()
     return answer(found)
@@ -211,7 +185,7 @@ async def _group(request: web.Request) -> web.Response:
 
 async def _openapi_v2(request: web.Request) -> web.Response:
     form = openapi_v2.wanted_form(request.headers.get("Accept", ""))
-    body, tag = openapi_v2.document(form)
+    body, tag = openapi_v2.document(form, _served(request).all())
     headers = {"ETag": f'"{tag}"', "Vary": "Accept"}
     if tag in {given.value for given in request.if_none_match or ()}:
         return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -219,12 +193,11 @@ async def _openapi_v2(request: web.Request) -> web.Response:
 
 
 async def _openapi_index(request: web.Request) -> web.Response:
-    del request
-    return answer(openapi.index())
+    return answer(openapi.index(_served(request)))
 
 
 async def _openapi_v3(request: web.Request) -> web.Response:
-    document = openapi.document(request.match_info["path"])
+    document = openapi.document(_served(request), request.match_info["path"])
     if document is None:
         raise failures.unknown_path()
     return answer_raw(document)

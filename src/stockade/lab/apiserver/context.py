@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from stockade.lab.apiserver.store import ObjectStore
+from stockade.lab.apiserver.users import User
 from stockade.lab.node.runtime import Runtime
 
 
@@ -24,7 +25,7 @@ class Context(msgspec.Struct, frozen=True):
 
 
 CONTEXT = web.AppKey("context", Context)
-USER: ContextVar[str] = ContextVar("user")  # whose request the current task answers
+USER: ContextVar[User] = ContextVar("user")  # whose request the current task answers
 
 
 def context_of(request: web.Request) -> Context:

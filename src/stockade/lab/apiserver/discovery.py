@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from stockade.lab.apiserver.kinds import Kind, group_versions, kinds_of
+from stockade.lab.apiserver.kinds import Catalogue, Kind
 from stockade.lab.apiserver.registry import JsonObject
 
 SUBRESOURCES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     # name: group, version and kind of what is exchanged ("" = the object itself), verbs
     "attach": ("", "v1", "PodAttachOptions", ("create", "get")),
     "binding": ("", "v1", "Binding", ("create",)),
+    "ephemeralcontainers": ("", "", "", ("get", "patch", "update")),
     "eviction": ("policy", "v1", "Eviction", ("create",)),
     "exec": ("", "v1", "PodExecOptions", ("create", "get")),
     "finalize": ("", "", "", ("update",)),
@@ -42,18 +43,20 @@ def api_versions() -> JsonObject:
     return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": addresses}
 
 
-def api_group_list() -> JsonObject:
-    groups = [_group(group, [version for _, version in versions]) for group, versions in _named_groups()]
+def api_group_list(served: Catalogue) -> JsonObject:
+    groups = [
+        _group(group, [version for _, version in versions]) for group, versions in _named_groups(served)
+    ]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
 
-def api_group(group: str) -> JsonObject | None:
-    versions = [version for name, version in group_versions() if name == group]
+def api_group(served: Catalogue, group: str) -> JsonObject | None:
+    versions = [version for name, version in served.group_versions() if name == group]
     return {"kind": "APIGroup", "apiVersion": "v1", **_group(group, versions)} if versions and group else None
 
 
-def _named_groups() -> list[tuple[str, list[tuple[str, str]]]]:
-    named = [pair for pair in group_versions() if pair[0]]
+def _named_groups(served: Catalogue) -> list[tuple[str, list[tuple[str, str]]]]:
+    named = [pair for pair in served.group_versions() if pair[0]]
     return [(group, list(pairs)) for group, pairs in groupby(named, key=lambda pair: pair[0])]
 
 
@@ -62,8 +65,8 @@ def _group(group: str, versions: list[str]) -> JsonObject:
     return {"name": group, "versions": entries, "preferredVersion": entries[0]}
 
 
-def resource_list(group: str, version: str) -> JsonObject | None:
-    kinds = kinds_of(group, version)
+def resource_list(served: Catalogue, group: str, version: str) -> JsonObject | None:
+    kinds = served.kinds_of(group, version)
     if not kinds:
         return None
     resources = [entry for kind in kinds for entry in _resources(kind)]
@@ -100,19 +103,19 @@ def _subresource(kind: Kind, name: str) -> JsonObject:
     return entry
 
 
-def aggregated(*, core: bool, version: str) -> JsonObject:
+def aggregated(served: Catalogue, *, core: bool, version: str) -> JsonObject:
     """The APIGroupDiscoveryList for /api (``core``) or /apis."""
-    groups = [("", [("", "v1")])] if core else _named_groups()
+    groups = [("", [("", "v1")])] if core else _named_groups(served)
     items = [
         {
             "metadata": {"name": group, "creationTimestamp": None},
             "versions": [
                 {
-                    "version": served,
+                    "version": version_served,
                     "freshness": "Current",
-                    "resources": [_aggregated(kind) for kind in kinds_of(group, served)],
+                    "resources": [_aggregated(kind) for kind in served.kinds_of(group, version_served)],
                 }
-                for _, served in versions
+                for _, version_served in versions
             ],
         }
         for group, versions in groups

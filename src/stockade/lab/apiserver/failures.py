@@ -86,6 +86,13 @@ def expired(asked: int, oldest: int) -> ApiError:
     return failure(410, "Expired", f"too old resource version: {asked} ({oldest})")
 
 
+def too_large_revision(asked: int, newest: int) -> ApiError:
+    """Nothing will make it appear soon: the client lists again."""
+    message = f"Too large resource version: {asked}, current: {newest}"
+    causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
+    return failure(504, "Timeout", f"Timeout: {message}", {"causes": causes, "retryAfterSeconds": 1})
+
+
 def unknown_path() -> ApiError:
     return failure(404, "NotFound", "the server could not find the requested resource", {})
 

@@ -1,11 +1,18 @@
 """The kinds that the lab serves: one table, read by routing, storage, discovery, OpenAPI and the printers.
 
-The rows are those of a real API server (``kubectl api-resources``): names, short names, categories, scope, subresources.
+The rows are those of a real API server (``kubectl api-resources``): names, short names, categories, scope, subresources. ``Catalogue``
+holds them together with the kinds that CustomResourceDefinitions add while the lab runs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import msgspec
+
+if TYPE_CHECKING:
+    from stockade.lab.apiserver.crd.definition import CustomType
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -25,6 +32,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     subresources: tuple[str, ...] = ()
     generation: bool = False
     verbs: tuple[str, ...] = VERBS
+    custom: CustomType | None = None
+    """Schema and columns of a kind that a CustomResourceDefinition made."""
 
     @property
     def resource(self) -> str:
@@ -45,8 +54,18 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
         return "status" in self.subresources
 
 
-POD_SUBRESOURCES = ("attach", "binding", "eviction", "exec", "log", "portforward", "status")
+POD_SUBRESOURCES = (
+    "attach",
+    "binding",
+    "ephemeralcontainers",
+    "eviction",
+    "exec",
+    "log",
+    "portforward",
+    "status",
+)
 WORKLOAD = ("scale", "status")
+EXTENSIONS = "apiextensions.k8s.io"
 
 KINDS: tuple[Kind, ...] = (
     Kind(kind="ConfigMap", plural="configmaps", singular="configmap", short_names=("cm",)),
@@ -78,6 +97,15 @@ KINDS: tuple[Kind, ...] = (
         subresources=POD_SUBRESOURCES,
         generation=True,
     ),
+    Kind(
+        kind="ReplicationController",
+        plural="replicationcontrollers",
+        singular="replicationcontroller",
+        short_names=("rc",),
+        categories=("all",),
+        subresources=WORKLOAD,
+        generation=True,
+    ),
     Kind(kind="Secret", plural="secrets", singular="secret"),
     Kind(kind="ServiceAccount", plural="serviceaccounts", singular="serviceaccount", short_names=("sa",)),
     Kind(
@@ -87,6 +115,33 @@ KINDS: tuple[Kind, ...] = (
         short_names=("svc",),
         categories=("all",),
         subresources=("status",),
+    ),
+    Kind(
+        group=EXTENSIONS,
+        kind="CustomResourceDefinition",
+        plural="customresourcedefinitions",
+        singular="customresourcedefinition",
+        namespaced=False,
+        short_names=("crd", "crds"),
+        categories=("api-extensions",),
+        subresources=("status",),
+        generation=True,
+    ),
+    Kind(
+        group="apps",
+        kind="ControllerRevision",
+        plural="controllerrevisions",
+        singular="controllerrevision",
+    ),
+    Kind(
+        group="apps",
+        kind="DaemonSet",
+        plural="daemonsets",
+        singular="daemonset",
+        short_names=("ds",),
+        categories=("all",),
+        subresources=("status",),
+        generation=True,
     ),
     Kind(
         group="apps",
@@ -106,6 +161,25 @@ KINDS: tuple[Kind, ...] = (
         short_names=("rs",),
         categories=("all",),
         subresources=WORKLOAD,
+        generation=True,
+    ),
+    Kind(
+        group="apps",
+        kind="StatefulSet",
+        plural="statefulsets",
+        singular="statefulset",
+        short_names=("sts",),
+        categories=("all",),
+        subresources=WORKLOAD,
+        generation=True,
+    ),
+    Kind(
+        group="batch",
+        kind="Job",
+        plural="jobs",
+        singular="job",
+        categories=("all",),
+        subresources=("status",),
         generation=True,
     ),
     Kind(
@@ -130,14 +204,50 @@ KINDS: tuple[Kind, ...] = (
     ),
 )
 
-BY_RESOURCE: dict[str, Kind] = {kind.resource: kind for kind in KINDS}
-BY_PATH: dict[tuple[str, str, str], Kind] = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
 
+class Catalogue:
+    """What is served now. ``edition`` changes with every change of it, so that documents made from it can be kept."""
 
-def group_versions() -> list[tuple[str, str]]:
-    """Every served (group, version), core first, then by name."""
-    return sorted({(kind.group, kind.version) for kind in KINDS})
+    def __init__(self, kinds: Sequence[Kind] = KINDS) -> None:
+        self._builtin = tuple(kinds)
+        self._custom: dict[str, tuple[Kind, ...]] = {}
+        self.edition = 0
+        self._index()
 
+    def _index(self) -> None:
+        self.edition += 1
+        custom = [kind for kinds in self._custom.values() for kind in kinds]
+        self._all = (
+            *self._builtin,
+            *sorted(custom, key=lambda kind: (kind.group, kind.version, kind.plural)),
+        )
+        self._by_path = {(kind.group, kind.version, kind.plural): kind for kind in self._all}
+        self._by_resource = {kind.resource: kind for kind in reversed(self._all)}
 
-def kinds_of(group: str, version: str) -> list[Kind]:
-    return [kind for kind in KINDS if (kind.group, kind.version) == (group, version)]
+    def serve(self, definition: str, kinds: Sequence[Kind]) -> None:
+        """The served versions of a CustomResourceDefinition, the preferred one first; none to withdraw them."""
+        if kinds:
+            self._custom[definition] = tuple(kinds)
+        else:
+            self._custom.pop(definition, None)
+        self._index()
+
+    def all(self) -> tuple[Kind, ...]:
+        return self._all
+
+    def at(self, group: str, version: str, plural: str) -> Kind | None:
+        return self._by_path.get((group, version, plural))
+
+    def of(self, resource: str) -> Kind:
+        """Raises KeyError for what is not served."""
+        return self._by_resource[resource]
+
+    def has(self, resource: str) -> bool:
+        return resource in self._by_resource
+
+    def group_versions(self) -> list[tuple[str, str]]:
+        """Every served (group, version), core first, then by name."""
+        return sorted({(kind.group, kind.version) for kind in self._all})
+
+    def kinds_of(self, group: str, version: str) -> list[Kind]:
+        return [kind for kind in self._all if (kind.group, kind.version) == (group, version)]

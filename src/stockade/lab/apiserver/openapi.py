@@ -9,15 +9,17 @@ the one document that older clients read.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 
 import msgspec
 
-from stockade.lab.apiserver.kinds import Kind, group_versions, kinds_of
+from stockade.lab.apiserver.crd import publish
+from stockade.lab.apiserver.kinds import Catalogue, Kind
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.manifests import schema
 from stockade.manifests.schema import FieldSpec, TypeSpec
 
+STRATEGIC_PATCH, MERGE_PATCH = "application/strategic-merge-patch+json", "application/merge-patch+json"
 REF = "#/components/schemas/"
 UTIL = "io.k8s.apimachinery.pkg"
 META = f"{UTIL}.apis.meta.v1"
@@ -27,7 +29,7 @@ SCALARS: dict[str, JsonObject] = {
     "int32": {"type": "integer", "format": "int32"},
     "int64": {"type": "integer", "format": "int64"},
     "bytes": {"type": "string", "format": "byte"},
-    "any": {"type": "object"},
+    "any": {},
 }
 NAMED: dict[str, tuple[str, JsonObject]] = {
     "intOrString": (f"{UTIL}.util.intstr.IntOrString", {"type": "string", "format": "int-or-string"}),
@@ -44,29 +46,32 @@ FIELD_MANAGER = "Who makes the change."
 FORCE = "Take fields over from other managers (apply only)."
 
 
-def index() -> JsonObject:
+def index(served: Catalogue) -> JsonObject:
     paths = {
         _path(group, version): {"serverRelativeURL": f"/openapi/v3/{_path(group, version)}"}
-        for group, version in group_versions()
+        for group, version in served.group_versions()
     }
     return {"paths": paths}
 
 
-@cache
-def document(path: str) -> bytes | None:
+def document(served: Catalogue, path: str) -> bytes | None:
     """The document of ``api/v1`` or ``apis/GROUP/VERSION``; None when that is not served."""
-    for group, version in group_versions():
+    for group, version in served.group_versions():
         if _path(group, version) == path:
-            kinds = kinds_of(group, version)
-            return msgspec.json.encode(
-                {
-                    "openapi": "3.0.0",
-                    "info": {"title": "Kubernetes", "version": "unversioned"},
-                    "paths": {path: item for kind in kinds for path, item in operations(kind)},
-                    "components": {"schemas": components(kinds)},
-                }
-            )
+            return _document(tuple(served.kinds_of(group, version)))
     return None
+
+
+@lru_cache(maxsize=32)
+def _document(kinds: tuple[Kind, ...]) -> bytes:
+    return msgspec.json.encode(
+        {
+            "openapi": "3.0.0",
+            "info": {"title": "Kubernetes", "version": "unversioned"},
+            "paths": {path: item for kind in kinds for path, item in operations(kind)},
+            "components": {"schemas": components(kinds)},
+        }
+    )
 
 
 def _path(group: str, version: str) -> str:
@@ -92,7 +97,9 @@ def operations(kind: Kind) -> Iterator[tuple[str, JsonObject]]:
         {
             "get": _operation(kind, "get"),
             "put": _operation(kind, "put", writes=True),
-            "patch": _operation(kind, "patch", writes=True, media="application/strategic-merge-patch+json"),
+            "patch": _operation(
+                kind, "patch", writes=True, media=MERGE_PATCH if kind.custom is not None else STRATEGIC_PATCH
+            ),
             "delete": _operation(kind, "delete"),
             "parameters": item,
         },
@@ -132,13 +139,16 @@ def _gvk(kind: Kind) -> JsonObject:
 
 
 def _type_name(kind: Kind) -> str:
+    if kind.custom is not None:
+        return publish.type_name(kind)
     spec = schema.type_of(kind.api_version, kind.kind)
     return spec.name if spec else f"{META}.ObjectMeta"
 
 
-def components(kinds: Sequence[Kind]) -> JsonObject:
-    """The kinds' types and all that they refer to."""
-    known, waiting = schema.types(), [_type_name(kind) for kind in kinds]
+def components(kinds: Sequence[Kind], *, plain: bool = False) -> JsonObject:
+    """The kinds' types and all that they refer to; ``plain``: of custom kinds only what version 2 can say."""
+    known, waiting = schema.types(), [_type_name(kind) for kind in kinds if kind.custom is None]
+    waiting.append(f"{META}.ObjectMeta")
     found: JsonObject = {}
     while waiting:
         name = waiting.pop()
@@ -146,6 +156,8 @@ def components(kinds: Sequence[Kind]) -> JsonObject:
             found[name] = _type(known[name])
             waiting += [field.ref for field in known[name].fields.values() if field.ref]
     for kind in kinds:
+        if kind.custom is not None:
+            found[_type_name(kind)] = publish.component(kind, plain=plain)
         found[_type_name(kind)]["x-kubernetes-group-version-kind"] = [_gvk(kind)]
     found.update(dict(NAMED.values()))
     return dict(sorted(found.items()))

@@ -9,12 +9,12 @@ The document is made when it is first asked for, and kept.
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+from functools import lru_cache
 
 import msgspec
 
 from stockade.lab.apiserver import openapi, openapi_v2_wire
-from stockade.lab.apiserver.kinds import KINDS
+from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.registry import JsonObject
 
 JSON = "application/json"
@@ -30,21 +30,21 @@ def wanted_form(accept: str) -> str:
     return PROTOBUF if "proto-openapi.spec.v2" in accept else JSON
 
 
-@cache
-def document(form: str) -> tuple[bytes, str]:
+@lru_cache(maxsize=4)
+def document(form: str, kinds: tuple[Kind, ...]) -> tuple[bytes, str]:
     """The document as ``PROTOBUF`` or ``JSON``, and its entity tag."""
-    described = describe()
+    described = describe(kinds)
     body = openapi_v2_wire.encode(described) if form == PROTOBUF else msgspec.json.encode(described)
     return body, hashlib.sha256(body).hexdigest()[:32]
 
 
-def describe() -> JsonObject:
+def describe(kinds: tuple[Kind, ...]) -> JsonObject:
     """The document in its JSON form."""
     return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": "unversioned"},
-        "paths": {path: _path_item(item) for kind in KINDS for path, item in openapi.operations(kind)},
-        "definitions": {name: _schema(spec) for name, spec in openapi.components(KINDS).items()},
+        "paths": {path: _path_item(item) for kind in kinds for path, item in openapi.operations(kind)},
+        "definitions": {name: _schema(spec) for name, spec in openapi.components(kinds, plain=True).items()},
     }
 
 

@@ -7,6 +7,9 @@ from aiohttp import web
 
 from stockade.lab.apiserver.bodies import answer, answer_raw
 from stockade.lab.apiserver.context import context_of
+from stockade.lab.apiserver.crd.versions import as_served, raw_as_served
+from stockade.lab.apiserver.kinds import Kind
+from stockade.lab.apiserver.paging import page_of
 from stockade.lab.apiserver.requests import Shape, Target, wanted_shape
 from stockade.lab.apiserver.selectors import parse_selection
 from stockade.lab.apiserver.tables import table_of
@@ -15,30 +18,33 @@ from stockade.lab.apiserver.tables import table_of
 async def get_object(request: web.Request, target: Target) -> web.Response:
     """``/status`` reads the whole object, like the real server."""
     store = context_of(request).store
-    obj = store.get(target.kind.resource, target.namespace, target.name)
+    obj = as_served(target.kind, store.get(target.kind.resource, target.namespace, target.name))
     if wanted_shape(request.headers.get("Accept", "")) is Shape.TABLE:
         version = obj["metadata"]["resourceVersion"]
         return answer(table_of(target.kind, [obj], version, request.query.get("includeObject", "Metadata")))
     entry = store.entry(target.kind.resource, target.namespace, target.name)
     assert entry is not None
-    return answer_raw(entry.raw)
+    return answer_raw(raw_as_served(target.kind, entry.object, entry.raw))
 
 
 async def list_objects(request: web.Request, target: Target) -> web.Response:
-    """Always the newest state in one page: ``limit`` is a permission to split, not a duty."""
+    """In pages when the client wants them."""
     store, query = context_of(request).store, request.query
     selection = parse_selection(target.kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
-    entries = store.entries(target.kind.resource, target.namespace)
-    chosen = [entry for entry in entries if selection.everything or selection.matches(entry.object)]
-    version = str(store.revision)
+    page = page_of(store, target.kind, target.namespace, selection, query)
     if wanted_shape(request.headers.get("Accept", "")) is Shape.TABLE:
-        objects = [entry.object for entry in chosen]
-        return answer(table_of(target.kind, objects, version, query.get("includeObject", "Metadata")))
+        objects = [as_served(target.kind, entry.object) for entry in page.entries]
+        table = table_of(target.kind, objects, str(page.revision), query.get("includeObject", "Metadata"))
+        return answer({**table, "metadata": page.metadata()})
     head = {
-        "kind": f"{target.kind.kind}List",
+        "kind": list_kind(target.kind),
         "apiVersion": target.kind.api_version,
-        "metadata": {"resourceVersion": version},
+        "metadata": page.metadata(),
     }
+    raws = (raw_as_served(target.kind, entry.object, entry.raw) for entry in page.entries)
     # The items are stored as JSON already: paste them into the list.
-    body = b'%s,"items":[%s]}' % (msgspec.json.encode(head)[:-1], b",".join(entry.raw for entry in chosen))
-    return answer_raw(body)
+    return answer_raw(b'%s,"items":[%s]}' % (msgspec.json.encode(head)[:-1], b",".join(raws)))
+
+
+def list_kind(kind: Kind) -> str:
+    return kind.custom.list_kind if kind.custom is not None else f"{kind.kind}List"

@@ -49,6 +49,12 @@ class Registry(Protocol):
 
     def list(self, resource: str, namespace: str = "") -> list[JsonObject]: ...
 
+    def serves(self, resource: str) -> bool:
+        """False for a custom kind whose definition is gone or not established."""
+
+    def custom_resources(self) -> dict[tuple[str, str], tuple[str, bool]]:
+        """What CustomResourceDefinitions add now: (apiVersion, kind) → the resource, and whether it is namespaced."""
+
     def create(self, resource: str, namespace: str, obj: JsonObject) -> JsonObject:
         """Defaults, validates, admits and stores, like POST. Raises ApiError AlreadyExists, Invalid …"""
 

@@ -8,7 +8,7 @@ from enum import Enum
 import msgspec
 
 from stockade.lab.apiserver.failures import bad_request, unknown_path
-from stockade.lab.apiserver.kinds import BY_PATH, Kind
+from stockade.lab.apiserver.kinds import Catalogue, Kind
 
 NAMESPACE_PARTS = ("finalize", "status")  # what follows a namespace's name without being a resource in it
 
@@ -29,13 +29,13 @@ class Shape(Enum):
     TABLE = "table"
 
 
-def parse_target(group: str, version: str, path: str) -> Target:
+def parse_target(served: Catalogue, group: str, version: str, path: str) -> Target:
     """Raises ApiError NotFound for what is not served."""
     parts = [part for part in path.split("/") if part]
     namespace = ""
     if len(parts) > 2 and parts[0] == "namespaces" and parts[2] not in NAMESPACE_PARTS:
         namespace, parts = parts[1], parts[2:]
-    kind = BY_PATH.get((group, version, parts[0])) if parts else None
+    kind = served.at(group, version, parts[0]) if parts else None
     if kind is None or len(parts) > 3 or (namespace and not kind.namespaced):
         raise unknown_path()
     name = parts[1] if len(parts) > 1 else ""

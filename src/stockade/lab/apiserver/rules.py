@@ -1,17 +1,23 @@
-"""What the manifests package knows about fields, in the API server's terms: defaults, validation, unknown fields.
+"""What is known about a kind's fields, in the API server's terms: defaults, validation, unknown fields.
 
-The same rules serve ``stockade check -f`` on files; here they become Status causes and Warning headers.
+For built-in kinds that is the manifests package, whose rules serve ``stockade check -f`` on files, too; for custom kinds the schema of their
+CustomResourceDefinition. Here both become Status causes and Warning headers.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from stockade.lab.apiserver.crd import checking, definition
 from stockade.lab.apiserver.failures import Cause
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.manifests import defaults, strict
 from stockade.manifests import validate as validation
+from stockade.manifests.validate import meta, names
+from stockade.manifests.validate.errors import FieldError
+
+DEPRECATED = {"endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 
 
 class Decoding(msgspec.Struct, frozen=True):
@@ -22,7 +28,8 @@ class Decoding(msgspec.Struct, frozen=True):
 
 
 def decode(kind: Kind, obj: JsonObject) -> Decoding:
-    """Check the fields of ``obj``; drop the unknown ones and the nulls, as decoding into a typed struct would."""
+    """Check the fields of ``obj``; drop the unknown ones and the nulls, as decoding into a typed struct would. Types of a custom
+    kind's own fields are a matter of validation."""
     problems = strict.check_fields(obj, kind.api_version, kind.kind)
     unknown = [problem.message for problem in problems if problem.unknown]
     fatal = next((problem.message for problem in problems if not problem.unknown), "")
@@ -30,6 +37,8 @@ def decode(kind: Kind, obj: JsonObject) -> Decoding:
         strict.prune_unknown(obj, kind.api_version, kind.kind)
     if not fatal:
         strict.drop_nulls(obj, kind.api_version, kind.kind)
+        if kind.custom is not None:
+            unknown = [*unknown, *kind.custom.decode(obj)]
     return Decoding(unknown, fatal)
 
 
@@ -38,17 +47,41 @@ def duplicates(body: bytes) -> list[str]:
     return [problem.message for problem in strict.duplicate_fields(body)]
 
 
-def apply_defaults(obj: JsonObject) -> None:
+def apply_defaults(kind: Kind, obj: JsonObject) -> None:
     """Write the defaults of the API into ``obj``."""
-    defaults.apply_defaults(obj)
+    if kind.custom is not None:
+        kind.custom.fill(obj)
+    elif kind.resource == definition.DEFINITIONS:
+        checking.fill(obj)
+    else:
+        defaults.apply_defaults(obj)
 
 
-def validate(obj: JsonObject, old: JsonObject | None = None) -> list[Cause]:
+def validate(kind: Kind, obj: JsonObject, old: JsonObject | None = None) -> list[Cause]:
     """Every error of ``obj``; ``old`` is the stored object on an update."""
-    errors = validation.validate(obj) if old is None else validation.validate_update(obj, old)
+    if kind.custom is not None:
+        errors = _metadata(kind, obj, old) or kind.custom.validate(obj, old)
+    elif old is None:
+        errors = validation.validate(obj)
+    else:
+        errors = validation.validate_update(obj, old)
+    if kind.resource == definition.DEFINITIONS and not errors:
+        errors = checking.errors(obj, old)
     return [Cause(error.reason, error.body, error.field) for error in errors]
 
 
-def warnings(obj: JsonObject) -> list[str]:
+def _metadata(kind: Kind, obj: JsonObject, old: JsonObject | None) -> list[FieldError]:
+    errors = meta.metadata_update(obj, old) if old is not None else []
+    return errors + meta.metadata(obj, names.dns_subdomain, namespaced=kind.namespaced)
+
+
+def warnings(kind: Kind, obj: JsonObject) -> list[str]:
     """What is accepted but looks like a mistake."""
-    return validation.warnings(obj)
+    own = deprecation(kind)
+    return [*own, *(validation.warnings(obj) if kind.custom is None else ())]
+
+
+def deprecation(kind: Kind) -> list[str]:
+    """Said on every request for the kind."""
+    text = kind.custom.warning if kind.custom is not None else DEPRECATED.get(kind.resource, "")
+    return [text] if text else []

@@ -44,7 +44,9 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "namespaces": ("status.phase",),
     "secrets": ("type",),
     "services": ("spec.clusterIP", "spec.type"),
+    "jobs.batch": ("status.successful",),
     "replicasets.apps": ("status.replicas",),
+    "replicationcontrollers": ("status.replicas",),
     "events": (
         "involvedObject.kind",
         "involvedObject.namespace",
@@ -127,7 +129,7 @@ def _requirement(match: re.Match[str]) -> LabelSelectorRequirement:
 
 
 def _parse_fields(kind: Kind, text: str) -> list[FieldRequirement]:
-    known = COMMON_FIELDS + FIELDS.get(kind.resource, ())
+    known = COMMON_FIELDS + (kind.custom.fields if kind.custom else FIELDS.get(kind.resource, ()))
     requirements = []
     for term in filter(None, text.split(",")):
         match = re.fullmatch(r"([^!=]+)(==|=|!=)(.*)", term)
@@ -142,6 +144,8 @@ def _parse_fields(kind: Kind, text: str) -> list[FieldRequirement]:
 
 def _path(kind: Kind, name: str) -> tuple[str, ...]:
     """Where the value stands: ``source`` of an event is its component."""
+    if kind.resource == "jobs.batch" and name == "status.successful":
+        return ("status", "succeeded")
     if kind.resource == "events" and name == "source":
         return ("source", "component")
     return tuple(name.split("."))

@@ -20,6 +20,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from stockade.lab.apiserver import admission, rules
+from stockade.lab.apiserver.crd import checking, definition
+from stockade.lab.apiserver.crd.definition import CLEANUP, DEFINITIONS
 from stockade.lab.apiserver.failures import (
     Cause,
     already_exists,
@@ -30,7 +32,7 @@ from stockade.lab.apiserver.failures import (
     not_found,
 )
 from stockade.lab.apiserver.history import History, Record
-from stockade.lab.apiserver.kinds import BY_RESOURCE, KINDS, Kind
+from stockade.lab.apiserver.kinds import Catalogue, Kind
 from stockade.lab.apiserver.registry import ApiError, Change, JsonObject
 from stockade.lab.apiserver.retention import Retention
 from stockade.lab.apiserver.storage import Storage
@@ -48,6 +50,10 @@ SERVER_OWNED = (
 )
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
+
+
+Managers = Callable[[JsonObject | None, JsonObject], Sequence[JsonObject]]
+"""From the object before and after a write: the new ``metadata.managedFields``."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -76,17 +82,27 @@ class ObjectStore:
         families: Sequence[str] = ("IPv4", "IPv6"),
     ) -> None:
         self._storage = storage or Storage()
+        self.kinds = Catalogue()
         self._clock = clock
         self._families = families
         self._revision = self._storage.revision()
-        self._index: dict[str, dict[tuple[str, str], Entry]] = {kind.resource: {} for kind in KINDS}
+        self._index: dict[str, dict[tuple[str, str], Entry]] = {
+            kind.resource: {} for kind in self.kinds.all()
+        }
         self._retention = Retention(clock)
-        for resource, namespace, name, raw in self._storage.load():
+        self._histories = {kind.resource: History(self._revision) for kind in self.kinds.all()}
+        self._load()
+
+    def _load(self) -> None:
+        """Definitions first: they say what else there is to load."""
+        rows = sorted(self._storage.load(), key=lambda row: row[0] != DEFINITIONS)
+        for resource, namespace, name, raw in rows:
             if resource in self._index:
-                self._index[resource][namespace, name] = Entry(_decode(raw), raw)
+                self._index[resource][namespace, name] = entry = Entry(_decode(raw), raw)
+                if resource == DEFINITIONS:
+                    self._serve(entry.object)
             if resource == "events":
                 self._retention.wrote((namespace, name))
-        self._histories = {kind.resource: History(self._revision) for kind in KINDS}
 
     @property
     def revision(self) -> int:
@@ -112,6 +128,9 @@ class ObjectStore:
     def entry(self, resource: str, namespace: str, name: str) -> Entry | None:
         return self._index[resource].get((namespace, name))
 
+    def count(self, resource: str) -> int:
+        return len(self._index[resource])
+
     def entries(self, resource: str, namespace: str = "") -> list[Entry]:
         """In the order of etcd's keys: namespace, then name."""
         held = self._index[resource]
@@ -123,10 +142,17 @@ class ObjectStore:
         return entry.object if entry else None
 
     def get(self, resource: str, namespace: str, name: str) -> JsonObject:
-        return self._stored(BY_RESOURCE[resource], namespace, name).object
+        return self._stored(self.kinds.of(resource), namespace, name).object
 
     def list(self, resource: str, namespace: str = "") -> list[JsonObject]:
         return [entry.object for entry in self.entries(resource, namespace)]
+
+    def serves(self, resource: str) -> bool:
+        return self.kinds.has(resource)
+
+    def custom_resources(self) -> dict[tuple[str, str], tuple[str, bool]]:
+        custom = [kind for kind in self.kinds.all() if kind.custom is not None]
+        return {(kind.api_version, kind.kind): (kind.resource, kind.namespaced) for kind in custom}
 
     async def watch(self, resource: str, namespace: str = "") -> AsyncIterator[Change]:
         """The ``Registry`` form: never fails, never ends. A consumer that fell behind gets the world once more."""
@@ -175,23 +201,23 @@ class ObjectStore:
         namespace: str,
         obj: JsonObject,
         *,
-        managers: Sequence[JsonObject] = (),
+        managers: Managers | None = None,
         dry_run: bool = False,
     ) -> JsonObject:
-        """``managers`` becomes ``metadata.managedFields`` (server-side apply)."""
-        kind = BY_RESOURCE[resource]
+        """``managers`` gives ``metadata.managedFields``, when defaults are in."""
+        kind = self.kinds.of(resource)
         new: JsonObject = _decode(_encode(obj))
         metadata = self._new_metadata(kind, namespace, new)
-        if managers:
-            metadata["managedFields"] = [*managers]
         self._check_namespace(kind, namespace, metadata["name"])
-        new["apiVersion"], new["kind"] = kind.api_version, kind.kind
-        rules.apply_defaults(new)
+        new["apiVersion"], new["kind"] = _stored_version(kind), kind.kind
+        rules.apply_defaults(kind, new)
         admission.prepare_create(kind, new)
-        _refuse(kind, new, rules.validate(new))
+        _refuse(kind, new, rules.validate(kind, new))
         if (namespace, metadata["name"]) in self._index[resource]:
             raise already_exists(kind, metadata["name"])
         _refuse(kind, new, admission.allocate(kind, new, None, lambda: self.list(resource), self._families))
+        self._establish(kind, new)
+        _own(new, None, managers)
         return self._commit("ADDED", kind, new, None, dry_run=dry_run)
 
     def replace(
@@ -202,25 +228,29 @@ class ObjectStore:
         obj: JsonObject,
         *,
         subresource: str = "",
-        managers: Sequence[JsonObject] | None = None,
+        managers: Managers | None = None,
         dry_run: bool = False,
     ) -> JsonObject:
         """PUT, and the last step of PATCH: as a client may do it, so with every check. ``managers`` None: as before."""
-        kind = BY_RESOURCE[resource]
+        kind = self.kinds.of(resource)
         old = self._stored(kind, namespace, name).object
         _check_preconditions(kind, old, obj.get("metadata") or {})
         new: JsonObject = _decode(_encode(obj))
-        new["apiVersion"], new["kind"] = kind.api_version, kind.kind
+        new["apiVersion"], new["kind"] = _stored_version(kind), kind.kind
         if subresource == "status":
             new = {**_decode(_encode(old)), "status": new.get("status") or {}}
+            if kind.custom is not None:
+                rules.apply_defaults(kind, new)
+                _refuse(kind, new, rules.validate(kind, new, old))
+            _own(new, old, managers)
             return self._update(kind, old, new, dry_run=dry_run)
         _carry_over(kind, new, old)
-        if managers is not None:
-            new["metadata"]["managedFields"] = [*managers]
-        rules.apply_defaults(new)
+        rules.apply_defaults(kind, new)
         admission.prepare_update(kind, new, old)
-        _refuse(kind, new, rules.validate(new, old))
+        _refuse(kind, new, rules.validate(kind, new, old))
         _refuse(kind, new, admission.allocate(kind, new, old, lambda: self.list(resource), self._families))
+        self._establish(kind, new)
+        _own(new, old, managers)
         return self._update(kind, old, new, dry_run=dry_run)
 
     def mutate(
@@ -232,7 +262,7 @@ class ObjectStore:
         subresource: str = "",
     ) -> JsonObject:
         """For the lab's own parts, which are trusted: no validation; without ``subresource`` all fields may change."""
-        kind = BY_RESOURCE[resource]
+        kind = self.kinds.of(resource)
         entry = self._stored(kind, namespace, name)
         new: JsonObject = _decode(entry.raw)
         change(new)
@@ -249,7 +279,7 @@ class ObjectStore:
         *,
         dry_run: bool = False,
     ) -> JsonObject:
-        kind = BY_RESOURCE[resource]
+        kind = self.kinds.of(resource)
         entry = self._stored(kind, namespace, name)
         new: JsonObject = _decode(entry.raw)
         step = plan_deletion(kind, new, grace_seconds, self._clock())
@@ -259,14 +289,14 @@ class ObjectStore:
 
     def remove(self, resource: str, namespace: str, name: str, uid: str = "") -> None:
         """Finalizers still hold an object back: then only its grace period ends, and the last finalizer's removal ends it."""
-        kind = BY_RESOURCE[resource]
+        kind = self.kinds.of(resource)
         entry = self.entry(resource, namespace, name)
         if entry is None or (uid and entry.object["metadata"]["uid"] != uid):
             return
         new: JsonObject = _decode(entry.raw)
         new["metadata"].setdefault("deletionTimestamp", timestamp(self._clock()))
         new["metadata"]["deletionGracePeriodSeconds"] = 0
-        if kind.kind == "Namespace":
+        if kind.resource == "namespaces":
             new.setdefault("spec", {})["finalizers"] = []
         self._update(kind, entry.object, new)
 
@@ -314,13 +344,31 @@ class ObjectStore:
     def _check_namespace(self, kind: Kind, namespace: str, name: str) -> None:
         if not kind.namespaced:
             return
-        held = self._stored(BY_RESOURCE["namespaces"], "", namespace).object
+        held = self._stored(self.kinds.of("namespaces"), "", namespace).object
         if held["metadata"].get("deletionTimestamp"):
             cause = Cause(
                 "NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace"
             )
             why = f"unable to create new content in namespace {namespace} because it is being terminated"
             raise forbidden(kind, name, why, [cause])
+
+    def _establish(self, kind: Kind, new: JsonObject) -> None:
+        if kind.resource == DEFINITIONS and not new["metadata"].get("deletionTimestamp"):
+            checking.establish(new, self.kinds.all(), self.now())
+            finalizers = new["metadata"].get("finalizers") or []
+            new["metadata"]["finalizers"] = [*dict.fromkeys([*finalizers, CLEANUP])]
+
+    def _serve(self, crd: JsonObject, *, gone: bool = False) -> None:
+        """Serve what a stored definition defines; the objects of one that is gone are gone before it."""
+        established = any(
+            c["type"] == "Established" and c["status"] == "True"
+            for c in crd.get("status", {}).get("conditions") or []
+        )
+        kinds = definition.kinds_of(crd) if established and not gone else []
+        self.kinds.serve(crd["metadata"]["name"], kinds)
+        for kind in kinds:
+            self._index.setdefault(kind.resource, {})
+            self._histories.setdefault(kind.resource, History(self._revision))
 
     def _update(self, kind: Kind, old: JsonObject, new: JsonObject, *, dry_run: bool = False) -> JsonObject:
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
@@ -348,7 +396,9 @@ class ObjectStore:
             self._index[kind.resource][key] = Entry(new, raw)
         self._revision = revision
         self._histories[kind.resource].append(Record(revision, change, new, raw, old))
-        if kind.kind == "Event":
+        if kind.resource == DEFINITIONS:
+            self._serve(new, gone=change == "DELETED")
+        if kind.resource == "events":
             self._retain(change, key)
         return new
 
@@ -362,6 +412,10 @@ class ObjectStore:
             self.delete("events", namespace, name)
 
 
+def _stored_version(kind: Kind) -> str:
+    return kind.custom.storage if kind.custom is not None else kind.api_version
+
+
 def _key(obj: JsonObject) -> tuple[str, str]:
     metadata = obj["metadata"]
     return metadata.get("namespace", ""), metadata["name"]
@@ -370,6 +424,14 @@ def _key(obj: JsonObject) -> tuple[str, str]:
 def _disown(obj: JsonObject, uid: str) -> None:
     metadata = obj["metadata"]
     metadata["ownerReferences"] = [o for o in metadata["ownerReferences"] if o.get("uid") != uid]
+
+
+def _own(new: JsonObject, old: JsonObject | None, managers: Managers | None) -> None:
+    if managers is not None:
+        entries = [*managers(old, new)]
+        new["metadata"].pop("managedFields", None)
+        if entries:
+            new["metadata"]["managedFields"] = entries
 
 
 def _desired(obj: JsonObject) -> JsonObject:

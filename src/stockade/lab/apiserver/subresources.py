@@ -1,4 +1,4 @@
-"""``scale``, ``binding``, ``eviction``, ``finalize`` and the access reviews: objects that are asked for but never stored."""
+"""``scale``, ``binding``, ``eviction``, ``finalize``: objects that are asked for but never stored."""
 
 from __future__ import annotations
 
@@ -9,32 +9,59 @@ from aiohttp import web
 
 from stockade.lab.apiserver import failures
 from stockade.lab.apiserver.bodies import answer, read_object
-from stockade.lab.apiserver.context import USER, context_of
+from stockade.lab.apiserver.context import context_of
+from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.lab.apiserver.requests import Target, is_dry_run
-from stockade.lab.apiserver.writes import decode_patch, patched
+from stockade.lab.apiserver.selectors import field_value
+from stockade.lab.apiserver.writes import decode_patch, patched, updating
 from stockade.model.selectors import LabelSelector
 
 
-def _scale_of(obj: JsonObject) -> JsonObject:
-    spec, metadata = obj.get("spec", {}), obj["metadata"]
-    selector = msgspec.convert(spec.get("selector") or {}, LabelSelector)
+def _scale_of(kind: Kind, obj: JsonObject) -> JsonObject:
+    metadata, paths = obj["metadata"], _scale_paths(kind)
     fields = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    selector = field_value(obj, paths.selector) if paths.selector else _selector_text(kind, obj)
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
-        "metadata": {field: metadata[field] for field in fields},
-        "spec": {"replicas": spec.get("replicas", 0)},
-        "status": {
-            "replicas": obj.get("status", {}).get("replicas", 0),
-            "selector": "" if selector.is_empty else str(selector),
-        },
+        "metadata": {field: metadata[field] for field in fields if field in metadata},
+        "spec": {"replicas": int(field_value(obj, paths.wanted) or 0)},
+        "status": {"replicas": int(field_value(obj, paths.present) or 0), "selector": selector},
     }
+
+
+class _Paths(msgspec.Struct, frozen=True):
+    wanted: tuple[str, ...] = ("spec", "replicas")
+    present: tuple[str, ...] = ("status", "replicas")
+    selector: tuple[str, ...] = ()
+
+
+def _scale_paths(kind: Kind) -> _Paths:
+    if kind.custom is None or kind.custom.scale is None:
+        return _Paths()
+    names = ("specReplicasPath", "statusReplicasPath", "labelSelectorPath")
+    wanted, present, selector = (
+        tuple(filter(None, str(kind.custom.scale.get(name) or "").split("."))) for name in names
+    )
+    return _Paths(wanted, present, selector)
+
+
+def _selector_text(kind: Kind, obj: JsonObject) -> str:
+    given = obj.get("spec", {}).get("selector") or {}
+    if kind.resource == "replicationcontrollers":
+        return ",".join(f"{key}={value}" for key, value in sorted(given.items()))
+    if kind.custom is not None:
+        return ""
+    selector = msgspec.convert(given, LabelSelector)
+    return "" if selector.is_empty else str(selector)
 
 
 async def get_scale(request: web.Request, target: Target) -> web.Response:
     return answer(
-        _scale_of(context_of(request).store.get(target.kind.resource, target.namespace, target.name))
+        _scale_of(
+            target.kind, context_of(request).store.get(target.kind.resource, target.namespace, target.name)
+        )
     )
 
 
@@ -43,9 +70,11 @@ async def replace_scale(request: web.Request, target: Target) -> web.Response:
 
 
 async def patch_scale(request: web.Request, target: Target) -> web.Response:
-    patch = decode_patch(request.content_type, await request.read())
+    patch = decode_patch(request.content_type, await request.read(), target.kind)
     held = context_of(request).store.get(target.kind.resource, target.namespace, target.name)
-    return _write_scale(request, target, patched(target.kind, _scale_of(held), request.content_type, patch))
+    return _write_scale(
+        request, target, patched(target.kind, _scale_of(target.kind, held), request.content_type, patch)
+    )
 
 
 def _write_scale(request: web.Request, target: Target, scale: JsonObject) -> web.Response:
@@ -61,14 +90,26 @@ def _write_scale(request: web.Request, target: Target, scale: JsonObject) -> web
     store = context_of(request).store
     held = store.get(target.kind.resource, target.namespace, target.name)
     version = metadata.get("resourceVersion") or held["metadata"]["resourceVersion"]
-    wanted = {
-        **held,
-        "metadata": {**held["metadata"], "resourceVersion": version},
-        "spec": {**held.get("spec", {}), "replicas": replicas},
-    }
+    wanted: JsonObject = msgspec.json.decode(msgspec.json.encode(held))
+    wanted["metadata"]["resourceVersion"] = version
+    *steps, last = _scale_paths(target.kind).wanted
+    place = wanted
+    for step in steps:
+        place = place.setdefault(step, {})
+    place[last] = replicas
     dry_run = is_dry_run(request.query)
     return answer(
-        _scale_of(store.replace(target.kind.resource, target.namespace, target.name, wanted, dry_run=dry_run))
+        _scale_of(
+            target.kind,
+            store.replace(
+                target.kind.resource,
+                target.namespace,
+                target.name,
+                wanted,
+                managers=updating(request, target, held),
+                dry_run=dry_run,
+            ),
+        )
     )
 
 
@@ -115,17 +156,3 @@ async def finalize_namespace(request: web.Request, target: Target) -> web.Respon
 
 def _success() -> JsonObject:
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
-
-
-async def review_access(request: web.Request) -> web.Response:
-    """Whoever has a token of a lab may do everything in it."""
-    review = await read_object(request)
-    return answer({**review, "status": {"allowed": True}}, 201)
-
-
-async def review_self(request: web.Request) -> web.Response:
-    """``kubectl auth whoami``; the body says nothing beyond its kind, so it is not read."""
-    del request
-    user = {"username": USER.get(), "groups": ["system:masters", "system:authenticated"]}
-    review = {"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {}}
-    return answer({**review, "status": {"userInfo": user}}, 201)

@@ -18,7 +18,7 @@ def table_of(
     kind: Kind, objects: Sequence[JsonObject], version: str, include: str, *, columns: bool = True
 ) -> JsonObject:
     """``include`` is the ``includeObject`` parameter; a watch sends the column definitions only once."""
-    printer = PRINTERS[kind.kind]
+    printer = kind.custom.printer if kind.custom is not None else PRINTERS[kind.kind]
     rows = [] if _is_bookmark(objects) else [_row(printer.row(obj), obj, include) for obj in objects]
     table: JsonObject = {
         "kind": "Table",

@@ -25,16 +25,16 @@ def plan_deletion(kind: Kind, obj: JsonObject, grace_seconds: int | None, now: d
     """Marks ``obj`` (a copy) as terminating and says whether it goes now. Raises ApiError Forbidden for namespaces
     that a cluster needs."""
     metadata = obj["metadata"]
-    if kind.kind == "Namespace":
+    if kind.resource == "namespaces":
         _plan_namespace(kind, obj)
-    grace = _pod_grace(obj, grace_seconds) if kind.kind == "Pod" else 0
-    held = bool(metadata.get("finalizers")) or kind.kind == "Namespace"
+    grace = _pod_grace(obj, grace_seconds) if kind.resource == "pods" else 0
+    held = bool(metadata.get("finalizers")) or kind.resource == "namespaces"
     if grace == 0 and not held:
         return Termination.NOW
     before = metadata.get("deletionGracePeriodSeconds", grace)
     if "deletionTimestamp" not in metadata or grace < before:  # a second delete can only shorten
         metadata["deletionTimestamp"] = (now + timedelta(seconds=grace)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        if kind.kind != "Namespace":
+        if kind.resource != "namespaces":
             metadata["deletionGracePeriodSeconds"] = grace
     return Termination.LATER
 
@@ -44,7 +44,7 @@ def is_finished(kind: Kind, obj: JsonObject) -> bool:
     metadata = obj["metadata"]
     if not metadata.get("deletionTimestamp") or metadata.get("finalizers"):
         return False
-    if kind.kind == "Namespace":
+    if kind.resource == "namespaces":
         return not obj.get("spec", {}).get("finalizers")
     return int(metadata.get("deletionGracePeriodSeconds", 0)) == 0
 

@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import web
 
 from stockade.lab.apiserver.context import Context, context_of
+from stockade.lab.apiserver.crd.versions import raw_as_served
 from stockade.lab.apiserver.failures import bad_request, expired
 from stockade.lab.apiserver.history import Record
 from stockade.lab.apiserver.registry import ApiError, JsonObject
@@ -70,7 +71,9 @@ class _Lines:
         return event_line("BOOKMARK", msgspec.json.encode(obj))
 
     def _line(self, change: str, obj: JsonObject, raw: bytes) -> bytes:
-        return self._table_line(change, obj) if self._shape is Shape.TABLE else event_line(change, raw)
+        if self._shape is Shape.TABLE:
+            return self._table_line(change, obj)
+        return event_line(change, raw_as_served(self._target.kind, obj, raw))
 
     def _table_line(self, change: str, obj: JsonObject) -> bytes:
         version = obj["metadata"]["resourceVersion"]

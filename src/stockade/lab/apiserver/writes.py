@@ -8,23 +8,29 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from stockade.lab.apiserver import failures, rules
+from stockade.lab.apiserver import failures, managed, reads, rules
 from stockade.lab.apiserver import patch as patches
-from stockade.lab.apiserver.apply import apply
+from stockade.lab.apiserver.apply import applier, apply
 from stockade.lab.apiserver.bodies import JSON, answer, check_kind, decode_json, decode_yaml, read_object
 from stockade.lab.apiserver.context import context_of
+from stockade.lab.apiserver.crd.versions import as_served
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.merge_keys import merge_keys_of
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.lab.apiserver.requests import Target, field_validation, flag, is_dry_run, number
 from stockade.lab.apiserver.selectors import parse_selection
-from stockade.lab.apiserver.store import ObjectStore
+from stockade.lab.apiserver.store import Managers, ObjectStore
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
-RETURNS_OBJECT = ("Namespace", "Pod", "Service", "ServiceAccount")  # whose DELETE answers the object itself
+RETURNS_OBJECT = (
+    "namespaces",
+    "pods",
+    "services",
+    "serviceaccounts",
+)  # whose DELETE answers the object itself
 
 
 async def create_object(request: web.Request, target: Target) -> web.Response:
@@ -33,8 +39,14 @@ async def create_object(request: web.Request, target: Target) -> web.Response:
         raise failures.method_not_allowed()
     warnings = screen(request, target.kind, obj, await _duplicates(request))
     store, dry_run = context_of(request).store, is_dry_run(request.query)
-    created = store.create(target.kind.resource, target.namespace, obj, dry_run=dry_run)
-    return answer(created, 201, [*warnings, *rules.warnings(created)])
+    created = store.create(
+        target.kind.resource,
+        target.namespace,
+        obj,
+        managers=updating(request, target, obj, keep=False),
+        dry_run=dry_run,
+    )
+    return answer(as_served(target.kind, created), 201, [*warnings, *rules.warnings(target.kind, created)])
 
 
 async def replace_object(request: web.Request, target: Target) -> web.Response:
@@ -51,9 +63,11 @@ async def _duplicates(request: web.Request) -> list[str]:
 
 async def patch_object(request: web.Request, target: Target) -> web.Response:
     """Nothing awaits between reading and writing the object, so no version conflict can arise by itself."""
-    patch = decode_patch(request.content_type, await request.read())
     store, kind = context_of(request).store, target.kind
+    patch = decode_patch(request.content_type, await request.read(), kind)
     held = store.find(kind.resource, target.namespace, target.name)
+    if held is not None:
+        held = as_served(kind, held)
     if request.content_type == APPLY_PATCH:
         return _apply(request, target, held, patch)
     if held is None:
@@ -83,16 +97,17 @@ def patched(kind: Kind, held: JsonObject, media: str, patch: Any) -> JsonObject:
     return result
 
 
-def decode_patch(media: str, body: bytes) -> Any:
-    """Raises ApiError."""
+def decode_patch(media: str, body: bytes, kind: Kind) -> Any:
+    """Raises ApiError. Custom kinds have no strategic merge: clients then fall back to a merge patch."""
+    known = (JSON_PATCH, MERGE_PATCH, *(() if kind.custom is not None else (STRATEGIC_PATCH,)), APPLY_PATCH)
     try:
         if media == APPLY_PATCH:
             return decode_yaml(body)
-        if media in (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH):
+        if media in known:
             return decode_json(body)
     except (ValueError, RecursionError) as error:
         raise failures.bad_request(f"error decoding patch: {error}") from None
-    raise failures.unsupported_media_type(JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
+    raise failures.unsupported_media_type(*known)
 
 
 def _apply(request: web.Request, target: Target, held: JsonObject | None, patch: Any) -> web.Response:
@@ -100,16 +115,18 @@ def _apply(request: web.Request, target: Target, held: JsonObject | None, patch:
     kind, query, store = target.kind, request.query, context_of(request).store
     config = _apply_config(target, patch)
     warnings = screen(request, kind, config)
-    manager = query.get("fieldManager", "")
-    if not manager:
+    if not query.get("fieldManager"):
         raise failures.bad_request("fieldManager is required for apply patch")
-    done = apply(kind, held or {}, config, manager, force=flag(query, "force"), now=store.now())
+    named = managed.writer_of(request, kind, target.subresource)
+    writer = applier(named.manager, kind, target.subresource)
+    done = apply(kind, held, config, writer, force=flag(query, "force"), now=store.now())
+    entries = [entry.to_json() for entry in done.entries]
     if held is not None:
-        return _replace(request, target, done.object, warnings, done.managers)
+        return _replace(request, target, done.object, warnings, lambda *_: entries)
     created = store.create(
-        kind.resource, target.namespace, done.object, managers=done.managers, dry_run=is_dry_run(query)
+        kind.resource, target.namespace, done.object, managers=lambda *_: entries, dry_run=is_dry_run(query)
     )
-    return answer(created, 201, [*warnings, *rules.warnings(created)])
+    return answer(as_served(target.kind, created), 201, [*warnings, *rules.warnings(target.kind, created)])
 
 
 def _apply_config(target: Target, patch: Any) -> JsonObject:
@@ -129,7 +146,7 @@ def _replace(
     target: Target,
     obj: JsonObject,
     warnings: list[str],
-    managers: list[JsonObject] | None = None,
+    managers: Managers | None = None,
 ) -> web.Response:
     metadata = obj.get("metadata") or {}
     if metadata.get("name") != target.name:
@@ -144,10 +161,26 @@ def _replace(
         target.name,
         obj,
         subresource="status" if target.subresource == "status" else "",
-        managers=managers,
+        managers=managers or updating(request, target, obj),
         dry_run=is_dry_run(request.query),
     )
-    return answer(stored, 200, [*warnings, *rules.warnings(stored)])
+    return answer(as_served(target.kind, stored), 200, [*warnings, *rules.warnings(target.kind, stored)])
+
+
+def updating(request: web.Request, target: Target, asked: JsonObject, *, keep: bool = True) -> Managers:
+    """Who owns what after an ordinary write. A client that sends managedFields itself may change them (kubectl does, when it
+    turns to server-side apply); one that leaves them out keeps them."""
+    kind, now = target.kind, context_of(request).store.now()
+    writer = managed.writer_of(request, kind, target.subresource)
+    given = (asked.get("metadata") or {}).get("managedFields")
+
+    def managers(old: JsonObject | None, new: JsonObject) -> list[JsonObject]:
+        before = managed.entries_of(old or {})
+        if keep and given is not None:
+            before = managed.entries_of(asked)
+        return [entry.to_json() for entry in managed.updated(kind, old, new, before, writer, now)]
+
+    return managers
 
 
 def name_mismatch(given: str, asked: str) -> str:
@@ -173,7 +206,7 @@ async def delete_object(request: web.Request, target: Target) -> web.Response:
     held = store.get(kind.resource, target.namespace, target.name)
     _check_preconditions(kind, held, options.get("preconditions") or {})
     gone = _delete(store, request, kind, held, options)
-    if kind.kind in RETURNS_OBJECT or gone["metadata"].get("deletionTimestamp"):
+    if kind.resource in RETURNS_OBJECT or gone["metadata"].get("deletionTimestamp"):
         return answer(gone)
     details = {"name": target.name, "group": kind.group, "kind": kind.plural, "uid": held["metadata"]["uid"]}
     status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
@@ -181,14 +214,14 @@ async def delete_object(request: web.Request, target: Target) -> web.Response:
 
 
 async def delete_collection(request: web.Request, target: Target) -> web.Response:
-    if target.kind.kind == "Namespace" or (target.kind.namespaced and not target.namespace):
+    if target.kind.resource == "namespaces" or (target.kind.namespaced and not target.namespace):
         raise failures.method_not_allowed()
     query, store = request.query, context_of(request).store
     options = await _delete_options(request)
     selection = parse_selection(target.kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
     chosen = [obj for obj in store.list(target.kind.resource, target.namespace) if selection.matches(obj)]
     gone = [_delete(store, request, target.kind, obj, options) for obj in chosen]
-    head = {"kind": f"{target.kind.kind}List", "apiVersion": target.kind.api_version}
+    head = {"kind": reads.list_kind(target.kind), "apiVersion": target.kind.api_version}
     return answer({**head, "metadata": {"resourceVersion": str(store.revision)}, "items": gone})
 
 

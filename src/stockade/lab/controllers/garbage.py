@@ -69,10 +69,14 @@ class GarbageCollector:
 
     def _lives(self, owner: JsonObject, namespace: str) -> bool:
         kind = (owner.get("apiVersion", ""), owner.get("kind", ""))
+        custom = self._registry.custom_resources()
         if kind in RESOURCE_OF:
             found = self._registry.find(RESOURCE_OF[kind], namespace, owner["name"])
         elif kind in CLUSTER_OF:
             found = self._registry.find(CLUSTER_OF[kind], "", owner["name"])
+        elif kind in custom:
+            resource, namespaced = custom[kind]
+            found = self._registry.find(resource, namespace if namespaced else "", owner["name"])
         else:
             return True
         return found is not None and found["metadata"]["uid"] == owner["uid"]

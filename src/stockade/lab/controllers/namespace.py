@@ -50,11 +50,15 @@ class NamespaceController:
         if not is_terminating(namespace):
             self._furnish(name)
         elif self._empty(name, ("pods",)):
-            if self._empty(name, [resource for resource in NAMESPACED if resource != "pods"]):
+            if self._empty(name, self._others()):
                 self._registry.remove("namespaces", "", name, namespace["metadata"]["uid"])
             else:
                 self._queue.add_after(name, _LOOK_AGAIN)
         # else: the last pod's DELETED brings us back
+
+    def _others(self) -> list[str]:
+        custom = [name for name, namespaced in self._registry.custom_resources().values() if namespaced]
+        return [*(resource for resource in NAMESPACED if resource != "pods"), *dict.fromkeys(custom)]
 
     def _empty(self, namespace: str, resources: Iterable[str]) -> bool:
         """Delete everything; True when nothing is left."""

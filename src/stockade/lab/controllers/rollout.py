@@ -42,14 +42,15 @@ def template_hash(deployment: JsonObject) -> str:
 def bounds(spec: JsonObject) -> Bounds:
     desired = int(spec.get("replicas", 1))
     rolling = (spec.get("strategy") or {}).get("rollingUpdate") or {}
-    surge = _share(rolling.get("maxSurge", "25%"), desired, round_up=True)
-    unavailable = _share(rolling.get("maxUnavailable", "25%"), desired, round_up=False)
+    surge = share(rolling.get("maxSurge", "25%"), desired, round_up=True)
+    unavailable = share(rolling.get("maxUnavailable", "25%"), desired, round_up=False)
     if not surge and not unavailable:
         unavailable = 1
     return Bounds(desired, surge, min(unavailable, desired))
 
 
-def _share(value: int | str, total: int, *, round_up: bool) -> int:
+def share(value: int | str, total: int, *, round_up: bool) -> int:
+    """A count, or a percentage of ``total``."""
     if isinstance(value, int):
         return value
     percent = int(value.removesuffix("%"))

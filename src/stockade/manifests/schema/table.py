@@ -20,7 +20,17 @@ from importlib import resources
 
 import msgspec
 
-TABLES = ("meta", "networking", "core_pod", "core_volume", "core_cluster", "apps", "batch", "small")
+TABLES = (
+    "meta",
+    "networking",
+    "core_pod",
+    "core_volume",
+    "core_cluster",
+    "apps",
+    "batch",
+    "apiextensions",
+    "small",
+)
 SCALARS = frozenset(
     "string bool int32 int64 intOrString quantity time microTime bytes any".split()  # noqa: SIM905 - reads better
 )

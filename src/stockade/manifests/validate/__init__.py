@@ -15,7 +15,16 @@ from stockade.manifests.validate.errors import ErrorType, FieldError
 
 __all__ = ["ErrorType", "FieldError", "validate", "validate_update", "warnings"]
 
-_CLUSTER_SCOPED = frozenset({"Namespace", "Node", "ClusterRole", "ClusterRoleBinding", "PersistentVolume"})
+_CLUSTER_SCOPED = frozenset(
+    {
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "Namespace",
+        "Node",
+        "PersistentVolume",
+    }
+)
 _NO_NAME = frozenset(
     {
         "SelfSubjectAccessReview",
@@ -44,8 +53,9 @@ _UPDATES: dict[tuple[str, str], Callable[[JsonObject, JsonObject], list[FieldErr
     ("v1", "Service"): service.validate_update,
     ("apps/v1", "Deployment"): workload.validate_update_apps,
     ("apps/v1", "ReplicaSet"): workload.validate_update_apps,
-    ("apps/v1", "StatefulSet"): workload.validate_update_apps,
+    ("apps/v1", "StatefulSet"): workload.validate_update_stateful_set,
     ("apps/v1", "DaemonSet"): workload.validate_update_apps,
+    ("batch/v1", "Job"): workload.validate_update_job,
 }
 
 

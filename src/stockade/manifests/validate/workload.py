@@ -8,6 +8,7 @@ from stockade.manifests.validate.access import JsonObject, child, text
 from stockade.manifests.validate.errors import (
     FieldError,
     at_least_zero,
+    forbidden,
     invalid,
     not_supported,
     required,
@@ -103,4 +104,31 @@ def validate_update_apps(new: JsonObject, old: JsonObject) -> list[FieldError]:
     after = child(child(new, "spec"), "selector")
     if after != child(child(old, "spec"), "selector"):
         errors.append(meta.immutable((*_SPEC, "selector"), after))
+    return errors
+
+
+def validate_update_job(new: JsonObject, old: JsonObject) -> list[FieldError]:
+    """What a job counts, and what it runs, is fixed; a suspended job may still be told where to run."""
+    errors = meta.metadata_update(new, old)
+    after, before = child(new, "spec"), child(old, "spec")
+    for key in ("selector", "completionMode", "template"):
+        if after.get(key) != before.get(key) and not (key == "template" and before.get("suspend")):
+            errors.append(meta.immutable((*_SPEC, key), after.get(key)))
+    if after.get("completions") != before.get("completions") and after.get("completionMode") != "Indexed":
+        errors.append(meta.immutable((*_SPEC, "completions"), after.get("completions")))
+    return errors
+
+
+_STATEFUL_FIXED = ("serviceName", "selector", "volumeClaimTemplates", "podManagementPolicy")
+_STATEFUL_MESSAGE = (
+    "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+    "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+)
+
+
+def validate_update_stateful_set(new: JsonObject, old: JsonObject) -> list[FieldError]:
+    errors = meta.metadata_update(new, old)
+    after, before = child(new, "spec"), child(old, "spec")
+    if any(after.get(key) != before.get(key) for key in _STATEFUL_FIXED):
+        errors.append(forbidden(_SPEC, _STATEFUL_MESSAGE))
     return errors

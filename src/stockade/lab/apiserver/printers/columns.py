@@ -18,13 +18,15 @@ class Column(msgspec.Struct, frozen=True):
     name: str
     type: str = "string"
     wide: bool = False
+    format: str = ""
+    description: str = ""
 
     def definition(self) -> JsonObject:
         return {
             "name": self.name,
             "type": self.type,
-            "format": "name" if self.name == "Name" and not self.wide else "",
-            "description": "",
+            "format": "name" if self.name == "Name" and not self.wide else self.format,
+            "description": self.description,
             "priority": int(self.wide),
         }
 

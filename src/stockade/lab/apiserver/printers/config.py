@@ -64,6 +64,10 @@ def _lease(obj: JsonObject) -> list[object]:
     return [obj["metadata"]["name"], obj.get("spec", {}).get("holderIdentity") or "", _age(obj)]
 
 
+def _definition(obj: JsonObject) -> list[object]:
+    return [obj["metadata"]["name"], obj["metadata"].get("creationTimestamp", "")]
+
+
 NODE_WIDE = "Internal-IP,External-IP,OS-Image,Kernel-Version,Container-Runtime"
 
 NAMESPACE = Printer(columns("Name,Status,Age"), _namespace)
@@ -72,3 +76,4 @@ CONFIG_MAP = Printer(columns("Name,Data,Age"), _config_map)
 SECRET = Printer(columns("Name,Type,Data,Age"), _secret)
 SERVICE_ACCOUNT = Printer(columns("Name,Secrets,Age"), _service_account)
 LEASE = Printer(columns("Name,Holder,Age"), _lease)
+CUSTOM_RESOURCE_DEFINITION = Printer(columns("Name,Created At"), _definition)

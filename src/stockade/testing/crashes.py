@@ -42,6 +42,7 @@ class Result(msgspec.Struct):
 
     kills: Counter[str] = msgspec.field(default_factory=Counter)
     wrong: list[str] = msgspec.field(default_factory=list)
+    watches: Counter[str] = msgspec.field(default_factory=Counter)
     acknowledged: int = 0
     starts: list[float] = msgspec.field(default_factory=list)
 
@@ -108,6 +109,7 @@ class Crashes:
             return []
         async with Load(self._paths.kubeconfig, self._ledgers, self._random) as load:
             wrong = await load.compare()
+            self.result.watches += load.watches
             return wrong + (await load.pods_running(30.0) if pods else [])
 
     async def _kill_under_load(self, target: str) -> None:
@@ -251,6 +253,7 @@ def report(result: Result) -> list[str]:
     return [
         f"{result.of_lab} labs killed, {result.acknowledged} writes acknowledged, {len(result.wrong)} things wrong",
         *(f"  {count:6} {kind}" for kind, count in sorted(result.kills.items())),
+        *(f"  {count:6} times a watch from before {what}" for what, count in sorted(result.watches.items())),
         f"starts: median {starts[len(starts) // 2]:.2f} s, longest {starts[-1]:.2f} s",
         *result.wrong[:5],
     ]

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import ssl
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
@@ -57,6 +58,7 @@ class Load:
         self._counter = random.randrange(10**9)
         self.refused: list[str] = []
         self.stopping = False  # no new writes
+        self.watches: Counter[str] = Counter()
 
     async def __aenter__(self) -> Self:
         return self
@@ -106,15 +108,24 @@ class Load:
         query = {"watch": "1", "resourceVersion": str(revision), "timeoutSeconds": "1"}
         if not revision:
             return []
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.05), self._session.get(self._url(resource), params=query) as answer:
-                async for line in answer.content:
-                    change = json.loads(line)
-                    told = change["object"].get("code") if change["type"] == "ERROR" else None
-                    version = int(change["object"]["metadata"].get("resourceVersion") or 0)
-                    if told != 410 and version <= revision:
-                        return [f"a watch of {resource} from {revision} was told {line.decode()}"]
-        return []
+        async with self._session.get(self._url(resource), params=query) as answer:
+            try:
+                async with asyncio.timeout(0.05):  # what there is to say is said at once
+                    line = await answer.content.readline()
+            except TimeoutError:
+                line = b""
+        if not line:
+            self.watches["goes on"] += 1
+            return []
+        change = json.loads(line)
+        if change["type"] == "ERROR" and change["object"].get("code") == 410:
+            self.watches["lists again"] += 1
+            return []
+        self.watches["goes on"] += 1
+        version = int(change["object"].get("metadata", {}).get("resourceVersion") or 0)
+        return (
+            [] if version > revision else [f"a watch of {resource} from {revision} was told {line.decode()}"]
+        )
 
     async def _write_on(self, resource: str, writer: str) -> None:
         with contextlib.suppress(*_GONE):

@@ -29,6 +29,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from stockade.lab import addresses, bootstrap, credentials
 from stockade.lab.apiserver.app import create_app
+from stockade.lab.apiserver.connections import Runner
 from stockade.lab.apiserver.storage import Storage, StorageError
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.lab.controllers import run_controllers
@@ -189,7 +190,7 @@ class _Cluster:
         tokens = {token: user for user, token in made.tokens.items()}
         runtime = ClusterAccess([node.access for node in nodes])
         app = create_app(store, tokens=tokens, runtime=runtime, version=bootstrap.VERSION)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        runner = Runner(app)
         await runner.setup()
         context = made.server_context()
         for listener in (self._listener, *(node.listener() for node in nodes)):

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from stockade.lab.apiserver.app import create_app
+from stockade.lab.apiserver.connections import Runner
 from stockade.lab.apiserver.storage import Storage
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.testing.runtime import LocalRuntime
@@ -83,7 +84,7 @@ async def server(store, certificate, tmp_path) -> AsyncIterator[Server]:
     context.load_cert_chain(*certificate)
     runtime = LocalRuntime()
     app = create_app(store, tokens={TOKEN: "admin", VIEWER_TOKEN: "viewer"}, runtime=runtime, version=VERSION)
-    runner = web.AppRunner(app, shutdown_timeout=1)
+    runner = Runner(app, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
     await site.start()

@@ -337,3 +337,55 @@ def test_a_restart_serves_them_again(tmp_path):
     first.close()
     second = ObjectStore(Storage(tmp_path / "db"))
     assert second.get(NAME, "", "cluster-deny")["spec"]["priority"] == 10
+
+
+async def eventually(condition):
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.01)
+
+
+def owner(obj, **more):
+    metadata = obj["metadata"]
+    reference = {"apiVersion": obj["apiVersion"], "kind": obj["kind"]}
+    return {**reference, "name": metadata["name"], "uid": metadata["uid"], **more}
+
+
+async def test_custom_objects_own_and_are_owned(store, controllers):
+    store.create("customresourcedefinitions.apiextensions.k8s.io", "", small({"type": "object"}))
+    resource = "gadgets.example.com"
+    top = store.create(resource, "default", {"metadata": {"name": "top"}})
+    held = {"name": "held", "ownerReferences": [owner(top)]}
+    middle = store.create(resource, "default", {"metadata": held})
+    leaf = {"name": "leaf", "ownerReferences": [owner(middle, blockOwnerDeletion=True)]}
+    store.create("configmaps", "default", {"metadata": leaf})
+    store.create("namespaces", "", {"metadata": {"name": "shop"}})
+    store.create(resource, "shop", {"metadata": {"name": "other"}})
+    await asyncio.sleep(0.05)
+    assert store.find("configmaps", "default", "leaf")
+    store.delete(resource, "default", "top")
+    await eventually(lambda: store.list(resource, "default") == [])
+    await eventually(lambda: store.find("configmaps", "default", "leaf") is None)
+    store.delete("namespaces", "", "shop")
+    await eventually(lambda: store.find("namespaces", "", "shop") is None)
+    assert store.list(resource) == []
+
+
+async def test_a_definition_waits_for_finalizers(client, store, controllers):
+    await post(client, CRDS, small({"type": "object"}))
+    await post(client, GADGETS, {"metadata": {"name": "g", "finalizers": ["example.com/mine"]}})
+    async with client.delete(f"{CRDS}/gadgets.example.com") as response:
+        assert (await response.json())["metadata"]["deletionTimestamp"]
+    await eventually(
+        lambda: "deletionTimestamp" in store.get("gadgets.example.com", "default", "g")["metadata"]
+    )
+    found = await post(client, GADGETS, {"metadata": {"name": "h"}}, 405)
+    assert "while custom resource definition is terminating" in found["message"]
+    merge = {"Content-Type": "application/merge-patch+json"}
+    async with client.patch(
+        f"{GADGETS}/g", json={"metadata": {"finalizers": None}}, headers=merge
+    ) as response:
+        assert response.status == 200
+    await eventually(lambda: not store.serves("gadgets.example.com"))
+    async with client.get(GADGETS) as response:
+        assert response.status == 404

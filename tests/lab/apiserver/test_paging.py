@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -98,3 +100,19 @@ async def test_kubectl_asks_for_chunks(kubectl, store):
     add(store, *(f"m{number:02}" for number in range(25)))
     found = await kubectl("get", "configmaps", "--chunk-size=10", "-o", "name")
     assert len(found.out.splitlines()) == 25, found
+
+
+async def test_the_metadata_alone(client, store):
+    add(store, "a", x="1")
+    accept = "application/json;as={};v=v1;g=meta.k8s.io,application/json"
+    found = await get(client, headers={"Accept": accept.format("PartialObjectMetadataList")})
+    assert found["kind"] == "PartialObjectMetadataList"
+    [item] = found["items"]
+    assert (item["kind"], item["apiVersion"]) == ("PartialObjectMetadata", "meta.k8s.io/v1")
+    assert item["metadata"]["labels"] == {"x": "1"}
+    one = {"Accept": accept.format("PartialObjectMetadata")}
+    async with client.get(f"{MAPS}/a", headers=one) as response:
+        assert (await response.json()) == item
+    async with client.get(MAPS, params={"watch": "1"}, headers=one) as response:
+        line = json.loads(await response.content.readline())
+    assert (line["type"], line["object"]) == ("ADDED", item)

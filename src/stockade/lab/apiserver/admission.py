@@ -13,6 +13,7 @@ from stockade.lab.apiserver.failures import Cause
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.registry import JsonObject
 
+EPHEMERAL = "ephemeralcontainers"
 WORKLOADS = ("DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet")
 NAME_LABEL = "kubernetes.io/metadata.name"
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
@@ -31,11 +32,13 @@ def prepare_create(kind: Kind, obj: JsonObject) -> None:
         prepare(obj)
 
 
-def prepare_update(kind: Kind, obj: JsonObject, old: JsonObject) -> None:
+def prepare_update(kind: Kind, obj: JsonObject, old: JsonObject, subresource: str = "") -> None:
     """Before validation."""
     if kind.custom is not None:
         return
-    if kind.kind == "Namespace":
+    if kind.resource == "pods" and subresource != EPHEMERAL:
+        _keep_ephemeral_containers(obj, old)
+    elif kind.kind == "Namespace":
         _name_label(obj)
     elif kind.kind == "Secret":
         _fold_string_data(obj)
@@ -51,11 +54,53 @@ def allocate(
     families: Sequence[str],
 ) -> list[Cause]:
     """After validation: what the server hands out. ``stored`` yields the objects of this kind in every namespace."""
-    if kind.kind != "Service":
+    if kind.resource != "services":
         return []
     uid = obj["metadata"]["uid"]
     others = (other for other in stored() if other["metadata"]["uid"] != uid)
     return services.allocate(obj, old, others, families)
+
+
+def with_ephemeral_containers(old: JsonObject, asked: JsonObject) -> JsonObject:
+    """Of a write to the subresource nothing counts but the list."""
+    after = (asked.get("spec") or {}).get("ephemeralContainers") or []
+    spec = {key: value for key, value in old["spec"].items() if key != "ephemeralContainers"}
+    return {**old, "spec": {**spec, "ephemeralContainers": after} if after else spec}
+
+
+def check_ephemeral_containers(new: JsonObject, old: JsonObject) -> list[Cause]:
+    """The list only grows, by containers with names of their own."""
+    before = old["spec"].get("ephemeralContainers") or []
+    after = new["spec"].get("ephemeralContainers") or []
+    where = "spec.ephemeralContainers"
+    kept = [{key: each.get(key) for key in ("name", "image", "command", "args")} for each in before]
+    now = [{key: each.get(key) for key in ("name", "image", "command", "args")} for each in after]
+    if now[: len(kept)] != kept:
+        return [
+            Cause("FieldValueForbidden", "Forbidden: existing ephemeral containers may not change", where)
+        ]
+    spec, causes = new["spec"], []
+    others = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
+    taken = {each["name"] for each in (*others, *before)}
+    for at, container in enumerate(after[len(before) :], len(before)):
+        causes += [
+            Cause("FieldValueRequired", "Required value", f"{where}[{at}].{field}")
+            for field in ("name", "image")
+            if not container.get(field)
+        ]
+        name = container.get("name") or ""
+        if name in taken:
+            causes.append(Cause("FieldValueDuplicate", f'Duplicate value: "{name}"', f"{where}[{at}].name"))
+        taken.add(name)
+    return causes
+
+
+def _keep_ephemeral_containers(pod: JsonObject, old: JsonObject) -> None:
+    """They come by their subresource alone."""
+    spec = pod.get("spec") or {}
+    spec.pop("ephemeralContainers", None)
+    if old["spec"].get("ephemeralContainers"):
+        spec["ephemeralContainers"] = old["spec"]["ephemeralContainers"]
 
 
 def _name_label(namespace: JsonObject) -> None:

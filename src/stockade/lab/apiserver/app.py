@@ -23,11 +23,13 @@ from stockade.lab.apiserver import (
     openapi,
     openapi_v2,
     reads,
+    rules,
     subresources,
     watches,
     writes,
 )
-from stockade.lab.apiserver.bodies import answer, answer_raw
+from stockade.lab.apiserver.bodies import answer, answer_raw, warn
+from stockade.lab.apiserver.connections import BOUNDS, Bounds, read_in_time
 from stockade.lab.apiserver.context import CONTEXT, Context
 from stockade.lab.apiserver.gate import authorize
 from stockade.lab.apiserver.health import add_health_routes, count
@@ -64,6 +66,11 @@ SUBRESOURCE: Mapping[str, Mapping[str, TargetHandler]] = {
     },
     "binding": {"POST": subresources.bind_pod},
     "eviction": {"POST": subresources.evict_pod},
+    "ephemeralcontainers": {
+        "GET": reads.get_object,
+        "PUT": writes.replace_object,
+        "PATCH": writes.patch_object,
+    },
     "finalize": {"PUT": subresources.finalize_namespace},
 }
 
@@ -74,9 +81,13 @@ def create_app(
     tokens: Mapping[str, str],
     runtime: Runtime | None = None,
     version: Mapping[str, str],
+    bounds: Bounds | None = None,
 ) -> web.Application:
     """``tokens``: bearer token → user name. ``version``: what ``/version`` answers (gitVersion, major, minor …)."""
-    app = web.Application(middlewares=[count, _answer_errors, authorize], client_max_size=MAX_BODY)
+    app = web.Application(
+        middlewares=[count, _answer_errors, authorize, read_in_time], client_max_size=MAX_BODY
+    )
+    app[BOUNDS] = bounds or Bounds()
     app[CONTEXT] = Context(store=store, runtime=runtime, tokens=tokens, version=version)
     app.on_shutdown.append(_end_streams)
     add_health_routes(app)
@@ -136,7 +147,9 @@ async def _resource(request: web.Request) -> web.StreamResponse:
     handler = _handlers(target).get(request.method)
     if handler is None:
         raise failures.method_not_allowed()
-    return await handler(request, target)
+    response = await handler(request, target)
+    warn(response, rules.deprecation(target.kind))
+    return response
 
 
 def _served(request: web.Request) -> Catalogue:

@@ -99,7 +99,12 @@ def answer(obj: JsonObject, status: int = 200, warnings: Iterable[str] = ()) -> 
 
 def answer_raw(body: bytes, status: int = 200, warnings: Iterable[str] = ()) -> web.Response:
     response = web.Response(body=body, status=status, content_type=JSON)
+    warn(response, warnings)
+    return response
+
+
+def warn(response: web.StreamResponse, warnings: Iterable[str]) -> None:
+    """Warning headers, which kubectl prints."""
     for text in warnings:
         quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
         response.headers.add("Warning", f'299 - "{quoted}"')
-    return response

@@ -97,8 +97,9 @@ def unknown_path() -> ApiError:
     return failure(404, "NotFound", "the server could not find the requested resource", {})
 
 
-def method_not_allowed() -> ApiError:
-    message = "the server does not allow this method on the requested resource"
+def method_not_allowed(
+    message: str = "the server does not allow this method on the requested resource",
+) -> ApiError:
     return failure(405, "MethodNotAllowed", message, {})
 
 

@@ -206,16 +206,14 @@ KINDS: tuple[Kind, ...] = (
 
 
 class Catalogue:
-    """What is served now. ``edition`` changes with every change of it, so that documents made from it can be kept."""
+    """What is served now."""
 
     def __init__(self, kinds: Sequence[Kind] = KINDS) -> None:
         self._builtin = tuple(kinds)
         self._custom: dict[str, tuple[Kind, ...]] = {}
-        self.edition = 0
         self._index()
 
     def _index(self) -> None:
-        self.edition += 1
         custom = [kind for kinds in self._custom.values() for kind in kinds]
         self._all = (
             *self._builtin,

@@ -12,14 +12,17 @@ from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.paging import page_of
 from stockade.lab.apiserver.requests import Shape, Target, wanted_shape
 from stockade.lab.apiserver.selectors import parse_selection
-from stockade.lab.apiserver.tables import table_of
+from stockade.lab.apiserver.tables import partial, table_of
 
 
 async def get_object(request: web.Request, target: Target) -> web.Response:
     """``/status`` reads the whole object, like the real server."""
     store = context_of(request).store
     obj = as_served(target.kind, store.get(target.kind.resource, target.namespace, target.name))
-    if wanted_shape(request.headers.get("Accept", "")) is Shape.TABLE:
+    shape = wanted_shape(request.headers.get("Accept", ""))
+    if shape is Shape.PARTIAL:
+        return answer(partial(obj))
+    if shape is Shape.TABLE:
         version = obj["metadata"]["resourceVersion"]
         return answer(table_of(target.kind, [obj], version, request.query.get("includeObject", "Metadata")))
     entry = store.entry(target.kind.resource, target.namespace, target.name)
@@ -32,7 +35,12 @@ async def list_objects(request: web.Request, target: Target) -> web.Response:
     store, query = context_of(request).store, request.query
     selection = parse_selection(target.kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
     page = page_of(store, target.kind, target.namespace, selection, query)
-    if wanted_shape(request.headers.get("Accept", "")) is Shape.TABLE:
+    shape = wanted_shape(request.headers.get("Accept", ""))
+    if shape is Shape.PARTIAL:
+        partials = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
+        items = [partial(entry.object) for entry in page.entries]
+        return answer({**partials, "metadata": page.metadata(), "items": items})
+    if shape is Shape.TABLE:
         objects = [as_served(target.kind, entry.object) for entry in page.entries]
         table = table_of(target.kind, objects, str(page.revision), query.get("includeObject", "Metadata"))
         return answer({**table, "metadata": page.metadata()})

@@ -27,6 +27,14 @@ class Shape(Enum):
 
     OBJECT = "object"
     TABLE = "table"
+    PARTIAL = "partial"
+
+
+SHAPES = {
+    "Table": Shape.TABLE,
+    "PartialObjectMetadata": Shape.PARTIAL,
+    "PartialObjectMetadataList": Shape.PARTIAL,
+}
 
 
 def parse_target(served: Catalogue, group: str, version: str, path: str) -> Target:
@@ -85,8 +93,9 @@ def wanted_shape(accept: str) -> Shape:
         media, *parameters = (part.strip() for part in item.split(";"))
         if media in ("application/json", "*/*"):
             given = dict(part.partition("=")[::2] for part in parameters)
-            if given.get("as") == "Table" and given.get("v", "v1") == "v1":
-                return Shape.TABLE
+            shape = SHAPES.get(given.get("as", ""))
+            if shape is not None and given.get("v", "v1") == "v1":
+                return shape
             if "as" not in given:
                 return Shape.OBJECT
     return Shape.OBJECT

@@ -17,6 +17,8 @@ from stockade.manifests import validate as validation
 from stockade.manifests.validate import meta, names
 from stockade.manifests.validate.errors import FieldError
 
+IGNORED = {"jobs.batch": ("podFailurePolicy", "successPolicy", "backoffLimitPerIndex", "maxFailedIndexes")}
+NOT_KNOWN = "the lab's controller does not know this, and a job that ignored it would mean something else"
 DEPRECATED = {"endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 
 
@@ -67,7 +69,12 @@ def validate(kind: Kind, obj: JsonObject, old: JsonObject | None = None) -> list
         errors = validation.validate_update(obj, old)
     if kind.resource == definition.DEFINITIONS and not errors:
         errors = checking.errors(obj, old)
-    return [Cause(error.reason, error.body, error.field) for error in errors]
+    causes = [Cause(error.reason, error.body, error.field) for error in errors]
+    return causes + [
+        Cause("FieldValueForbidden", f"Forbidden: {NOT_KNOWN}", f"spec.{field}")
+        for field in IGNORED.get(kind.resource, ())
+        if (obj.get("spec") or {}).get(field) is not None
+    ]
 
 
 def _metadata(kind: Kind, obj: JsonObject, old: JsonObject | None) -> list[FieldError]:
@@ -77,8 +84,7 @@ def _metadata(kind: Kind, obj: JsonObject, old: JsonObject | None) -> list[Field
 
 def warnings(kind: Kind, obj: JsonObject) -> list[str]:
     """What is accepted but looks like a mistake."""
-    own = deprecation(kind)
-    return [*own, *(validation.warnings(obj) if kind.custom is None else ())]
+    return validation.warnings(obj) if kind.custom is None else []
 
 
 def deprecation(kind: Kind) -> list[str]:

@@ -29,6 +29,7 @@ from stockade.lab.apiserver.failures import (
     conflict,
     forbidden,
     invalid,
+    method_not_allowed,
     not_found,
 )
 from stockade.lab.apiserver.history import History, Record
@@ -36,7 +37,7 @@ from stockade.lab.apiserver.kinds import Catalogue, Kind
 from stockade.lab.apiserver.registry import ApiError, Change, JsonObject
 from stockade.lab.apiserver.retention import Retention
 from stockade.lab.apiserver.storage import Storage
-from stockade.lab.apiserver.termination import Termination, is_finished, plan_deletion
+from stockade.lab.apiserver.termination import FOREGROUND, Termination, is_finished, plan_deletion
 
 SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: random names spell no words
 SERVER_OWNED = (
@@ -206,6 +207,8 @@ class ObjectStore:
     ) -> JsonObject:
         """``managers`` gives ``metadata.managedFields``, when defaults are in."""
         kind = self.kinds.of(resource)
+        if kind.custom is not None and self._is_ending(resource):
+            raise method_not_allowed("create not allowed while custom resource definition is terminating")
         new: JsonObject = _decode(_encode(obj))
         metadata = self._new_metadata(kind, namespace, new)
         self._check_namespace(kind, namespace, metadata["name"])
@@ -244,10 +247,14 @@ class ObjectStore:
                 _refuse(kind, new, rules.validate(kind, new, old))
             _own(new, old, managers)
             return self._update(kind, old, new, dry_run=dry_run)
+        if subresource == admission.EPHEMERAL:
+            new = admission.with_ephemeral_containers(_decode(_encode(old)), new)
         _carry_over(kind, new, old)
         rules.apply_defaults(kind, new)
-        admission.prepare_update(kind, new, old)
+        admission.prepare_update(kind, new, old, subresource)
         _refuse(kind, new, rules.validate(kind, new, old))
+        if subresource == admission.EPHEMERAL:
+            _refuse(kind, new, admission.check_ephemeral_containers(new, old))
         _refuse(kind, new, admission.allocate(kind, new, old, lambda: self.list(resource), self._families))
         self._establish(kind, new)
         _own(new, old, managers)
@@ -277,11 +284,16 @@ class ObjectStore:
         name: str,
         grace_seconds: int | None = None,
         *,
+        foreground: bool = False,
         dry_run: bool = False,
     ) -> JsonObject:
+        """``foreground``: the garbage collector ends what depends on it first."""
         kind = self.kinds.of(resource)
         entry = self._stored(kind, namespace, name)
         new: JsonObject = _decode(entry.raw)
+        if foreground:
+            held = new["metadata"].get("finalizers") or []
+            new["metadata"]["finalizers"] = [*dict.fromkeys([*held, FOREGROUND])]
         step = plan_deletion(kind, new, grace_seconds, self._clock())
         if step is Termination.NOW:
             return self._commit("DELETED", kind, new, entry.object, dry_run=dry_run)
@@ -326,7 +338,7 @@ class ObjectStore:
             raise bad_request("resourceVersion should not be set on objects to be created")
         prefix = metadata.get("generateName") or ""
         if not metadata.get("name") and prefix:
-            metadata["name"] = prefix[:58] + "".join(random.choices(SUFFIX, k=5))  # noqa: S311 - a name, no secret
+            metadata["name"] = self._free_name(kind, namespace, prefix[:58])
         for field in (*SERVER_OWNED[2:], "managedFields", "selfLink"):
             metadata.pop(field, None)
         metadata.setdefault("name", "")
@@ -340,6 +352,15 @@ class ObjectStore:
             metadata["generation"] = 1
         obj["metadata"] = metadata
         return metadata
+
+    def _free_name(self, kind: Kind, namespace: str, prefix: str) -> str:
+        """A few attempts, as the real server makes; then AlreadyExists."""
+        place, name = namespace if kind.namespaced else "", ""
+        for _ in range(8):
+            name = prefix + "".join(random.choices(SUFFIX, k=5))  # noqa: S311 - a name, no secret
+            if (place, name) not in self._index[kind.resource]:
+                break
+        return name
 
     def _check_namespace(self, kind: Kind, namespace: str, name: str) -> None:
         if not kind.namespaced:
@@ -357,6 +378,10 @@ class ObjectStore:
             checking.establish(new, self.kinds.all(), self.now())
             finalizers = new["metadata"].get("finalizers") or []
             new["metadata"]["finalizers"] = [*dict.fromkeys([*finalizers, CLEANUP])]
+
+    def _is_ending(self, resource: str) -> bool:
+        crd = self.find(DEFINITIONS, "", resource)
+        return crd is None or bool(crd["metadata"].get("deletionTimestamp"))
 
     def _serve(self, crd: JsonObject, *, gone: bool = False) -> None:
         """Serve what a stored definition defines; the objects of one that is gone are gone before it."""

@@ -36,12 +36,12 @@ def _is_bookmark(objects: Sequence[JsonObject]) -> bool:
 
 def _bookmark_row(obj: JsonObject) -> JsonObject:
     """Without cells; the object carries the annotation that ends the initial events."""
-    return {"cells": [], "object": _partial(obj)}
+    return {"cells": [], "object": partial(obj)}
 
 
 def _row(cells: list[object], obj: JsonObject, include: str) -> JsonObject:
     if include == "Metadata":
-        return {"cells": cells, "object": _partial(obj)}
+        return {"cells": cells, "object": partial(obj)}
     if include == "Object":
         return {"cells": cells, "object": obj}
     if include == "None":
@@ -49,5 +49,6 @@ def _row(cells: list[object], obj: JsonObject, include: str) -> JsonObject:
     raise bad_request(f'includeObject: Invalid value: "{include}": must be "Object", "Metadata" or "None"')
 
 
-def _partial(obj: JsonObject) -> JsonObject:
+def partial(obj: JsonObject) -> JsonObject:
+    """The metadata alone, for rows and for clients that want no more."""
     return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}

@@ -14,6 +14,7 @@ from stockade.lab.apiserver.registry import JsonObject
 
 IMMORTAL = ("default", "kube-public", "kube-system")
 DEFAULT_GRACE = 30
+FOREGROUND = "foregroundDeletion"  # the finalizer that the garbage collector takes away
 
 
 class Termination(Enum):

@@ -21,7 +21,7 @@ from stockade.lab.apiserver.history import Record
 from stockade.lab.apiserver.registry import ApiError, JsonObject
 from stockade.lab.apiserver.requests import Shape, Target, flag, number, wanted_shape
 from stockade.lab.apiserver.selectors import Selection, parse_selection
-from stockade.lab.apiserver.tables import table_of
+from stockade.lab.apiserver.tables import partial, table_of
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 BOOKMARK_EVERY = 60.0
@@ -68,11 +68,15 @@ class _Lines:
         obj: JsonObject = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}
         if self._shape is Shape.TABLE:
             return self._table_line("BOOKMARK", obj)
+        if self._shape is Shape.PARTIAL:
+            obj = partial(obj)
         return event_line("BOOKMARK", msgspec.json.encode(obj))
 
     def _line(self, change: str, obj: JsonObject, raw: bytes) -> bytes:
         if self._shape is Shape.TABLE:
             return self._table_line(change, obj)
+        if self._shape is Shape.PARTIAL:
+            return event_line(change, msgspec.json.encode(partial(obj)))
         return event_line(change, raw_as_served(self._target.kind, obj, raw))
 
     def _table_line(self, change: str, obj: JsonObject) -> bytes:

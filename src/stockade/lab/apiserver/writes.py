@@ -160,7 +160,7 @@ def _replace(
         target.namespace,
         target.name,
         obj,
-        subresource="status" if target.subresource == "status" else "",
+        subresource=target.subresource,
         managers=managers or updating(request, target, obj),
         dry_run=is_dry_run(request.query),
     )
@@ -250,10 +250,28 @@ def _delete(
     store: ObjectStore, request: web.Request, kind: Kind, obj: JsonObject, options: JsonObject
 ) -> JsonObject:
     dry_run = is_dry_run(request.query) or options.get("dryRun") == ["All"]
-    if options.get("propagationPolicy") == "Orphan" and not dry_run:
+    policy = _policy(options)
+    if policy == "Orphan" and not dry_run:
         store.orphan(obj["metadata"]["uid"])
     metadata = obj["metadata"]
-    grace = options.get("gracePeriodSeconds")
     return store.delete(
-        kind.resource, metadata.get("namespace", ""), metadata["name"], grace, dry_run=dry_run
+        kind.resource,
+        metadata.get("namespace", ""),
+        metadata["name"],
+        options.get("gracePeriodSeconds"),
+        foreground=policy == "Foreground",
+        dry_run=dry_run,
     )
+
+
+def _policy(options: JsonObject) -> str:
+    """Orphan, Foreground or Background; ``orphanDependents`` is the old way to say it."""
+    policy, orphan = options.get("propagationPolicy"), options.get("orphanDependents")
+    if policy is not None and orphan is not None:
+        raise failures.bad_request("orphanDependents and deletionPropagation cannot be both set")
+    if policy not in (None, "", "Orphan", "Foreground", "Background"):
+        known = '"Foreground", "Background", "Orphan", "nil"'
+        raise failures.bad_request(
+            f'propagationPolicy: Unsupported value: "{policy}": supported values: {known}'
+        )
+    return str(policy or ("Orphan" if orphan else "Background"))

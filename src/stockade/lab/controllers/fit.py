@@ -1,6 +1,6 @@
 """Which nodes a pod fits, and in the scheduler's words why not. Pure.
 
-In: a pod, a node, the pods that are bound to that node. Out: None, or a ``Refusal``. Called by ``scheduler``. The filters and their order are those
+In: a pod, a node, the pods that are bound to that node. Out: None, or a ``Refusal``. Called by ``scheduler`` and, in part, by ``nodes``. The filters and their order are those
 of kube-scheduler that need no resource accounting: unschedulable, taints, node affinity and selector, host ports, number of pods.
 """
 
@@ -31,12 +31,12 @@ def refusal(node: JsonObject, pod: JsonObject, there: Sequence[JsonObject]) -> R
     """The first filter that refuses; ``there`` are the pods bound to the node that are not finished."""
     spec = node.get("spec", {})
     cordon = {"key": UNSCHEDULABLE, "effect": "NoSchedule"}
-    if spec.get("unschedulable") and not _tolerated(cordon, pod):
+    if spec.get("unschedulable") and not is_tolerated(cordon, pod):
         return Refusal("node(s) were unschedulable")
     for taint in taints_of(node):
-        if taint.get("effect") in _BLOCKING and not _tolerated(taint, pod):
+        if taint.get("effect") in _BLOCKING and not is_tolerated(taint, pod):
             return Refusal("node(s) had untolerated taint(s)")
-    if not _is_chosen(node, pod):
+    if not is_chosen(node, pod):
         return Refusal("node(s) didn't match Pod's node affinity/selector")
     if _ports_collide(pod, there):
         return Refusal("node(s) didn't have free ports for the requested pod ports", preemptible=True)
@@ -79,7 +79,8 @@ def unready_taint(node: JsonObject) -> str:
     return _UNREADY.get(str(condition(node, "Ready").get("status", "False")), "")
 
 
-def _tolerated(taint: JsonObject, pod: JsonObject) -> bool:
+def is_tolerated(taint: JsonObject, pod: JsonObject) -> bool:
+    """By one of the pod's tolerations."""
     for toleration in pod["spec"].get("tolerations") or []:
         effect, key = toleration.get("effect"), toleration.get("key")
         if effect not in {None, "", taint.get("effect")} or key not in {None, "", taint.get("key")}:
@@ -90,7 +91,8 @@ def _tolerated(taint: JsonObject, pod: JsonObject) -> bool:
     return False
 
 
-def _is_chosen(node: JsonObject, pod: JsonObject) -> bool:
+def is_chosen(node: JsonObject, pod: JsonObject) -> bool:
+    """By node selector and required node affinity."""
     labels = node["metadata"].get("labels") or {}
     wanted = pod["spec"].get("nodeSelector") or {}
     if any(labels.get(key) != value for key, value in wanted.items()):

@@ -2,16 +2,20 @@
 
 In: every object with ``metadata.ownerReferences``, and the end of every object. Out: deletions; a reference to an owner
 that is gone is taken out while another owner lives. Rules: garbage collection by ownerReferences uid (an owner of the same
-name with another uid is another object); an owner of a kind not served here is taken to live.
+name with another uid is another object); foreground deletion ends what blocks its owner first; an owner of a kind not served here is taken
+to live.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from functools import partial
 
+from stockade.lab.apiserver.crd.definition import DEFINITIONS
 from stockade.lab.apiserver.registry import Change, JsonObject, Registry
-from stockade.lab.controllers.loop import Keys, place, run_loop
+from stockade.lab.apiserver.termination import FOREGROUND
+from stockade.lab.controllers.loop import Keys, feed, place, run_loop
 from stockade.lab.controllers.objects import is_terminating
 from stockade.lab.controllers.resources import CLUSTER_OF, NAMESPACED, RESOURCE_OF
 from stockade.lab.controllers.workqueue import WorkQueue
@@ -28,10 +32,23 @@ class GarbageCollector:
         self._queue: WorkQueue[_Key] = WorkQueue()
         self._dependents: dict[str, set[_Key]] = {}
         self._owners: dict[_Key, frozenset[str]] = {}
+        self._waiting: dict[str, _Key] = {}
 
     async def run(self) -> None:
         watches: dict[str, Keys[_Key]] = {resource: partial(self._changed, resource) for resource in _WATCHED}
-        await run_loop(self._registry, self._queue, watches, self._reconcile)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run_loop(self._registry, self._queue, watches, self._reconcile))
+            group.create_task(self._follow_definitions(group))
+
+    async def _follow_definitions(self, group: asyncio.TaskGroup) -> None:
+        """Objects of custom kinds own and are owned like all others."""
+        followed: set[str] = set()
+        async for _ in self._registry.watch(DEFINITIONS):
+            for resource, _namespaced in self._registry.custom_resources().values():
+                if resource not in followed:
+                    followed.add(resource)
+                    keys = partial(self._changed, resource)
+                    group.create_task(feed(self._registry, self._queue, resource, keys))
 
     def _changed(self, resource: str, change: Change) -> Iterable[_Key]:
         """Keep the index of who depends on whom; what to look at: what depends on the dead, and whatever has owners."""
@@ -48,12 +65,15 @@ class GarbageCollector:
             self._owners[key] = uids
             for uid in uids:
                 self._dependents.setdefault(uid, set()).add(key)
+        waiting = [self._waiting[uid] for uid in before if uid in self._waiting]
         if gone:
-            return list(self._dependents.get(metadata["uid"], ()))
-        return [key] if uids != before else ()
+            return [*self._dependents.get(metadata["uid"], ()), *waiting]
+        return [key, *waiting] if uids != before or _is_foreground(change.object) else ()
 
     def _reconcile(self, key: _Key) -> None:
         obj = self._registry.find(*key)
+        if obj is not None and _is_foreground(obj):
+            self._end_dependents(key, obj)
         if obj is None or is_terminating(obj):
             return
         owners = obj["metadata"].get("ownerReferences") or []
@@ -66,6 +86,29 @@ class GarbageCollector:
                 new["metadata"]["ownerReferences"] = living
 
             self._registry.mutate(*key, disown)
+
+    def _end_dependents(self, key: _Key, owner: JsonObject) -> None:
+        """Foreground deletion: those that block their owner's end go first, and what depends on them before."""
+        uid = owner["metadata"]["uid"]
+        for each in list(self._dependents.get(uid, ())):
+            obj = self._registry.find(*each)
+            if obj is not None and not is_terminating(obj):
+                if self._dependents.get(obj["metadata"]["uid"]):
+                    self._registry.mutate(*each, _hold)
+                self._registry.delete(*each)
+        if self._blocked(uid):
+            self._waiting[uid] = key
+            return
+        self._waiting.pop(uid, None)
+        self._registry.mutate(*key, _let_go)
+
+    def _blocked(self, uid: str) -> bool:
+        for each in self._dependents.get(uid, ()):
+            obj = self._registry.find(*each)
+            owners = (obj or {"metadata": {}})["metadata"].get("ownerReferences") or []
+            if any(o.get("uid") == uid and o.get("blockOwnerDeletion") for o in owners):
+                return True
+        return False
 
     def _lives(self, owner: JsonObject, namespace: str) -> bool:
         kind = (owner.get("apiVersion", ""), owner.get("kind", ""))
@@ -80,3 +123,16 @@ class GarbageCollector:
         else:
             return True
         return found is not None and found["metadata"]["uid"] == owner["uid"]
+
+
+def _is_foreground(obj: JsonObject) -> bool:
+    return is_terminating(obj) and FOREGROUND in (obj["metadata"].get("finalizers") or ())
+
+
+def _hold(obj: JsonObject) -> None:
+    obj["metadata"]["finalizers"] = [*(obj["metadata"].get("finalizers") or []), FOREGROUND]
+
+
+def _let_go(obj: JsonObject) -> None:
+    left = [each for each in obj["metadata"].get("finalizers") or [] if each != FOREGROUND]
+    obj["metadata"]["finalizers"] = left

@@ -22,6 +22,7 @@ from stockade.lab.controllers.podset import PodSet, owner_place
 from stockade.lab.controllers.workqueue import WorkQueue
 
 JOBS = "jobs.batch"
+OWN_NAME = "kubernetes.io/job-controller"
 FIRST_DELAY, LONGEST_DELAY = 10.0, 360.0
 
 
@@ -48,6 +49,8 @@ class JobController:
         job = self._registry.find(JOBS, *key)
         if job is None:
             self._release_orphans(key)
+            return
+        if job["spec"].get("managedBy", OWN_NAME) != OWN_NAME:
             return
         pods = self._sort(job)
         job = self._count(job, pods)

@@ -43,13 +43,14 @@ async def run_loop(
     try:
         async with asyncio.TaskGroup() as group:
             for resource, keys in watches.items():
-                group.create_task(_feed(registry, queue, resource, keys))
+                group.create_task(feed(registry, queue, resource, keys))
             group.create_task(_work(queue, reconcile))
     finally:
         queue.close()
 
 
-async def _feed(registry: Registry, queue: WorkQueue[K], resource: str, keys: Keys[K]) -> None:
+async def feed(registry: Registry, queue: WorkQueue[K], resource: str, keys: Keys[K]) -> None:
+    """Put what changes of ``resource`` concern into the queue. Never returns."""
     async for change in registry.watch(resource):
         try:
             found = list(keys(change))

@@ -7,6 +7,7 @@ shouldRun and its tolerations; node name by ``matchFields``, which the scheduler
 from __future__ import annotations
 
 from stockade.lab.apiserver.registry import JsonObject
+from stockade.lab.controllers.fit import is_chosen, is_tolerated
 
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 NODE_NAME = "metadata.name"
@@ -22,57 +23,12 @@ BORNE = (*(key for key, _ in CONDITIONS), "node.kubernetes.io/network-unavailabl
 
 
 def suits(node: JsonObject, pod: JsonObject) -> bool:
-    spec, labels = pod["spec"], node["metadata"].get("labels") or {}
-    if any(labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
-        return False
-    required = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(REQUIRED)
-    terms = (required or {}).get("nodeSelectorTerms") or []
-    if required is not None and not any(_term(term, node) for term in terms):
-        return False
+    """Should a daemon of these tolerations run there? Also when the node is not Ready, or full: the pod waits then."""
     taints = node.get("spec", {}).get("taints") or []
     hard = [taint for taint in taints if taint.get("effect") in ("NoSchedule", "NoExecute")]
-    return all(taint.get("key") in BORNE or _tolerates(spec, taint) for taint in hard)
-
-
-def _term(term: JsonObject, node: JsonObject) -> bool:
-    labels, fields = node["metadata"].get("labels") or {}, {NODE_NAME: node["metadata"]["name"]}
-    rules = [(rule, labels) for rule in term.get("matchExpressions") or []]
-    rules += [(rule, fields) for rule in term.get("matchFields") or []]
-    return bool(rules) and all(_holds(rule, values) for rule, values in rules)
-
-
-def _holds(rule: JsonObject, values: dict[str, str]) -> bool:
-    value, wanted = values.get(rule["key"]), rule.get("values") or []
-    match rule.get("operator"):
-        case "In":
-            return value in wanted
-        case "NotIn":
-            return value not in wanted
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt" | "Lt" as operator:
-            return _compare(value, wanted, greater=operator == "Gt")
-    return False
-
-
-def _compare(value: str | None, wanted: list[str], *, greater: bool) -> bool:
-    try:
-        ours, theirs = int(value or ""), int(wanted[0])
-    except (ValueError, IndexError):
-        return False
-    return ours > theirs if greater else ours < theirs
-
-
-def _tolerates(spec: JsonObject, taint: JsonObject) -> bool:
-    for item in spec.get("tolerations") or []:
-        key, exists = item.get("key"), item.get("operator") == "Exists"
-        same_key = key == taint.get("key") or (not key and exists)
-        same_value = exists or (item.get("value") or "") == (taint.get("value") or "")
-        if same_key and same_value and item.get("effect") in (None, "", taint.get("effect")):
-            return True
-    return False
+    return is_chosen(node, pod) and all(
+        taint.get("key") in BORNE or is_tolerated(taint, pod) for taint in hard
+    )
 
 
 def tolerate_all_conditions(pod: JsonObject) -> None:

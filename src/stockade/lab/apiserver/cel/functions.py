@@ -1,6 +1,6 @@
 """The functions of CEL that rules may call, by name; each takes its target first. Called by ``program``.
 
-Standard library (size, contains, startsWith, endsWith, matches, conversions), the extended string and list libraries, and Kubernetes'
+Standard library (size, contains, startsWith, endsWith, matches, conversions, durations and timestamps), the extended string and list libraries, and Kubernetes'
 IP and CIDR libraries.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,8 @@ from stockade.lab.apiserver.cel.errors import CelError
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 TYPES = {"int": int, "double": float, "string": str, "bool": bool, "list": list, "map": dict}
 
 
@@ -74,6 +77,23 @@ def _matches(text: str, pattern: str) -> bool:
         return re.search(pattern, text) is not None
     except re.error as error:
         raise CelError(f"the pattern {pattern!r} cannot be read: {error}") from None
+
+
+def _duration(text: str) -> timedelta:
+    """Go's time.ParseDuration: ``1h30m``, ``-1.5s``."""
+    sign, rest = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))
+    parts = _DURATION.findall(rest)
+    if rest != "0" and (not parts or "".join(number + unit for number, unit in parts) != rest):
+        raise CelError(f"type conversion error from '{text}' to 'duration'")
+    return sign * timedelta(seconds=sum(float(number) * UNITS[unit] for number, unit in parts))
+
+
+def _timestamp(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise CelError(f"type conversion error from '{text}' to 'timestamp'") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _address(text: str) -> Address | None:
@@ -153,6 +173,8 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "type": kind_of,
     "dyn": lambda value: value,
     "matches": _matches,
+    "duration": _duration,
+    "timestamp": _timestamp,
     "isIP": lambda text: _address(text) is not None,
     "isCIDR": lambda text: _network(text) is not None,
     "ip": _ip,
@@ -177,6 +199,10 @@ METHODS: Mapping[str, Callable[..., Any]] = {
     "sum": sum,
     "min": min,
     "max": max,
+    "getHours": lambda value: int(value.total_seconds() // 3600),
+    "getMinutes": lambda value: int(value.total_seconds() // 60),
+    "getSeconds": lambda value: int(value.total_seconds()),
+    "getMilliseconds": lambda value: int(value.total_seconds() * 1000),
     "family": _family,
     "isLoopback": lambda address: address.is_loopback,
     "isUnspecified": lambda address: address.is_unspecified,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -252,9 +253,8 @@ def _equal(left: Any, right: Any) -> bool:
 def _comparable(left: Any, right: Any) -> bool:
     if isinstance(left, bool) or isinstance(right, bool):
         return isinstance(left, bool) and isinstance(right, bool)
-    return (isinstance(left, NUMBERS) and isinstance(right, NUMBERS)) or (
-        isinstance(left, str) and isinstance(right, str)
-    )
+    sorts: tuple[Any, ...] = (NUMBERS, str, timedelta, datetime)
+    return any(isinstance(left, sort) and isinstance(right, sort) for sort in sorts)
 
 
 def _arithmetic(sign: str, left: Any, right: Any) -> Any:

@@ -25,7 +25,7 @@ from random import Random
 import msgspec
 
 from stockade.lab.paths import LabPaths, is_running
-from stockade.lab.processes import agents, first_process
+from stockade.lab.processes import agents, first_process, is_first
 from stockade.testing.ledger import Ledger
 from stockade.testing.load import Load, RefusedError, new_ledgers
 
@@ -150,6 +150,8 @@ class Crashes:
         up = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         time.sleep(self._random.uniform(0.2, 1.5))
         first = first_process(self._paths) if is_running(self._paths) else None
+        if first is not None and not is_first(first):  # still the process that starts it
+            first = None
         if first is not None:
             os.kill(first, signal.SIGKILL)
             self.result.kills[STARTING] += 1

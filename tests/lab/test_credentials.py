@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 import stat
 from pathlib import Path
 
+import pytest
 import yaml
 from cryptography import x509
 
@@ -38,6 +40,31 @@ def test_keys_are_private_and_serve_http_1_only(tmp_path: Path) -> None:
     assert stat.S_IMODE(made.key.stat().st_mode) == 0o600
     context = made.server_context()
     assert context.minimum_version.name == "TLSv1_2"
+
+
+def test_a_lab_keeps_its_credentials(tmp_path: Path) -> None:
+    first = credentials.load_or_make(tmp_path, ("admin", "agent"))
+    assert credentials.load_or_make(tmp_path, ("admin", "agent")) == first
+    assert {stat.S_IMODE(entry.stat().st_mode) for entry in tmp_path.iterdir()} == {0o600}
+    first.server_context()
+
+
+@pytest.mark.parametrize("damage", ["unlink", "half", "old", "users"])
+def test_credentials_that_are_no_good_any_more(tmp_path: Path, damage: str) -> None:
+    first = credentials.load_or_make(tmp_path, ("admin", "agent"))
+    kept = tmp_path / credentials.KEPT
+    if damage == "unlink":
+        kept.unlink()
+    elif damage == "half":
+        kept.write_text(kept.read_text()[:100])
+    elif damage == "old":
+        held = json.loads(kept.read_text())
+        kept.write_text(json.dumps({**held, "renew": "2020-01-01T00:00:00Z"}))
+    users = ("admin", "viewer") if damage == "users" else ("admin", "agent")
+    second = credentials.load_or_make(tmp_path, users)
+    assert second.tokens["admin"] != first.tokens["admin"]
+    assert set(second.tokens) == set(users)
+    assert credentials.load_or_make(tmp_path, users) == second
 
 
 def test_a_client_certificate_names_its_user(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -14,7 +16,9 @@ from stockade.lab.paths import (
     UnsafeStateError,
     is_running,
     make_state_root,
+    remove_lock,
     running_labs,
+    take_lock,
     try_lock,
     wait_unlocked,
     write_private,
@@ -104,3 +108,57 @@ def test_a_name_is_taken_as_long_as_the_lock_is_held(paths) -> None:
     assert not wait_unlocked(paths, 0.05)
     os.close(held)
     assert wait_unlocked(paths, 0.05)
+
+
+def test_who_only_looks_does_not_get_in_the_way(paths) -> None:
+    paths.make()
+    looking = try_lock(paths.lock)
+    threading.Timer(0.03, os.close, [looking]).start()
+    held = take_lock(paths.lock)
+    assert held is not None
+    assert take_lock(paths.lock) is None
+    os.close(held)
+
+
+def test_a_lock_file_that_goes_is_no_lock(paths, monkeypatch) -> None:
+    """Who opened it before, and locks it after, must not think that the name is its own."""
+    paths.make()
+    held = try_lock(paths.lock)
+    remove_lock(paths.lock)
+    assert paths.lock.exists(), "somebody holds it"
+    really = os.open
+    turns = iter([True, False])
+
+    def opened_just_before(path: Path, *arguments: int) -> int:
+        descriptor = really(path, *arguments)
+        if next(turns, False):
+            os.close(held)
+            paths.lock.unlink()
+        return descriptor
+
+    monkeypatch.setattr(os, "open", opened_just_before)
+    ours = try_lock(paths.lock)
+    monkeypatch.undo()
+    assert ours is not None
+    assert os.path.samestat(os.fstat(ours), paths.lock.stat())
+    os.close(ours)
+    remove_lock(paths.lock)
+    remove_lock(paths.lock)
+    assert not paths.lock.exists()
+
+
+def test_what_a_crash_leaves_is_swept(paths) -> None:
+    paths.make()
+    for path in (paths.pid, paths.settings, paths.database, paths.log):
+        path.touch()
+    for path in (paths.gate(1), paths.gate(2)):
+        os.mknod(path, 0o600 | stat.S_IFSOCK)
+    paths.sweep()
+    assert {path.name for path in paths.directory.iterdir() if not path.is_dir()} == {
+        "lab.json",
+        "objects.db",
+        "daemon.log",
+    }
+    Path(f"{paths.database}-wal").touch()
+    paths.forget()
+    assert [path.name for path in paths.directory.iterdir() if path.is_file()] == ["daemon.log"]

@@ -35,7 +35,7 @@ def command(svg: Path | None, kubectl: str | None) -> None:
     paths = LabPaths.of(f"demo-{os.getpid()}")
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     started = time.monotonic()
-    _stockade("up", "--name", paths.name)
+    _stockade("up", "--name", paths.name, "--fresh")
     player = Player(console, kubectl=program, kubeconfig=paths.kubeconfig)
     try:
         player.play(f"a cluster after {time.monotonic() - started:.1f} s")

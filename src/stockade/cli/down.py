@@ -1,4 +1,4 @@
-"""``stockade down``: end a lab. The kernel takes its namespaces away with its first process."""
+"""``stockade down``: end a lab, or what a crash left of it. The kernel takes its namespaces away with its first process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 
 from stockade.cli.failure import Failure
 from stockade.cli.options import lab_name
-from stockade.lab.paths import LabPaths
+from stockade.lab.paths import LabPaths, remove_lock
 from stockade.lab.processes import stop
 
 
@@ -19,4 +19,5 @@ def command(name: LabPaths) -> None:
     if not stop(name):
         raise Failure(f"lab {name.name!r} did not stop; see {name.log}")
     name.remove()
+    remove_lock(name.starting)
     click.echo(f"lab {name.name!r} is gone", err=True)

@@ -61,7 +61,11 @@ def _print(facts: Mapping[str, object], indent: str = "") -> None:
 
 def _facts(paths: LabPaths) -> dict[str, object]:
     if not is_running(paths):
-        return {"name": paths.name, "state": "not running"}
+        crashed = paths.settings.exists() and paths.database.exists()
+        return {
+            "name": paths.name,
+            "state": "crashed; restore it with stockade up" if crashed else "not running",
+        }
     return {
         "name": paths.name,
         "state": "running",

@@ -1,4 +1,9 @@
-"""``stockade up``: start a lab, wait until its nodes are Ready and its DNS answers, print the export line."""
+"""``stockade up``: start a lab, or restore one that crashed; wait until its nodes are Ready and its DNS answers; print the export line.
+
+lock held              ─► it runs: say so
+database and settings  ─► it crashed: start the same again
+neither, or --fresh    ─► a new one
+"""
 
 from __future__ import annotations
 
@@ -15,18 +20,22 @@ import click
 import msgspec
 
 from stockade.cli.failure import Failure
+from stockade.cli.lab_shape import Asked, check_running, held_settings, how_to_stop
 from stockade.cli.options import lab_name
 from stockade.lab.interpreter import open_read_only
-from stockade.lab.paths import LabPaths, UnsafeStateError, is_running, try_lock
-from stockade.lab.preflight import SEARCH_PATH, has_ipv6, missing_requirement
+from stockade.lab.paths import LabPaths, UnsafeStateError, is_running, take_lock
+from stockade.lab.preflight import SEARCH_PATH, missing_requirement
 from stockade.lab.processes import stop
+from stockade.lab.settings import Settings
 from stockade.lab.topology import MOST_NODES
 
 
 @click.command("up", epilog='Example:  eval "$(stockade up --name t1)" && kubectl get pods -A')
 @lab_name
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="API port on 127.0.0.1; 0 picks a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="API port on 127.0.0.1. Default: a free one; the same as before for a lab that crashed.",
 )
 @click.option(
     "--timeout",
@@ -38,57 +47,70 @@ from stockade.lab.topology import MOST_NODES
 @click.option(
     "--nodes",
     type=click.IntRange(1, MOST_NODES),
-    default=1,
-    show_default=True,
-    help="How many nodes, each with its own network and policy agent.",
+    help="How many nodes, each with its own network and policy agent. Default: 1.",
 )
 @click.option(
     "--ip-family",
     type=click.Choice(["auto", "dual", "ipv4"]),
-    default="auto",
-    show_default=True,
-    help="Addresses of pods, Services and nodes: IPv4 and IPv6, or IPv4 alone; auto is both where this machine has IPv6.",
+    help="Addresses of pods, Services and nodes: IPv4 and IPv6, or IPv4 alone; auto (the default) is both where this machine has IPv6.",
 )
 @click.option(
     "--agent-options",
-    default="",
     metavar="OPTIONS",
-    callback=lambda _ctx, _param, value: _agent_options(value),
+    callback=lambda _ctx, _param, value: None if value is None else _agent_options(value),
     help="Options of stockade agent for this lab's agents. Example: --agent-options '--denied reject --live-flows keep'",
 )
+@click.option("--fresh", is_flag=True, help="Start anew even if there are objects of a lab that crashed.")
 def command(
-    name: LabPaths, port: int, timeout: float, nodes: int, ip_family: str, agent_options: list[str]
+    name: LabPaths,
+    port: int | None,
+    timeout: float,
+    nodes: int | None,
+    ip_family: str | None,
+    agent_options: list[str] | None,
+    fresh: bool,
 ) -> None:
     """Start a lab: API server, nodes, DNS, Services, policy agents. Needs root and nft.
 
     Prints the line that points kubectl at it. The host sees no interface, route, firewall rule or mount of the lab: all
-    of it lives in namespaces that end with the lab.
+    of it lives in namespaces that end with the lab. A lab that crashed is restored: the same objects, addresses and
+    credentials; its pods' containers start again as their restart policy says.
     """
     if reason := missing_requirement():
         raise Failure(reason)
     started = time.monotonic()
+    asked = Asked(nodes, ip_family, port, agent_options)
     with _only_one(name):
         if is_running(name):
-            raise Failure(
-                f"a lab named {name.name!r} is already running; stop it with: stockade down --name {name.name}"
-            )
-        name.remove()
+            check_running(name, asked, fresh=fresh)
+            click.echo(f"lab {name.name!r} is already running; {how_to_stop(name)}", err=True)
+            _print_export(name)
+            return
+        if fresh:
+            name.remove()
+        held = held_settings(name)
+        settings = asked.of_new() if held is None else asked.like(name, held)
+        if held is None:
+            name.remove()
         name.make()
-        answer = _start(name, port, timeout, [str(nodes), _families(ip_family), *agent_options])
+        name.sweep()
+        answer: dict[str, str] = {}
+        try:
+            answer = _start(name, timeout, settings)
+        finally:
+            if held is None and "server" not in answer:
+                name.forget()  # nobody was told of a lab here
     if "error" in answer:
         raise Failure(answer["error"])
-    what = f"node{'s' if nodes > 1 else ''} {answer['nodes']}, API {answer['server']}"
-    click.echo(f"lab {name.name!r} is ready in {time.monotonic() - started:.1f} s: {what}", err=True)
-    click.echo(f"export KUBECONFIG={shlex.quote(str(name.kubeconfig))}")
+    how = "restored" if "restored" in answer else "ready"
+    what = f"node{'s' if settings.nodes > 1 else ''} {answer['nodes']}, API {answer['server']}"
+    note = f"; {answer['note']}" if answer.get("note") else ""
+    click.echo(f"lab {name.name!r} is {how} in {time.monotonic() - started:.1f} s: {what}{note}", err=True)
+    _print_export(name)
 
 
-def _families(wanted: str) -> str:
-    if wanted == "ipv4" or has_ipv6():
-        return "ipv4" if wanted == "ipv4" else "dual"
-    if wanted == "dual":
-        raise Failure("this machine's kernel has no IPv6; run: stockade up --ip-family ipv4")
-    click.echo("this machine's kernel has no IPv6: the lab has IPv4 alone", err=True)
-    return "ipv4"
+def _print_export(paths: LabPaths) -> None:
+    click.echo(f"export KUBECONFIG={shlex.quote(str(paths.kubeconfig))}")
 
 
 @contextlib.contextmanager
@@ -96,7 +118,7 @@ def _only_one(paths: LabPaths) -> Iterator[None]:
     """Of two ``up`` of one name at the same moment, the second is refused and touches nothing of the first's."""
     try:
         paths.make_parent()
-        lock = try_lock(paths.starting)
+        lock = take_lock(paths.starting)
     except UnsafeStateError as error:
         raise Failure(str(error)) from error
     if lock is None:
@@ -130,14 +152,21 @@ def _agent_options(text: str) -> list[str]:
 _COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 
 
-def _start(paths: LabPaths, port: int, timeout: float, rest: list[str]) -> dict[str, str]:
+def _start(paths: LabPaths, timeout: float, settings: Settings) -> dict[str, str]:
     """Spawn the daemon and wait for the one line it writes when it is ready or has failed. Whatever ends the waiting otherwise
     (time, Ctrl-C) ends the lab, too."""
     reader, writer = os.pipe()
     log = os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     program = open_read_only(sys.executable)
+    arguments = [
+        str(settings.port),
+        str(writer),
+        str(settings.nodes),
+        settings.families,
+        *settings.agent_options,
+    ]
     launcher = subprocess.Popen(
-        [sys.executable, "-m", "stockade.lab.daemon", paths.name, str(port), str(writer), *rest],
+        [sys.executable, "-m", "stockade.lab.daemon", paths.name, *arguments],
         executable=f"/proc/self/fd/{program}",
         stdin=subprocess.DEVNULL,
         stdout=log,

@@ -1,6 +1,6 @@
 """The objects that every lab has from its first moment: namespaces, the nodes, the API's and the DNS's Services.
 
-In: the registry. Out: objects in it. Called by ``lab.cluster`` before anything watches.
+In: the registry. Out: objects in it. Called by ``lab.cluster`` (a new lab) and ``lab.restore`` before anything watches.
 """
 
 from __future__ import annotations
@@ -34,22 +34,33 @@ VERSION = {  # what /version answers
 }
 
 
+NOT_READY = {
+    "type": "Ready",
+    "status": "False",
+    "reason": "KubeletNotReady",
+    "message": "network policy agent not ready",
+}
 _CONDITIONS = (
     ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
     ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
     ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-    ("Ready", "KubeletNotReady", "network policy agent not ready"),
 )
 
 
 def bootstrap(registry: Registry, nodes: Iterable[NodePlan]) -> None:
-    for name in NAMESPACES:
-        registry.create("namespaces", "", _object("v1", "Namespace", name))
-    for node in nodes:
-        registry.create("nodes", "", _node(node))
-    registry.create("services", "default", _kubernetes_service())
+    ensure(registry, nodes)
     registry.create("services", "kube-system", _dns_service())
     registry.create("deployments.apps", "kube-system", _dns_deployment())
+
+
+def ensure(registry: Registry, nodes: Iterable[NodePlan]) -> None:
+    """What the API server and the kubelets make whenever it is missing."""
+    missing = [("namespaces", "", _object("v1", "Namespace", name)) for name in NAMESPACES]
+    missing += [("nodes", "", _node(node)) for node in nodes]
+    missing += [("services", "default", _kubernetes_service())]
+    for resource, namespace, obj in missing:
+        if registry.find(resource, namespace, obj["metadata"]["name"]) is None:
+            registry.create(resource, namespace, obj)
 
 
 def _object(api_version: str, kind: str, name: str, **fields: Any) -> dict[str, Any]:
@@ -75,6 +86,7 @@ def _node(plan: NodePlan) -> dict[str, Any]:
         }
         for type_, reason, message in _CONDITIONS
     ]
+    conditions.append({**NOT_READY, "lastHeartbeatTime": now, "lastTransitionTime": now})
     machine_id = uuid.uuid5(uuid.NAMESPACE_OID, name)
     return _object(
         "v1",

@@ -30,7 +30,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from stockade.lab import addresses, bootstrap, credentials
 from stockade.lab.apiserver.app import create_app
 from stockade.lab.apiserver.connections import Runner
-from stockade.lab.apiserver.storage import Storage
+from stockade.lab.apiserver.storage import Storage, StorageError
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.lab.controllers import run_controllers
 from stockade.lab.dns.probe import answers
@@ -41,14 +41,16 @@ from stockade.lab.node import netns
 from stockade.lab.node.access import ClusterAccess
 from stockade.lab.node.spawner import Spawner
 from stockade.lab.nodes import INSIDE_PORT, POLL, LabNode, Shared
-from stockade.lab.partition import Partition, Severable
+from stockade.lab.partition import Partition, Severable, is_cut
 from stockade.lab.paths import LabPaths, write_private
+from stockade.lab.restore import restore
 from stockade.lab.topology import Topology
 
 log = logging.getLogger(__name__)
 _RESET = struct.pack("ii", 1, 0)  # closing sends a reset, and does not wait for what was not acknowledged
 Tell = Callable[[dict[str, str]], None]
 ADMIN, AGENT, VIEWER = "admin", "agent", "viewer"
+DNS_PATIENCE = 5.0  # seconds
 
 
 def run(
@@ -68,10 +70,19 @@ def run(
         nonlocal told
         if not told:
             told = True
-            tell(answer)
+            try:
+                tell(answer)
+            except BrokenPipeError:
+                log.warning("stockade up was killed before the lab was ready: the lab ends, too")
+                signal.raise_signal(signal.SIGTERM)
 
     try:
         asyncio.run(_Cluster(paths, topology, listener, spawner, tell_once, agent_options).run())
+    except StorageError as error:
+        log.error("%s", error)  # noqa: TRY400 - no defect of ours
+        way_out = f"start anew, without its objects: stockade up --name {paths.name} --fresh"
+        tell_once({"error": f"{error}; {way_out}" if error.for_good else str(error)})
+        return 1
     except Exception as error:
         log.exception("the lab failed")
         tell_once({"error": f"the lab could not start: {error}; its log: {paths.log}"})
@@ -97,17 +108,17 @@ class _Cluster:
         self._spawner_socket = spawner
         self._tell = tell
         self._agent_options = agent_options
+        self._restored = False
 
     async def run(self) -> None:
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-        store = ObjectStore(Storage(self._paths.database), families=self._topology.families)
+        store = self._open_store()
         internet = Internet(ipv6=self._topology.dual_stack)
         await internet.start()
         nodes = self._nodes(store, internet)
         secrets = self._credentials()
-        bootstrap.bootstrap(store, self._topology.nodes)
         runner = await self._serve(store, nodes, secrets)
         for node in nodes:
             await node.start()
@@ -118,6 +129,22 @@ class _Cluster:
             await asyncio.gather(*(node.stop() for node in nodes))
             await internet.stop()
             await runner.cleanup()
+            store.close()
+
+    def _open_store(self) -> ObjectStore:
+        """The objects of before a crash, or those of a new lab; either way complete before anybody sees them."""
+        storage = Storage(self._paths.database)
+        try:
+            store = ObjectStore(storage, families=self._topology.families)
+        except msgspec.DecodeError as error:
+            raise StorageError(f"{self._paths.database} is damaged: {error}") from error
+        self._restored = store.revision > 0
+        with store.together():
+            if self._restored:
+                restore(store, self._topology.nodes, self._paths.pods / "logs")
+            else:
+                bootstrap.bootstrap(store, self._topology.nodes)
+        return store
 
     def _nodes(self, store: ObjectStore, internet: Internet) -> list[LabNode]:
         spawner = Spawner(self._spawner_socket)
@@ -140,7 +167,7 @@ class _Cluster:
 
     def _credentials(self) -> credentials.Credentials:
         """The users' kubeconfigs name the host's port, the agent's the node's own loopback."""
-        made = credentials.make(self._paths.pki, (ADMIN, AGENT, VIEWER))
+        made = credentials.load_or_make(self._paths.pki, (ADMIN, AGENT, VIEWER))
         cluster = f"stockade-{self._paths.name}"
         agent = made.kubeconfig(cluster=cluster, user=AGENT, server=f"https://127.0.0.1:{INSIDE_PORT}")
         for user in (ADMIN, VIEWER):
@@ -184,7 +211,7 @@ class _Cluster:
             parts += [
                 run_controllers(store, ca_certificate=ca),
                 partition.run(),
-                self._announce(nodes),
+                self._announce(store, nodes),
             ]
             tasks = [group.create_task(part) for part in parts]
             await stopping.wait()
@@ -195,13 +222,29 @@ class _Cluster:
         """Only the first answer counts: once the lab is Ready this says nothing to anybody."""
         self._tell({"error": f"the policy agent ended: {last_words}"})
 
-    async def _announce(self, nodes: Sequence[LabNode]) -> None:
-        """A node is Ready when its agent is; the lab is when all are and a lookup through the DNS Service is answered."""
-        await asyncio.gather(*(node.ready() for node in nodes))
-        name = f"kubernetes.default.svc.{addresses.CLUSTER_DOMAIN}"
-        while not await answers(addresses.DNS_SERVICE_IP, name):  # noqa: ASYNC110 - the answer is on the network
-            await asyncio.sleep(POLL)
-        self._tell({"server": self._server, "nodes": ", ".join(node.plan.name for node in nodes)})
+    async def _announce(self, store: ObjectStore, nodes: Sequence[LabNode]) -> None:
+        """A node is Ready when its agent is; the lab is when all are and a lookup through the DNS Service is answered. A restored lab
+        need not have a DNS that answers, nor all its nodes on the network: its user may have seen to that."""
+        online = [
+            node for node in nodes if not is_cut(store.find("nodes", "", node.name) or {"metadata": {}})
+        ]
+        await asyncio.gather(*(node.ready() for node in online))
+        note = ""
+        try:
+            async with asyncio.timeout(DNS_PATIENCE if self._restored else None):
+                await _dns()
+        except TimeoutError:
+            note = "its DNS does not answer"
+        names = ", ".join(node.plan.name for node in nodes)
+        answer = {"server": self._server, "nodes": names, "note": note}
+        self._tell(answer | ({"restored": "yes"} if self._restored else {}))
+
+
+async def _dns() -> None:
+    """Returns when the Service kube-dns answers."""
+    name = f"kubernetes.default.svc.{addresses.CLUSTER_DOMAIN}"
+    while not await answers(addresses.DNS_SERVICE_IP, name):  # noqa: ASYNC110 - the answer is on the network
+        await asyncio.sleep(POLL)
 
 
 def _reconnect(runner: web.AppRunner, node: Severable) -> None:

@@ -1,6 +1,6 @@
 """The lab's certificate authority, its server certificate, its tokens and the kubeconfigs made of them.
 
-Made anew at each start: a lab's credentials die with it. Tokens have 256 bits; files are 0600.
+Made once for a lab: they die with it (``stockade down``), but outlive a crash of it. Tokens have 256 bits; files are 0600.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from stockade.lab.paths import write_private
 
 VALIDITY = dt.timedelta(days=365)
+RENEWAL = dt.timedelta(days=30)  # before the end of the validity, at the next start
+CERTIFICATE, KEY, KEPT = "apiserver.crt", "apiserver.key", "credentials.json"
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -64,6 +66,32 @@ class Credentials(msgspec.Struct, frozen=True):
         )
 
 
+class _Kept(msgspec.Struct, frozen=True):
+    credentials: Credentials
+    renew: dt.datetime
+
+
+def load_or_make(directory: Path, users: tuple[str, ...]) -> Credentials:
+    """Those of before a crash, so that kubeconfigs stay good; fresh ones for a new lab, and for one that is about to be a year old."""
+    held = _load(directory)
+    if held is not None and set(held.tokens) == set(users):
+        return held
+    made = make(directory, users)
+    kept = _Kept(made, dt.datetime.now(dt.UTC) + VALIDITY - RENEWAL)
+    # last: it vouches for the other files
+    write_private(directory / KEPT, msgspec.json.encode(kept, enc_hook=str).decode())
+    return made
+
+
+def _load(directory: Path) -> Credentials | None:
+    try:
+        text = (directory / KEPT).read_bytes()
+        held = msgspec.json.decode(text, type=_Kept, dec_hook=lambda type_, value: type_(value))
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return held.credentials if dt.datetime.now(dt.UTC) < held.renew else None
+
+
 def make(directory: Path, users: tuple[str, ...]) -> Credentials:
     """A fresh authority and server certificate under ``directory`` (0700), a fresh token and client certificate for each user."""
     now = dt.datetime.now(dt.UTC)
@@ -88,7 +116,7 @@ def make(directory: Path, users: tuple[str, ...]) -> Credentials:
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .sign(ca_key, hashes.SHA256())
     )
-    certificate, key = directory / "apiserver.crt", directory / "apiserver.key"
+    certificate, key = directory / CERTIFICATE, directory / KEY
     write_private(certificate, server.public_bytes(serialization.Encoding.PEM).decode())
     write_private(key, _pem(server_key))
     tokens = {user: secrets.token_urlsafe(32) for user in users}

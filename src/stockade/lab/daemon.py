@@ -9,7 +9,7 @@
 Nothing of it outlives pid 1: the kernel ends every process of the PID namespace, and the namespaces end with the last process.
 
 In: ``python -m stockade.lab.daemon NAME PORT READY_FD NODES FAMILIES [AGENT OPTION...]`` (families: ``dual`` or ``ipv4``). Out: one JSON line on READY_FD,
-``{"server", "nodes"}`` or ``{"error"}``.
+``{"server", "nodes", "note"}`` or ``{"error"}``.
 This module is imported by pid 1, which lives as long as the lab: it imports little.
 """
 
@@ -22,7 +22,8 @@ import socket
 import sys
 
 from stockade.lab.node import syscalls, zygote
-from stockade.lab.paths import LabPaths, try_lock, write_private
+from stockade.lab.paths import LabPaths, take_lock, write_private
+from stockade.lab.settings import Settings, write
 
 BACKLOG = 128
 IN_CHROOT = (
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> int:
     os.closerange(3, ready)  # nothing else that was inherited may reach pid 1 and, through it, containers
     os.closerange(ready + 1, FD_LIMIT)
     paths = LabPaths.of(name)
-    lock = try_lock(paths.lock)
+    lock = take_lock(paths.lock)
     if lock is None:
         return _fail(ready, f"a lab named {name!r} is already running")
     try:
@@ -50,6 +51,7 @@ def main(arguments: list[str]) -> int:
             else f"failed: {error}"
         )
         return _fail(ready, f"port {port} of 127.0.0.1 {what}")
+    write(paths, Settings(int(arguments[3]), arguments[4], listener.getsockname()[1], arguments[5:]))
     try:
         if _in_chroot():
             return _fail(ready, IN_CHROOT)

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
+_LOOKS, _LOOK = 10, 0.01  # seconds
 
 
 class UnsafeStateError(Exception):
@@ -52,7 +53,7 @@ class LabPaths(msgspec.Struct, frozen=True):
 
     @property
     def starting(self) -> Path:
-        """Locked while ``up`` works on this name; outside the directory, which ``up`` makes anew. Stays, empty."""
+        """Locked while ``up`` works on this name; outside the directory, which ``up`` makes anew."""
         return self.root / "starting" / self.name
 
     @property
@@ -94,6 +95,11 @@ class LabPaths(msgspec.Struct, frozen=True):
         return self.directory / "nodes.json"
 
     @property
+    def settings(self) -> Path:
+        """How the lab was started (``Settings``); with it and the database ``up`` restores the lab after a crash."""
+        return self.directory / "lab.json"
+
+    @property
     def database(self) -> Path:
         return self.directory / "objects.db"
 
@@ -125,6 +131,17 @@ class LabPaths(msgspec.Struct, frozen=True):
 
     def remove(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """What a crash leaves in the directory and nobody reads again: sockets, the dead process's id."""
+        for entry in self.directory.iterdir():
+            if entry.is_socket() or entry == self.pid:
+                entry.unlink()
+
+    def forget(self) -> None:
+        """The objects, for good; the logs stay for reading."""
+        for file in (self.settings, self.database, *self.directory.glob(f"{self.database.name}-*")):
+            file.unlink(missing_ok=True)
 
 
 def make_state_root() -> Path:
@@ -170,13 +187,35 @@ def write_private(path: Path, content: str) -> None:
 
 def try_lock(path: Path) -> int | None:
     """The descriptor that holds the lock, or None when another process has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)  # its holder removed it between our two calls
+
+
+def take_lock(path: Path) -> int | None:
+    """As ``try_lock``, for who means to keep it: others that only look (``is_running``) hold it for a moment."""
+    for _ in range(_LOOKS):
+        descriptor = try_lock(path)
+        if descriptor is not None:
+            return descriptor
+        time.sleep(_LOOK)
+    return None
+
+
+def remove_lock(path: Path) -> None:
+    """Take the file away, unless somebody holds the lock."""
+    if path.exists() and (descriptor := try_lock(path)) is not None:
+        path.unlink()
         os.close(descriptor)
-        return None
-    return descriptor
 
 
 def is_running(paths: LabPaths) -> bool:

@@ -28,7 +28,36 @@ def first_process(paths: LabPaths) -> int | None:
     try:
         return int(paths.pid.read_text())
     except (OSError, ValueError):
+        return _holder(paths.lock)
+
+
+def _holder(lock: Path) -> int | None:
+    """Who has the lab's lock open: when the process that starts the lab was ended, or has not yet written down which is its first.
+    The first of a PID namespace, if there is one already."""
+    try:
+        wanted = lock.stat()
+    except OSError:
         return None
+    holders = [process.pid for process in _all() if _has_open(process.pid, wanted)]
+    return next((pid for pid in holders if is_first(pid)), next(iter(holders), None))
+
+
+def is_first(pid: int) -> bool:
+    """Pid 1 of a PID namespace below the host's."""
+    with contextlib.suppress(OSError):
+        for line in (PROC / str(pid) / "status").read_text().splitlines():
+            if line.startswith("NSpid:"):
+                return line.split()[2:][-1:] == ["1"]
+    return False
+
+
+def _has_open(pid: int, wanted: os.stat_result) -> bool:
+    with contextlib.suppress(OSError):
+        for descriptor in (PROC / str(pid) / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                if os.path.samestat(descriptor.stat(), wanted):
+                    return True
+    return False
 
 
 def of_lab(paths: LabPaths) -> list[Process]:

@@ -39,3 +39,29 @@ def test_exhausted() -> None:
         pool.allocate()
     pool.release("10.244.0.4")
     assert pool.allocate() == "10.244.0.4"
+
+
+def test_addresses_from_before_a_crash() -> None:
+    pools = AddressPools(["10.244.0.0/29", "fd00::/64"])
+    assert pools.reserve(["10.244.0.4", "fd00::4"]) == ("10.244.0.4", "fd00::4")
+    assert pools.allocate() == ("10.244.0.5", "fd00::5"), "the next new pod gets a later one"
+    pools.release(["10.244.0.4", "fd00::4"])
+    assert pools.reserve(["10.244.0.4", "fd00::4"])
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["10.244.0.4", "fd00::3"],  # one of them is another pod's
+        ["10.244.0.4"],  # of one family only
+        ["10.244.0.1", "fd00::4"],  # the gateway's
+        ["10.244.9.4", "fd00::4"],
+        ["fd00::4", "10.244.0.4"],
+        ["", "x"],
+    ],
+)
+def test_addresses_that_cannot_be_had_again(addresses: list[str]) -> None:
+    pools = AddressPools(["10.244.0.0/29", "fd00::/64"])
+    pools.reserve(["10.244.0.3", "fd00::3"])
+    assert pools.reserve(addresses) == ()
+    assert pools.reserve(["10.244.0.4", "fd00::4"]), "nothing of it stays reserved"

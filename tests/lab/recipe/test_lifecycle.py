@@ -56,6 +56,7 @@ def test_down_leaves_nothing(lab) -> None:
     assert host_state() == before
     assert stockade_processes(lab) == []
     assert not lab.paths.directory.exists()
+    assert not lab.paths.starting.exists()
 
 
 def test_kill_of_the_daemon_leaves_nothing_but_its_directory(lab) -> None:
@@ -83,11 +84,15 @@ def test_files_are_private_and_the_api_wants_a_token(lab) -> None:
 
 
 def test_one_clear_line_each(lab, tmp_path: Path) -> None:
-    taken = lab.stockade("up", "--name", lab.name)
-    assert taken.returncode == 2
-    assert taken.stderr == (
-        f"stockade: a lab named '{lab.name}' is already running; stop it with: stockade down --name {lab.name}\n"
-    )
+    down = f"stop it with: stockade down --name {lab.name}\n"
+    there = lab.stockade("up", "--name", lab.name)
+    assert (there.returncode, there.stdout) == (0, f"export KUBECONFIG={lab.paths.kubeconfig}\n")
+    assert there.stderr == f"lab '{lab.name}' is already running; {down}"
+    other = lab.stockade("up", "--name", lab.name, "--nodes", "2")
+    assert other.returncode == 2
+    assert other.stderr == f"stockade: a lab named '{lab.name}' is already running, with 1 node; {down}"
+    fresh = lab.stockade("up", "--name", lab.name, "--fresh")
+    assert (fresh.returncode, fresh.stderr) == (2, f"stockade: a lab named '{lab.name}' is running; {down}")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         busy = lab.stockade("up", "--name", "other", "--port", str(port))

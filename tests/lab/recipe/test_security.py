@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from stockade.lab import credentials
 from stockade.lab.processes import of_lab
 
 PYTHON = "LD_LIBRARY_PATH=/opt/stockade/python/lib exec /opt/stockade/python/bin/python -ISE"
@@ -323,6 +324,8 @@ def test_credentials_stay_in_their_files(shared_lab) -> None:
         for path in (shared_lab.paths.kubeconfig, shared_lab.paths.agent_kubeconfig)
     ]
     assert len(set(tokens)) == 2
+    paths = shared_lab.paths
+    allowed = (paths.kubeconfig, paths.agent_kubeconfig, paths.pki / credentials.KEPT)
     context = ssl._create_unverified_context()
     with (
         socket.create_connection(("127.0.0.1", api_port(shared_lab))) as plain,
@@ -338,7 +341,7 @@ def test_credentials_stay_in_their_files(shared_lab) -> None:
     for place in (shared_lab.paths.root, *shared_lab.paths.directory.rglob("*")):
         if not place.is_symlink():
             assert stat.S_IMODE(place.stat().st_mode) & 0o077 == 0, place
-        if place.is_file() and place not in (shared_lab.paths.kubeconfig, shared_lab.paths.agent_kubeconfig):
+        if place.is_file() and place not in allowed:
             content = place.read_bytes()
             assert not any(token.encode() in content for token in tokens), place
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 import msgspec
@@ -115,6 +116,10 @@ class ObjectStore:
 
     def history(self, resource: str) -> History:
         return self._histories[resource]
+
+    def together(self) -> AbstractContextManager[None]:
+        """What is written inside becomes durable at its end, all or nothing. For start-up: an exception must end the process."""
+        return self._storage.together()
 
     def close(self) -> None:
         self._storage.close()

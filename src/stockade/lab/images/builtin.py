@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
@@ -69,6 +70,8 @@ nginx|nginx-debug)
 *) exec "$@" ;;
 esac
 """
+_WORK: Final = ".building-"
+_ABANDONED: Final = 600.0  # seconds
 _WGET: Final = f"""#!/bin/sh
 LD_LIBRARY_PATH={_PYTHON}/lib exec {_PYTHON}/bin/python -ISE {_SCRIPTS}/wget.pyc "$@"
 """
@@ -110,7 +113,10 @@ def build(name: str, store: Path) -> Image:
 def _build_tree(name: str, root: Path, applets: list[str], script: Path) -> None:
     """Built beside and renamed, so that a half-built tree is never used."""
     private_directory(root.parent)
-    work = Path(tempfile.mkdtemp(dir=root.parent, prefix=".building-"))
+    for other in root.parent.glob(f"{_WORK}*"):
+        if time.time() - other.stat().st_mtime > _ABANDONED:  # by a lab that was killed while it built
+            shutil.rmtree(other, ignore_errors=True)
+    work = Path(tempfile.mkdtemp(dir=root.parent, prefix=_WORK))
     for directory, mode in _DIRECTORIES.items():
         (work / directory).mkdir(parents=True)
         (work / directory).chmod(mode)

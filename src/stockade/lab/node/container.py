@@ -48,14 +48,18 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Container:
-    def __init__(self, spec: JsonObject) -> None:
+    """``before``: its status when the lab crashed, as ``lab.restore`` left it; then the next run is a restart."""
+
+    def __init__(self, spec: JsonObject, before: JsonObject | None = None) -> None:
+        before = before or {}
         self.spec = spec
         self.name: str = spec["name"]
-        self.state = status.waiting("ContainerCreating")
-        self.last_state: JsonObject = {}
-        self.restarts = 0
-        self.id = ""
-        self.image_id = ""
+        self.state: JsonObject = before.get("state") or status.waiting("ContainerCreating")
+        self.last_state: JsonObject = before.get("lastState") or {}
+        self.restarts = int(before.get("restartCount") or 0)
+        self.id = str(before.get("containerID") or "")
+        self.image_id = str(before.get("imageID") or "")
+        self._ran_before = bool(self.last_state) or "terminated" in self.state
         self.log: ContainerLog | None = None
         self.previous_log: ContainerLog | None = None
         self.piped: Piped | None = None
@@ -87,8 +91,33 @@ class Container:
     def _is(self, what: str) -> bool:
         return self.is_running and (self._health is None or bool(getattr(self._health, what)))
 
+    def is_over(self, restart_policy: str) -> bool:
+        """It ended, for good."""
+        ended = self.state.get("terminated")
+        if not ended or restart_policy == "Always":
+            return False
+        return restart_policy == "Never" or ended["exitCode"] == 0
+
+    def wait_for_restart(self) -> None:
+        """Once, after a crash of the lab: what it was becomes its last state."""
+        if self._ran_before:
+            self._ran_before = False
+            self.restarts += 1
+            if "terminated" in self.state:
+                self.last_state = self.state
+        self.state = status.waiting("ContainerCreating")
+
+    def recall_logs(self, directory: Path) -> None:
+        """The output of the runs before a crash of the lab, as far as it is kept."""
+        paths = (self._log_path(directory, self.restarts - age) for age in (0, 1))
+        self.log, self.previous_log = (
+            ContainerLog(path, ended=True) if path.exists() else None for path in paths
+        )
+
     async def run(self, place: Place, restart_policy: str) -> int:
         """Until it shall not run again; returns the last exit code."""
+        if self.is_over(restart_policy):  # before a crash of the lab
+            return int(self.state["terminated"]["exitCode"])
         backoff = 0.0
         while True:
             began = time.monotonic()
@@ -233,7 +262,10 @@ class Container:
         if self.previous_log is not None:
             self.previous_log.delete()
         self.previous_log = self.log
-        self.log = ContainerLog(place.log_directory / f"{self.name}.{self.restarts}.log")
+        self.log = ContainerLog(self._log_path(place.log_directory, self.restarts))
+
+    def _log_path(self, directory: Path, run: int) -> Path:
+        return directory / f"{self.name}.{run}.log"
 
     def _wait_before_restart(self, place: Place, seconds: float) -> None:
         meta = place.pod()["metadata"]

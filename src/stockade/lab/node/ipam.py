@@ -7,7 +7,7 @@ possible (next free one after the last, round the range), so that rules, connect
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class AddressesExhaustedError(Exception):
@@ -34,8 +34,26 @@ class AddressPool:
             f"failed to allocate for range 0: no IP addresses available in range set: {self._network}"
         )
 
+    def reserve(self, address: str) -> bool:
+        """False when it is not of this range, or taken. The next address handed out is one after it."""
+        offset = _offset(self._network, address)
+        if not self._first <= offset <= self._last or address in self._used:
+            return False
+        self._used.add(address)
+        self._next = max(self._next, offset + 1 if offset < self._last else self._first)
+        return True
+
     def release(self, address: str) -> None:
         self._used.discard(address)
+
+
+def _offset(network: ipaddress.IPv4Network | ipaddress.IPv6Network, address: str) -> int:
+    """-1: not an address of this network."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return -1
+    return int(parsed) - int(network.network_address) if parsed in network else -1
 
 
 class AddressPools:
@@ -53,6 +71,18 @@ class AddressPools:
             self.release(allocated)
             raise
         return tuple(allocated)
+
+    def reserve(self, addresses: Sequence[str]) -> tuple[str, ...]:
+        """The same addresses for a pod that had them before a crash; empty when they cannot be had, all of them."""
+        reserved: list[str] = []
+        if len(addresses) != len(self._pools):
+            return ()
+        for pool, address in zip(self._pools, addresses, strict=True):
+            if not pool.reserve(address):
+                self.release(reserved)
+                return ()
+            reserved.append(address)
+        return tuple(reserved)
 
     def release(self, addresses: Iterable[str]) -> None:
         for pool, address in zip(self._pools, addresses, strict=False):

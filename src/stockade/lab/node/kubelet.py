@@ -22,6 +22,7 @@ from stockade.lab.node.pod import PodWorker
 from stockade.lab.node.spawner import Spawner
 
 JsonObject = dict[str, Any]
+_FINISHED = {"Succeeded", "Failed"}
 log = logging.getLogger(__name__)
 
 
@@ -51,6 +52,7 @@ class Kubelet:
             builtins={} if builtins is None else builtins,
         )
         self._workers: dict[str, PodWorker] = {}
+        self._kept: dict[str, tuple[str, ...]] = {}
         self._watching: asyncio.Task[None] | None = None
         self._online = asyncio.Event()
         self._online.set()
@@ -89,6 +91,7 @@ class Kubelet:
             worker.unmute()
 
     async def _watch(self) -> None:
+        self._take_back()  # nothing can come between this and the first round of the watch
         async for change in self._parts.registry.watch("pods"):
             if change.object.get("spec", {}).get("nodeName") != self._parts.facts.name:
                 continue
@@ -97,6 +100,20 @@ class Kubelet:
                 self._on_change(change)
             except Exception:  # one pod's defect must not stop the node
                 log.exception("pod %s", change.object.get("metadata", {}).get("name"))
+
+    def _take_back(self) -> None:
+        """The pods that were here when the lab crashed keep their addresses, before any new pod gets one."""
+        for pod in self._parts.registry.list("pods"):
+            ours = pod.get("spec", {}).get("nodeName") == self._parts.facts.name
+            if ours and pod.get("status", {}).get("startTime"):
+                self._kept[pod["metadata"]["uid"]] = self._reserve(pod)
+
+    def _reserve(self, pod: JsonObject) -> tuple[str, ...]:
+        over = pod["metadata"].get("deletionTimestamp") or pod["status"].get("phase") in _FINISHED
+        if over or pod["spec"].get("hostNetwork"):
+            return ()
+        addresses = [entry["ip"] for entry in pod["status"].get("podIPs") or []]
+        return self._parts.addresses.reserve(addresses)
 
     def _on_change(self, change: Change) -> None:
         pod = change.object
@@ -107,20 +124,22 @@ class Kubelet:
                 worker.terminate(0)
         elif worker is not None:
             worker.update(pod)
-        elif pod.get("status", {}).get("phase") in {"Succeeded", "Failed"} and not pod["metadata"].get(
-            "deletionTimestamp"
-        ):
-            return
         else:
             self._adopt(pod)
 
     def _adopt(self, pod: JsonObject) -> None:
-        worker = PodWorker(self._parts, pod, self._forget)
+        kept = self._kept.pop(pod["metadata"]["uid"], None)
+        finished = pod.get("status", {}).get("phase") in _FINISHED
+        if finished and kept is None and not pod["metadata"].get("deletionTimestamp"):
+            return
+        worker = PodWorker(self._parts, pod, self._forget, kept)
         self._workers[worker.uid] = worker
         if pod["metadata"].get("deletionTimestamp"):
             worker.update(pod)
-        else:
+        elif kept is None:
             worker.start()
+        elif not finished:
+            worker.start_again()
 
     def _forget(self, worker: PodWorker) -> None:
         self._workers.pop(worker.uid, None)

@@ -31,15 +31,16 @@ class Entry(msgspec.Struct, frozen=True):
 class ContainerLog:
     """Written by the container's output; read by any number of followers, who wake up on each write."""
 
-    def __init__(self, path: Path, half_limit: int = _HALF_LIMIT) -> None:
+    def __init__(self, path: Path, half_limit: int = _HALF_LIMIT, *, ended: bool = False) -> None:
+        """``ended``: the file of a run that is over, to be read only."""
         self._path = path
         self._older = path.with_suffix(".1")
         self._half_limit = half_limit
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._fd = self._open()
-        self._size = 0
+        self._fd = -1 if ended else self._open()
+        self._size = path.stat().st_size if ended else 0
         self._generation = 0
-        self._closed = False
+        self._closed = ended
         self._changed = asyncio.Event()
 
     def write(self, data: bytes, stream: str = "stdout") -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,15 @@ class _ReplacedError(Exception):
 
 
 class PodWorker:
-    def __init__(self, parts: Parts, pod: JsonObject, gone: Callable[[PodWorker], None]) -> None:
+    """``kept``: the pod's addresses from before a crash of the lab, reserved for it; its status is believed then, too."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        pod: JsonObject,
+        gone: Callable[[PodWorker], None],
+        kept: tuple[str, ...] | None = None,
+    ) -> None:
         self._parts = parts
         self._gone = gone
         self._pod = pod
@@ -39,14 +48,19 @@ class PodWorker:
         self.namespace: str = meta["namespace"]
         self.name: str = meta["name"]
         self.uid: str = meta["uid"]
-        self.inits = [Container(entry) for entry in spec.get("initContainers") or []]
-        self.containers = [Container(entry) for entry in spec.get("containers") or []]
-        if self.inits:
+        held: JsonObject = (pod.get("status") or {}) if kept is not None else {}
+        before = _by_name(held.get("initContainerStatuses")) | _by_name(held.get("containerStatuses"))
+        self.inits = [Container(c, before.get(c["name"])) for c in spec.get("initContainers") or []]
+        self.containers = [Container(c, before.get(c["name"])) for c in spec.get("containers") or []]
+        self._log_directory = parts.facts.directory / "logs" / f"{self.namespace}_{self.name}_{self.uid}"
+        for container in self._all() if kept is not None else ():
+            container.recall_logs(self._log_directory)
+        if self.inits and not before:
             for container in self.containers:
                 container.state = status.waiting("PodInitializing")
         self.netns: Netns | None = None
-        self._addresses: tuple[str, ...] = ()
-        self._start_time = status.now()
+        self._addresses: tuple[str, ...] = kept or ()
+        self._start_time = str(held.get("startTime") or status.now())
         self._policy: str = spec.get("restartPolicy") or "Always"
         self._publishing = False
         self._audible = asyncio.Event()
@@ -58,6 +72,16 @@ class PodWorker:
     @property
     def on_host_network(self) -> bool:
         return bool(self._pod["spec"].get("hostNetwork"))
+
+    def start_again(self) -> None:
+        """After a crash of the lab: what had not ended for good is to run again, and all that prepares it."""
+        told = "Pod sandbox changed, it will be killed and re-created."
+        if any(container.id for container in self._all()):
+            self._parts.events.event(self._pod, "Normal", "SandboxChanged", told)
+        for container in self._all():
+            if container in self.inits or not container.is_over(self._policy):
+                container.wait_for_restart()
+        self.start()
 
     def start(self) -> None:
         self._life = asyncio.create_task(self._live(), name=f"pod {self.namespace}/{self.name}")
@@ -140,13 +164,12 @@ class PodWorker:
                 )
                 await asyncio.sleep(facts.retry_seconds)
         hostname = command.hostname(self._pod, facts.name)
-        directory = facts.directory / "logs" / f"{self.namespace}_{self.name}_{self.uid}"
         self._place = Place(
             parts=self._parts,
             pod=lambda: self._pod,
             netns=self.netns,
             hostname=hostname,
-            log_directory=directory,
+            log_directory=self._log_directory,
             changed=self._publish,
         )
         self._warn_of_what_is_left_out()
@@ -178,7 +201,8 @@ class PodWorker:
         if self.netns is not None:
             self.netns.close()
             self.netns = None
-            self._parts.addresses.release(self._addresses)
+        addresses, self._addresses = self._addresses, ()
+        self._parts.addresses.release(addresses)
 
     async def _terminate(self, grace: float) -> None:
         for container in self._all():
@@ -200,9 +224,7 @@ class PodWorker:
         self._close_network()
         for container in self._all():
             container.discard_logs()
-        with contextlib.suppress(OSError):
-            if self._place is not None:
-                self._place.log_directory.rmdir()
+        shutil.rmtree(self._log_directory, ignore_errors=True)
         await self._audible.wait()
         with contextlib.suppress(ApiError):
             self._parts.registry.remove("pods", self.namespace, self.name, self.uid)
@@ -237,3 +259,7 @@ class PodWorker:
 
         with contextlib.suppress(ApiError, _ReplacedError):
             self._pod = self._parts.registry.mutate("pods", self.namespace, self.name, change, "status")
+
+
+def _by_name(statuses: list[JsonObject] | None) -> dict[str, JsonObject]:
+    return {entry["name"]: entry for entry in statuses or []}

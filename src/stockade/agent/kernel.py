@@ -31,7 +31,12 @@ class Kernel:
         self, backend: str = "netlink", *, own_table: bool = False, keep_flows: bool = False
     ) -> None:
         self.programmer = open_backend(backend, own=own_table)
-        self.dataplane = Dataplane(self.programmer, forget=_Forgetting() if keep_flows else None)
+        connections = _Connections()
+        self.dataplane = Dataplane(
+            self.programmer,
+            forget=connections.forget if keep_flows else None,
+            unmark=connections.unmark,
+        )
         self._counters: Reader | None = None
 
     @property
@@ -74,12 +79,18 @@ async def _by_others(
             yield change
 
 
-class _Forgetting:
-    """Connections of pods that are gone; a whole table takes a while, so it is walked beside the event loop."""
+class _Connections:
+    """The kernel's connection table; it may be large, so it is walked beside the event loop. Methods raise OSError."""
 
     def __init__(self) -> None:
-        self._conntrack = Conntrack()
+        self._table = Conntrack()
 
-    async def __call__(self, addresses: Collection[Address]) -> None:
-        number = await asyncio.to_thread(self._conntrack.forget, addresses)
+    async def forget(self, addresses: Collection[Address]) -> None:
+        """Connections of pods that are gone."""
+        number = await asyncio.to_thread(self._table.forget, addresses)
         log.debug("%d connections of %d addresses forgotten", number, len(addresses))
+
+    async def unmark(self, mask: int, keep: int) -> None:
+        """All generations but the one that is ``keep``."""
+        number = await asyncio.to_thread(self._table.unmark, mask, keep)
+        log.debug("%d connections of older generations are judged again", number)

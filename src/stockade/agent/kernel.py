@@ -19,6 +19,7 @@ from stockade.dataplane.nfnetlink.monitor import Change, Monitor
 from stockade.dataplane.nfnetlink.reading import Reader
 from stockade.dataplane.nft import Nft
 from stockade.dataplane.plane import Dataplane
+from stockade.dataplane.programmer import Programmer
 from stockade.net.cidr import Address
 
 log = logging.getLogger(__name__)
@@ -52,10 +53,9 @@ class Kernel:
             async with aclosing(self.programmer.changes()) as changes:
                 yield changes
             return
-        ours = self.programmer.children if isinstance(self.programmer, Nft) else ()
         monitor = Monitor()
         try:
-            async with aclosing(_by_others(monitor.changes(), ours)) as changes:
+            async with aclosing(_by_others(monitor.changes(), self.programmer)) as changes:
                 yield changes
         finally:
             monitor.close()
@@ -70,12 +70,14 @@ class Kernel:
         return await asyncio.to_thread(self._counters.counters)
 
 
-async def _by_others(
-    changes: AsyncIterator[Change], children: Collection[int]
-) -> AsyncGenerator[Change, None]:
-    """``children``: the processes that write for us."""
+async def _by_others(changes: AsyncIterator[Change], programmer: Programmer) -> AsyncGenerator[Change, None]:
+    """Without those of the processes that write for us. The kernel calls a socket after the process that made it, by the number that it
+    has for itself; the pid that it tells is another one when we live in a container."""
     async for change in changes:
-        if change.pid not in children:
+        if not isinstance(programmer, Nft):
+            yield change
+        elif change.port not in programmer.children:
+            programmer.distrust()
             yield change
 
 

@@ -17,6 +17,9 @@ import msgspec
 from stockade.dataplane import readback
 from stockade.dataplane.commands import batch_text
 from stockade.dataplane.ir import FAMILY, TABLE, Ruleset
+from stockade.dataplane.netlink import NETLINK_NETFILTER, NetlinkSocket
+from stockade.dataplane.nfnetlink.reading import table_state
+from stockade.dataplane.nfnetlink.wire import OUR_TABLE
 from stockade.dataplane.operations import Batch
 from stockade.dataplane.programmer import Held, ProgrammingError
 
@@ -33,6 +36,7 @@ class Nft:
         self._program = program
         self._timeout = timeout
         self._digest: str | None = None
+        self._distrusted = False
         self.children: deque[int] = deque(
             maxlen=_CHILDREN
         )  # process ids of the last calls: what they change is ours
@@ -45,20 +49,32 @@ class Nft:
         self._digest = None
         await self._run(["-f", "-"], text)
 
+    def distrust(self) -> None:
+        """Somebody else changed the table. A listing tells how many rules there are and, by its digest, whether they are those of the
+        listing before; what was not listed since our own last change cannot be told, so it is not believed."""
+        self._distrusted = True
+
     async def read(self) -> Held | None:
         listing = await self._list()
         if listing is None:
             return None
         try:
-            gate = readback.gate(listing)
-            ruleset = readback.table(listing, gate[0]) if gate else None
+            current = readback.generation(listing)
+            ruleset = readback.table(listing, current[0]) if current else None
         except (KeyError, TypeError, ValueError):
             return Held(None, None)
-        return Held(gate[1] if gate else None, ruleset)
+        if _is_dormant():
+            ruleset = None  # only a table made anew is awake
+        return Held(current[1] if current else None, ruleset)
 
     async def holds(self, ruleset: Ruleset, generation: int) -> bool:
+        distrusted, self._distrusted = self._distrusted, False
+        if distrusted and self._digest is None:
+            return False
         listing = await self._list()
-        if listing is None or readback.gate(listing) != (ruleset.mark_mask, generation):
+        if listing is None or readback.generation(listing) != (ruleset.mark_mask, generation):
+            return False
+        if _is_dormant():
             return False
         digest = readback.digest(listing)
         if self._digest is not None:
@@ -117,3 +133,13 @@ class Nft:
             message = errors.decode(errors="replace").strip()[:_ERROR_LIMIT]
             raise ProgrammingError(message or f"nft ended with status {process.returncode}")
         return output
+
+
+def _is_dormant() -> bool:
+    """The kernel is asked: nft 1.0.6 has no word for a table's flags in JSON."""
+    try:
+        with NetlinkSocket(NETLINK_NETFILTER) as kernel:
+            state = table_state(kernel, OUR_TABLE)
+    except OSError as error:
+        raise ProgrammingError(f"look for the table: {error.strerror}") from error
+    return state is not None and state.is_dormant

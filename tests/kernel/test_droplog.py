@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from stockade.agent.kernel import NETLINK, Kernel
+from stockade.agent.kernel import Kernel
 from stockade.agent.policy_counters import PolicyCounters
 from stockade.dataplane.droplog import DropLog, DropRecord
 from stockade.dataplane.droptally import PORTS_TOLD
@@ -112,7 +112,7 @@ async def test_a_rule_that_rejects_logs_and_counts_each_packet_once(network) -> 
         found = await gathered(log, 3)
     assert Counter(record.dport for record in found) == {80: 1, 81: 1, 82: 1}
     assert [record.count for record in found] == [1, 1, 1]
-    values = await Kernel(NETLINK).read_counters()
+    values = await Kernel().read_counters()
     (profile,) = {record.profile for record in found}
     assert {name: packets for name, (packets, _) in values.items()} == {f"d_e_{profile}": 3, "d_fence": 0}
 
@@ -124,7 +124,7 @@ async def test_counters_of_the_kernel_are_those_of_the_policies_rules(network) -
     plane = Dataplane(Nft())
     await plane.apply(lower(compiled, NODE, Options()))
     profiles = {p.id: p for entry in compiled.pods for p in (entry.egress, entry.ingress) if p}
-    counters = PolicyCounters(Kernel(NETLINK).read_counters, lambda: plane.applied, lambda: profiles)
+    counters = PolicyCounters(Kernel().read_counters, lambda: plane.applied, lambda: profiles)
     network.listen("web", 80)
     for port, answer in ((80, 0), (81, errno.EAGAIN), (80, 0)):
         assert network.open("client", socket.SOCK_STREAM).connect_ex((WEB, port)) == answer

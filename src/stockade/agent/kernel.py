@@ -64,9 +64,8 @@ class Kernel:
         """Packets and bytes by name, with either backend, beside the event loop: there may be thousands. One call at a time. Raises
         OSError."""
         if self._counters is None:
-            self._counters = (
-                Reader()
-            )  # here, not in the thread: it belongs to the network namespace of who opens it
+            # Here, not in the thread: it belongs to the network namespace of who opens it.
+            self._counters = Reader()
         return await asyncio.to_thread(self._counters.counters)
 
 

@@ -27,6 +27,7 @@ class LazyGroup(click.Group):
         "status": "Show what a lab runs.",
         "kubeconfig": "Print the path or the content of a lab's kubeconfig.",
         "down": "Stop a lab and remove everything it made.",
+        "node": "Cut a node of a lab off from the network, and heal it.",
         "image": "Load root file systems for a lab's pods.",
         "render": "Print the nft rules of a node, each with its policy.",
         "drops": "Show denied packets with the policies that denied them.",

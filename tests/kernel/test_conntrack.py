@@ -44,7 +44,7 @@ def known():
     try:
         return sorted(
             (entry.opener, entry.answerer)
-            for request in conntrack._whole(frozenset({(4, 0), (6, 0)}))
+            for request in conntrack._whole((4, 6))
             for message in table._socket.dump(request)
             if (entry := conntrack._entry(message))
         )
@@ -107,7 +107,7 @@ def marks():
     table = conntrack.Conntrack()
     try:
         dumps = [table._socket.dump(request) for request in conntrack._whole((4, 6))]
-        return sorted(conntrack._entry(message).mark for dump in dumps for message in dump)
+        return sorted(conntrack._mark(message) for dump in dumps for message in dump)
     finally:
         table.close()
 

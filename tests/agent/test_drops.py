@@ -147,7 +147,7 @@ def test_the_recipes_lookup(view):
         (record("fd00::5", "2001:db8::1", "TCP", 80), "egress to [2001:db8::1]:80/TCP denied"),
         (
             record("10.244.0.5", "10.96.0.99", "TCP", 80),
-            "egress to 10.96.0.99:80/TCP (Service default/empty, which has no endpoint) denied",
+            "egress to 10.96.0.99:80/TCP (Service default/empty, whose address was not translated) denied",
         ),
     ],
     ids=["external", "node", "icmp", "ipv6", "service without endpoint"],

@@ -71,14 +71,14 @@ def listed(rule: object, *marks: int) -> dict[str, object]:
 
 
 def test_generation_is_that_of_the_map_under_the_mask_of_the_hook() -> None:
-    assert readback.gate(listed(ASKS, 0x00000700)) == (0x00FFFF00, 7)
+    assert readback.generation(listed(ASKS, 0x00000700)) == (0x00FFFF00, 7)
 
 
 @pytest.mark.parametrize(
     "listing", [listed({"accept": None}, 0x700), listed(ASKS), listed(ASKS, 0x700, 0x800)]
 )
 def test_generation_of_a_strange_table_is_unknown(listing: dict[str, object]) -> None:
-    assert readback.gate(listing) is None
+    assert readback.generation(listing) is None
 
 
 def test_elements_in_every_spelling_of_nft() -> None:

@@ -10,9 +10,11 @@ from stockade.dataplane.commands import batch_text
 from stockade.dataplane.diff import replace
 from stockade.dataplane.ir import Ruleset
 from stockade.dataplane.lower import NodeView, lower
+from stockade.dataplane.operations import Batch
 from stockade.dataplane.patch import MapChange, Patch, SetChange
 from stockade.dataplane.plane import Applied, Dataplane
 from stockade.dataplane.programmer import ProgrammingError
+from stockade.dataplane.settings import Options
 from stockade.dataplane.strictness import is_stricter
 from stockade.net.cidr import parse_block
 from stockade.policy.compile import compile_state
@@ -186,6 +188,54 @@ async def test_kept_flows_are_judged_again_when_an_address_cannot_be_forgotten()
     await plane.apply(rules())
     assert plane.generation == 2 == (await fake.read()).generation
     assert "gen { 0x00020000 : accept }" in fake.loads[-1]
+
+
+def few_generations(*objects: object) -> Ruleset:
+    """Two bits of mark: 1, 2, 3."""
+    return lower(compile_state(ClusterState.of(objects)), NODE, Options(mark_mask=0x30))
+
+
+class Connections(FakeProgrammer):
+    """Under each generation one connection begins and carries it from then on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.carried = {1, 2, 3}  # of an earlier life
+        self.current, self.looks = 0, 0
+
+    async def unmark(self, mask: int, value: int) -> None:
+        assert mask == 0x30
+        self.looks += 1
+        self.carried &= {value >> 4}
+
+    async def commit(self, batch: Batch) -> None:
+        if batch.generation != self.current:
+            assert batch.generation not in self.carried
+        await super().commit(batch)
+        self.current = batch.generation
+        self.carried.add(self.current)
+
+
+async def test_no_generation_comes_into_force_that_a_connection_carries() -> None:
+    kernel = Connections()
+    plane = Dataplane(kernel, generation=1, unmark=kernel.unmark)
+    for _ in range(5):
+        await plane.apply(few_generations(A, DENY))
+        await plane.apply(few_generations(A))
+    assert kernel.looks == 3  # for six generations: one look for two
+    kernel._generation = 1  # somebody else's
+    kernel.fail("refused")
+    await plane.apply(few_generations(A, DENY))
+
+
+async def test_a_policy_is_enforced_though_marks_cannot_be_cleared(caplog: pytest.LogCaptureFixture) -> None:
+    async def unmark(mask: int, value: int) -> None:
+        raise OSError("no conntrack")
+
+    plane = Dataplane(FakeProgrammer(), generation=0, unmark=unmark)
+    await plane.apply(rules(A))
+    assert (await plane.apply(rules(A, DENY))).bumped
+    assert caplog.text.count("no conntrack") == 1
 
 
 async def test_interrupted_apply_is_followed_by_a_replacement() -> None:

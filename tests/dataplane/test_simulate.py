@@ -1,4 +1,4 @@
-"""The walk of single packets: gate, fence, neighbour discovery, invalid, hairpin, node traffic."""
+"""The walk of single packets: mark, fence, neighbour discovery, invalid, hairpin, node traffic."""
 
 from __future__ import annotations
 

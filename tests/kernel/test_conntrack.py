@@ -44,7 +44,7 @@ def known():
     try:
         return sorted(
             (entry.opener, entry.answerer)
-            for request in conntrack._whole(frozenset({(4, 0), (6, 0)}))
+            for request in conntrack._whole((4, 6))
             for message in table._socket.dump(request)
             if (entry := conntrack._entry(message))
         )
@@ -94,3 +94,32 @@ def test_the_kernel_itself_filters(pods):
     finally:
         table.close()
     assert [len(answer) for answer in answers] == [1, 1]
+
+
+MARKING = """
+table inet marking {
+  chain forward { type filter hook forward priority 0; ct mark set %s; }
+}
+"""
+
+
+def marks():
+    table = conntrack.Conntrack()
+    try:
+        dumps = [table._socket.dump(request) for request in conntrack._whole((4, 6))]
+        return sorted(conntrack._mark(message) for dump in dumps for message in dump)
+    finally:
+        table.close()
+
+
+def test_old_generations_are_taken_off_and_nothing_else(pods):
+    for number, mark in enumerate(("0x00010007", "0x00020007", "0x00030000", "0x00000005")):
+        subprocess.run(["nft", "-f", "-"], input=MARKING % mark, text=True, check=True)
+        send(pods, "a", B, 6000 + number)
+        send(pods, "a", B6, 6000 + number)
+        subprocess.run(["nft", "delete", "table", "inet", "marking"], check=True)
+    table = conntrack.Conntrack()
+    assert table.unmark(0xFFFF0000, 0x00020000) == 4
+    assert marks() == sorted([0x7, 0x00020007, 0x0, 0x5] * 2)
+    assert table.unmark(0xFFFF0000, 0x00020000) == 0
+    table.close()

@@ -498,6 +498,7 @@ TAMPERING = [
     "chain inet stockade fwd_hook { policy drop; }",
     "delete table inet stockade",
     "flush ruleset",
+    "table inet stockade { flags dormant; }",
 ]
 
 

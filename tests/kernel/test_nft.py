@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stockade.dataplane.lower import NodeView, Options, lower
+from stockade.dataplane.nfnetlink.backend import Netlink
 from stockade.dataplane.nft import Nft
 from stockade.dataplane.plane import Dataplane
 from stockade.dataplane.programmer import ProgrammingError
@@ -59,6 +60,7 @@ async def test_generation_is_read_back_under_every_mask(network, mask: int) -> N
         "flush chain inet stockade fwd_hook",
         "flush ruleset",
         "add chain inet stockade other",
+        "table inet stockade { flags dormant; }",
     ],
 )
 @pytest.mark.parametrize("verified_before", [True, False])
@@ -80,6 +82,19 @@ async def test_a_changed_rule_is_seen_once_the_table_was_read(network) -> None:
     assert await plane.verify()
     await Nft().load("flush chain inet stockade pass\nadd rule inet stockade pass accept")
     assert not await plane.verify()
+
+
+async def test_what_was_never_listed_is_not_believed_once_somebody_changed_something(network) -> None:
+    """The same number of rules in each chain, and no listing before that to compare with."""
+    own = Nft()
+    plane = Dataplane(own)
+    await plane.apply(lower(compile_state(STATE), NODE))
+    await Nft().load("flush chain inet stockade pass\nadd rule inet stockade pass accept")
+    own.distrust()
+    assert not await plane.verify()
+    assert await plane.verify()
+    own.distrust()
+    assert await plane.verify()  # this time there is one
 
 
 async def test_a_refused_transaction_changes_nothing(network) -> None:
@@ -127,6 +142,18 @@ async def test_a_strange_table_of_our_name_is_replaced(network) -> None:
     plane = Dataplane(Nft())
     assert (await plane.apply(lower(compile_state(STATE), NODE))).full
     assert await Nft().holds(plane.applied, plane.generation)
+
+
+async def test_a_table_that_had_an_owner_is_made_anew(network) -> None:
+    """nft itself cannot even list it reliably."""
+    netlink = Netlink(own=True)
+    await Dataplane(netlink).apply(lower(compile_state(STATE), NODE))
+    netlink.close()
+    plane = Dataplane(Nft())
+    assert (await plane.apply(lower(compile_state(STATE), NODE))).full
+    assert await plane.verify()
+    assert not (await plane.apply(lower(compile_state(ClusterState.of([])), NODE))).full
+    assert await plane.verify()
 
 
 async def test_cleanup_leaves_no_table_and_may_be_repeated(network) -> None:

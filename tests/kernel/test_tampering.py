@@ -20,8 +20,12 @@ TAMPERINGS = {
     "table": "delete table inet stockade",
     "element": f"delete element inet stockade id4 {{ {FOO} }}",
     "accept": "insert rule inet stockade fwd_hook accept",
+    "dormant": "table inet stockade { flags dormant; }",
+    "rule": "flush chain inet stockade pass; add rule inet stockade pass accept",
     "stranger": "add element inet stockade self4 { 10.244.0.5 . 10.244.0.6 }",
 }
+ANEW = {"flush", "table", "dormant"}  # what is left cannot be changed in place
+SINGLE = 2  # packets that may meet hooks whose chains are not filled yet
 BACKENDS = [("--backend", "netlink"), ("--backend", "nft")]
 
 
@@ -62,7 +66,7 @@ async def test_tampering_is_repaired_while_packets_flow(world, what, options):
         assert repaired == 0
         assert stream.received(PORT) > 0
     else:
-        assert stream.received(PORT) == stream.sent
+        assert stream.received(PORT) >= stream.sent - (SINGLE if what in ANEW else 0)
     await world.until(lambda: world.events(CHANGED))
     (event,) = world.events(CHANGED)
     assert event["type"] == "Warning"
@@ -98,9 +102,13 @@ async def test_other_tables_that_change_all_the_time_cost_next_to_nothing(world,
     assert world.events(CHANGED) == []
 
 
-async def test_our_own_changes_are_nobodys(world):
+CONTAINER = ("unshare", "--pid", "--fork", "--kill-child")  # where processes have other numbers than outside
+
+
+@pytest.mark.parametrize("within", [(), CONTAINER], ids=["host", "container"])
+async def test_our_own_changes_are_nobodys(world, within):
     """Also those of the nft processes that we start."""
-    world.start("--backend", "nft")
+    world.start("--backend", "nft", within=within)
     await world.programmed("foo", FOO)
     await world.until_status(lambda status: status.watching)
     for number in range(5):

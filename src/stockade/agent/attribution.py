@@ -221,7 +221,7 @@ def _peer(view: View, record: DropRecord, flow: Flow) -> Peer:
     if end.text != text:
         return Peer(text, PeerKind.NODE, end.text.removesuffix(f" ({text})"))
     if service := service_of_address(view.state, record.family, address):
-        return Peer(text, PeerKind.SERVICE, f"Service {service}, which has no endpoint")
+        return Peer(text, PeerKind.SERVICE, f"Service {service}, whose address was not translated")
     return Peer(text)
 
 

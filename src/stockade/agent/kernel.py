@@ -19,6 +19,7 @@ from stockade.dataplane.nfnetlink.monitor import Change, Monitor
 from stockade.dataplane.nfnetlink.reading import Reader
 from stockade.dataplane.nft import Nft
 from stockade.dataplane.plane import Dataplane
+from stockade.dataplane.programmer import Programmer
 from stockade.net.cidr import Address
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,12 @@ class Kernel:
         self, backend: str = "netlink", *, own_table: bool = False, keep_flows: bool = False
     ) -> None:
         self.programmer = open_backend(backend, own=own_table)
-        self.dataplane = Dataplane(self.programmer, forget=_Forgetting() if keep_flows else None)
+        connections = _Connections()
+        self.dataplane = Dataplane(
+            self.programmer,
+            forget=connections.forget if keep_flows else None,
+            unmark=connections.unmark,
+        )
         self._counters: Reader | None = None
 
     @property
@@ -47,10 +53,9 @@ class Kernel:
             async with aclosing(self.programmer.changes()) as changes:
                 yield changes
             return
-        ours = self.programmer.children if isinstance(self.programmer, Nft) else ()
         monitor = Monitor()
         try:
-            async with aclosing(_by_others(monitor.changes(), ours)) as changes:
+            async with aclosing(_by_others(monitor.changes(), self.programmer)) as changes:
                 yield changes
         finally:
             monitor.close()
@@ -64,21 +69,29 @@ class Kernel:
         return await asyncio.to_thread(self._counters.counters)
 
 
-async def _by_others(
-    changes: AsyncIterator[Change], children: Collection[int]
-) -> AsyncGenerator[Change, None]:
-    """``children``: the processes that write for us."""
+async def _by_others(changes: AsyncIterator[Change], programmer: Programmer) -> AsyncGenerator[Change, None]:
+    """Without those of the processes that write for us. The kernel calls a socket after the process that made it, by the number that it
+    has for itself; the pid that it tells is another one when we live in a container."""
     async for change in changes:
-        if change.pid not in children:
+        if not isinstance(programmer, Nft):
+            yield change
+        elif change.port not in programmer.children:
+            programmer.distrust()
             yield change
 
 
-class _Forgetting:
-    """Connections of pods that are gone; a whole table takes a while, so it is walked beside the event loop."""
+class _Connections:
+    """The kernel's connection table; it may be large, so it is walked beside the event loop. Methods raise OSError."""
 
     def __init__(self) -> None:
-        self._conntrack = Conntrack()
+        self._table = Conntrack()
 
-    async def __call__(self, addresses: Collection[Address]) -> None:
-        number = await asyncio.to_thread(self._conntrack.forget, addresses)
+    async def forget(self, addresses: Collection[Address]) -> None:
+        """Connections of pods that are gone."""
+        number = await asyncio.to_thread(self._table.forget, addresses)
         log.debug("%d connections of %d addresses forgotten", number, len(addresses))
+
+    async def unmark(self, mask: int, keep: int) -> None:
+        """All generations but the one that is ``keep``."""
+        number = await asyncio.to_thread(self._table.unmark, mask, keep)
+        log.debug("%d connections of older generations are judged again", number)

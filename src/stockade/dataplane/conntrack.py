@@ -1,8 +1,11 @@
-"""Connections that the kernel remembers for an address, and how it is made to forget them: ctnetlink.
+"""Connections that the kernel remembers: how it is made to forget those of an address, and old generations of all: ctnetlink.
 
 In: addresses of pods that are gone. Out: their entries of the connection table are deleted, those they opened and those they accepted,
-also behind address translation. Called by ``agent.flows`` when live flows are kept: a connection then outlives a stricter policy, and
+also behind address translation. Called by ``agent.kernel`` when live flows are kept: a connection then outlives a stricter policy, and
 must not outlive its pod, or the next pod with that address would inherit it.
+
+In: the mask of our bits in the connection mark and the generation in force. Out: no connection carries another one. Called before
+generation numbers begin again: a connection that was denied, or idle, since its number was in force must not be known because of it.
 
 Deleting is never how a *policy* cuts flows: the far end's next packet makes a new entry with directions swapped, and what was denied
 is a reply all of a sudden (reference dataplane 3). It is right here because nobody lives at the address any more.
@@ -15,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
@@ -26,18 +29,21 @@ from stockade.dataplane.netlink import (
     Request,
     attribute,
     attribute_map,
+    attributes,
+    be32,
     nested,
     u32,
 )
 from stockade.net.cidr import Address
 
 _CTNETLINK = 1 << 8
-_GET, _DELETE = _CTNETLINK | 1, _CTNETLINK | 2
+_NEW, _GET, _DELETE = _CTNETLINK | 0, _CTNETLINK | 1, _CTNETLINK | 2
 _AF = {4: 2, 6: 10}
+_FAMILIES = tuple(_AF)
 _FAMILY = {2: 4, 10: 6}
 _NFGENMSG = struct.Struct("!BBH")
 
-_TUPLE_ORIG, _TUPLE_REPLY, _ID, _ZONE, _FILTER = 1, 2, 12, 18, 25
+_TUPLE_ORIG, _TUPLE_REPLY, _MARK, _ID, _ZONE, _MARK_MASK, _FILTER = 1, 2, 8, 12, 18, 21, 25
 _TUPLE_IP = 1
 _SOURCE = {4: 1, 6: 3}  # CTA_IP_V4_SRC, CTA_IP_V6_SRC
 _LENGTH = {4: 4, 6: 16}
@@ -70,21 +76,37 @@ class Conntrack:
         """Delete every entry of ``addresses``; how many there were."""
         found = {entry.key: entry for entry in self._entries(frozenset(addresses))}
         for entry in found.values():
-            self._delete(entry)
+            self._change(_DELETE, entry, b"", "forget a connection")
         return len(found)
 
+    def unmark(self, mask: int, keep: int) -> int:
+        """Clear the bits of ``mask`` in every mark that has another value there than ``keep``; how many there were. A mark that
+        the rules write at this moment may be lost, and its connection is judged once more."""
+        cleared = be32(_MARK, 0) + be32(_MARK_MASK, mask)
+        stale = [
+            message
+            for request in _whole(_FAMILIES)
+            for message in self._socket.listed(request)
+            if _mark(message) & mask not in {0, keep}
+        ]
+        for entry in filter(None, map(_entry, stale)):
+            self._change(_NEW, entry, cleared, "clear the mark of a connection")
+        return len(stale)
+
     def _entries(self, addresses: frozenset[Address]) -> Iterator[Entry]:
-        requests = list(_whole(addresses) if len(addresses) > _FEW else _filtered(addresses))
+        requests = list(
+            _whole({family for family, _ in addresses}) if len(addresses) > _FEW else _filtered(addresses)
+        )
         for request in requests:
-            for message in self._socket.dump(request):
+            for message in self._socket.listed(request):
                 entry = _entry(message)
                 if entry is not None and entry.is_of(addresses):
                     yield entry
 
-    def _delete(self, entry: Entry) -> None:
-        body = _header(entry.opener[0]) + entry.key
+    def _change(self, kind: int, entry: Entry, change: bytes, purpose: str) -> None:
+        body = _header(entry.opener[0]) + entry.key + change
         try:
-            self._socket.execute(Request(_DELETE, body, purpose="forget a connection"))
+            self._socket.execute(Request(kind, body, purpose=purpose))
         except OSError as error:
             if error.errno != errno.ENOENT:  # it has just ended by itself
                 raise
@@ -94,8 +116,8 @@ def _header(family: int) -> bytes:
     return _NFGENMSG.pack(_AF[family], 0, 0)
 
 
-def _whole(addresses: frozenset[Address]) -> Iterator[Request]:
-    for family in sorted({family for family, _ in addresses}):
+def _whole(families: Iterable[int]) -> Iterator[Request]:
+    for family in sorted(families):
         yield Request(_GET, _header(family), purpose="list connections")
 
 
@@ -107,6 +129,14 @@ def _filtered(addresses: frozenset[Address]) -> Iterator[Request]:
             body = nested(which, nested(_TUPLE_IP, source))
             body += nested(_FILTER, u32(flags, _FILTER_BY_SOURCE))
             yield Request(_GET, _header(family) + body, purpose="list connections")
+
+
+def _mark(message: Message) -> int:
+    """Without a look at anything else: most connections carry the one that stays."""
+    for kind, value in attributes(message.body, _NFGENMSG.size):
+        if kind == _MARK:
+            return int.from_bytes(value, "big")
+    return 0
 
 
 def _entry(message: Message) -> Entry | None:

@@ -337,3 +337,8 @@ def mark_value(mask: int, generation: int) -> int:
 def following(generation: int, last: int) -> int:
     """The next generation number in 1..last."""
     return generation % last + 1
+
+
+def preceding(generation: int, last: int) -> int:
+    """The number before ``generation`` in 1..last."""
+    return generation - 1 or last

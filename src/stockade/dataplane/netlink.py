@@ -342,8 +342,11 @@ class NetlinkSocket:
     def dump(self, request: Request, *, consistent: bool = False) -> list[Message]:
         """All objects the kernel lists for ``request`` (NLM_F_DUMP is implied). ``consistent``: EINTR if anything changed meanwhile,
         for the kernel goes on at the same place of a list that may be shorter by then."""
+        return list(self.listed(request, consistent=consistent))
+
+    def listed(self, request: Request, *, consistent: bool = False) -> Iterator[Message]:
+        """The same, one after the other: for what may be too much to have at once. Read all of it before you ask something else."""
         (number,) = self.send([request], NLM_F_DUMP)
-        found: list[Message] = []
         changed = False
         while True:
             for message in self.receive():
@@ -353,10 +356,10 @@ class NetlinkSocket:
                 if message.kind == NLMSG_DONE:
                     if changed and consistent:
                         raise NetlinkError(request.purpose, errno.EINTR, "it changed while it was listed")
-                    return found
+                    return
                 if message.kind == NLMSG_ERROR:
                     raise _refusal(request, message)
-                found.append(message)
+                yield message
 
     def ask(self, request: Request) -> Sequence[Message]:
         """The answer to a request that is not a dump (a GET of one object): its messages up to the acknowledgement."""

@@ -17,7 +17,10 @@ import msgspec
 from stockade.dataplane import readback
 from stockade.dataplane.commands import batch_text
 from stockade.dataplane.ir import FAMILY, TABLE, Ruleset
-from stockade.dataplane.operations import Batch
+from stockade.dataplane.netlink import NETLINK_NETFILTER, NetlinkSocket
+from stockade.dataplane.nfnetlink.reading import table_state
+from stockade.dataplane.nfnetlink.wire import OUR_TABLE
+from stockade.dataplane.operations import AddTable, Batch, DeleteTable
 from stockade.dataplane.programmer import Held, ProgrammingError
 
 # protocols as numbers: their names need /etc/protocols, which minimal systems and containers lack
@@ -33,11 +36,15 @@ class Nft:
         self._program = program
         self._timeout = timeout
         self._digest: str | None = None
+        self._distrusted = False
         self.children: deque[int] = deque(
             maxlen=_CHILDREN
         )  # process ids of the last calls: what they change is ours
 
     async def commit(self, batch: Batch) -> None:
+        if isinstance(batch.operations[0], AddTable) and _table_flags():
+            # To add it is to ask for a table without flags, which the kernel refuses; to delete it is not.
+            batch = msgspec.structs.replace(batch, operations=batch.operations[1:])
         await self.load(batch_text(batch))
 
     async def load(self, text: str) -> None:
@@ -45,20 +52,30 @@ class Nft:
         self._digest = None
         await self._run(["-f", "-"], text)
 
+    def distrust(self) -> None:
+        """Somebody else changed the table. A listing tells how many rules there are and, by its digest, whether they are those of the
+        listing before; what was not listed since our own last change cannot be told, so it is not believed."""
+        self._distrusted = True
+
     async def read(self) -> Held | None:
+        if _table_flags():
+            return Held(None, None)
         listing = await self._list()
         if listing is None:
             return None
         try:
-            gate = readback.gate(listing)
-            ruleset = readback.table(listing, gate[0]) if gate else None
+            current = readback.generation(listing)
+            ruleset = readback.table(listing, current[0]) if current else None
         except (KeyError, TypeError, ValueError):
             return Held(None, None)
-        return Held(gate[1] if gate else None, ruleset)
+        return Held(current[1] if current else None, ruleset)
 
     async def holds(self, ruleset: Ruleset, generation: int) -> bool:
+        distrusted, self._distrusted = self._distrusted, False
+        if (distrusted and self._digest is None) or _table_flags():
+            return False
         listing = await self._list()
-        if listing is None or readback.gate(listing) != (ruleset.mark_mask, generation):
+        if listing is None or readback.generation(listing) != (ruleset.mark_mask, generation):
             return False
         digest = readback.digest(listing)
         if self._digest is not None:
@@ -73,8 +90,7 @@ class Nft:
 
     async def delete(self) -> None:
         self._digest = None
-        where = f"table {FAMILY} {TABLE}"
-        await self._run(["-f", "-"], f"add {where}\ndelete {where}\n")
+        await self.commit(Batch((AddTable(), DeleteTable()), mark_mask=1, generation=1))
 
     async def _list(self) -> dict[str, Any] | None:
         """None when there is no table."""
@@ -117,3 +133,14 @@ class Nft:
             message = errors.decode(errors="replace").strip()[:_ERROR_LIMIT]
             raise ProgrammingError(message or f"nft ended with status {process.returncode}")
         return output
+
+
+def _table_flags() -> int:
+    """0 as well when there is no table. A table made by the nft program has none; with one it sleeps, or another backend made
+    it for an owner. The kernel is asked, for nft 1.0.6 stumbles over such a table when it lists it."""
+    try:
+        with NetlinkSocket(NETLINK_NETFILTER) as kernel:
+            state = table_state(kernel, OUR_TABLE)
+    except OSError as error:
+        raise ProgrammingError(str(error)) from error
+    return 0 if state is None else state.flags

@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Collection
 import msgspec
 
 from stockade.dataplane.diff import adopt, diff, replace, turn_generation
-from stockade.dataplane.ir import Ruleset, following
+from stockade.dataplane.ir import Ruleset, following, mark_value, preceding
 from stockade.dataplane.operations import Batch, Transaction
 from stockade.dataplane.patch import Patch, merged, patched
 from stockade.dataplane.patch import transaction as patch_transaction
@@ -46,6 +46,7 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 Forget = Callable[[Collection[Address]], Awaitable[None]]
+Unmark = Callable[[int, int], Awaitable[None]]  # mark mask, and the value in it that stays
 
 
 class Dataplane:
@@ -56,13 +57,23 @@ class Dataplane:
 
     ``forget``: live connections survive a stricter policy; those of an address that leaves are forgotten by this function before anybody
     else can have the address (OSError: it could not, and every connection is judged again). None: a stricter policy cuts them.
+
+    ``unmark``: takes old generations off connections before their numbers come round again (OSError: it could not). Without it a connection
+    that was denied all the while is known again under the number that it began with.
     """
 
     def __init__(
-        self, programmer: Programmer, *, generation: int | None = None, forget: Forget | None = None
+        self,
+        programmer: Programmer,
+        *,
+        generation: int | None = None,
+        forget: Forget | None = None,
+        unmark: Unmark | None = None,
     ) -> None:
         self._programmer = programmer
         self._forget = forget
+        self._unmark = unmark
+        self._fresh = 0  # so many of the numbers that come next are on no connection
         self._lock = asyncio.Lock()
         self._applied: Ruleset | None = None
         self._trail: list[Patch] = []  # applied since
@@ -182,6 +193,8 @@ class Dataplane:
         the generation."""
         before, self._applied = self._applied, None
         try:
+            if transaction.bump:
+                await self._freshen(transaction.generation, frame)
             for batch in transaction.batches:
                 await self._programmer.commit(batch)
             self._generation = transaction.generation
@@ -193,6 +206,19 @@ class Dataplane:
             self._trail = []
             raise
 
+    async def _freshen(self, generation: int, frame: Ruleset) -> None:
+        """Before ``generation`` comes into force: no connection may carry it. Looks at all of them, once each time round."""
+        if generation != following(self._generation, frame.generations):
+            self._fresh = 0  # counting goes on elsewhere: somebody else's number was in force
+        if self._fresh == 0 and self._unmark is not None:
+            last = preceding(generation, frame.generations)
+            try:
+                await self._unmark(frame.mark_mask, mark_value(frame.mark_mask, last))
+            except OSError as error:
+                _LOG.warning("generations before %d are not taken off connections: %s", last, error)
+            self._fresh = frame.generations - 1
+        self._fresh = max(0, self._fresh - 1)
+
     async def _forget_gone(self, forget: Forget, gone: Collection[Address], frame: Ruleset) -> None:
         try:
             await forget(gone)
@@ -201,6 +227,7 @@ class Dataplane:
                 "connections of %d addresses not forgotten, all are judged again: %s", len(gone), error
             )
             fresh = following(self._generation, frame.generations)
+            await self._freshen(fresh, frame)
             await self._programmer.commit(
                 Batch(tuple(turn_generation(frame, self._generation)), frame.mark_mask, fresh)
             )

@@ -20,7 +20,7 @@ class InterferenceError(ProgrammingError):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """A table as it was read back. ``generation`` is None when its gate is not one of ours.
+    """A table as it was read back. ``generation`` is None when the hooks do not ask a map of generations as ours do.
 
     ``ruleset`` is None when something in the table is not of our making; else sets, maps, counters and chains are what the kernel
     holds, but chains have no rules: those are not read back.

@@ -65,7 +65,7 @@ def read(listing: dict[str, Any]) -> Inventory:
 
 
 def _maps(items: list[tuple[str, Any]]) -> list[dict[str, Any]]:
-    """But for the map of generations, which is asked by ``gate``."""
+    """But for the map of generations, which ``generation`` reads."""
     return [body for kind, body in items if kind == "map" and body["name"] != GENERATIONS]
 
 
@@ -75,9 +75,9 @@ def digest(listing: dict[str, Any]) -> str:
     return hashlib.sha256(msgspec.json.encode(still)).hexdigest()
 
 
-def gate(listing: dict[str, Any]) -> tuple[int, int] | None:
+def generation(listing: dict[str, Any]) -> tuple[int, int] | None:
     """(mask, generation): the mask of the rule in the forward hook that asks the map of generations, and what is in the map."""
-    mask = generation = None
+    mask = number = None
     for entry in listing["nftables"]:
         rule, mapping = entry.get("rule", {}), entry.get("map", {})
         if rule.get("chain") == FORWARD:
@@ -86,8 +86,8 @@ def gate(listing: dict[str, Any]) -> tuple[int, int] | None:
         if mapping.get("name") == GENERATIONS:
             elements = mapping.get("elem", ())
             values = [int(key) for key, verdict in elements if "accept" in verdict]
-            generation = values[0] if len(values) == len(elements) == 1 else None
-    return None if mask is None or generation is None else (mask, generation >> mask_shift(mask))
+            number = values[0] if len(values) == len(elements) == 1 else None
+    return None if mask is None or number is None else (mask, number >> mask_shift(mask))
 
 
 def table(listing: dict[str, Any], mark_mask: int) -> Ruleset:

@@ -22,8 +22,8 @@ class NodeView(msgspec.Struct, frozen=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """``mark_mask``: contiguous bits of the connection mark that nobody else on this node uses. The more bits, the longer
-    until a generation number comes round again. ``log_rate`` and ``log_burst`` hold for each profile and direction.
+    """``mark_mask``: contiguous bits of the connection mark that nobody else on this node uses. The more bits, the
+    more seldom all connections are looked at, before a generation number comes round again. ``log_rate`` and ``log_burst`` hold for each profile and direction.
 
     ``pod_interfaces``: names (``veth*``, ``cali*``) of this node's interfaces behind which there are only pods. What comes in by
     them must have the address of a programmed pod that lives behind the same interface; otherwise an address in a packet is

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,10 +76,14 @@ class AgentSetting:
         self.network, self.api, self.directory = network, api, directory
         self._processes: list[subprocess.Popen[str]] = []
 
-    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, env: Mapping[str, str] | None = None, within: Sequence[str] = ()
+    ) -> subprocess.Popen[str]:
+        """``within``: a command that runs it."""
         with (self.directory / "log").open("a") as log:
             process = subprocess.Popen(
                 [
+                    *within,
                     *RUN,
                     *("--kubeconfig", str(self.directory / "config"), "--node", "node-1"),
                     *("--gate", str(self.directory / "gate"), "--health", str(self.directory / "health")),

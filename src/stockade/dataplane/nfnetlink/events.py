@@ -48,12 +48,14 @@ _WORDS = {
 
 
 class Commit(msgspec.Struct, frozen=True):
-    """One transaction of somebody. ``changes``: the first things it did to our table, in words; empty if nothing."""
+    """One transaction of somebody. ``pid`` is what the process is called outside of all containers, ``port`` that of its socket.
+    ``changes``: the first things it did to our table, in words; empty if nothing."""
 
     generation_id: int
     process: str
     pid: int
     changes: tuple[str, ...] = ()
+    port: int = 0
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -117,7 +119,7 @@ def is_ours(body: bytes) -> bool:
 def _commit(message: Message, changes: tuple[str, ...]) -> Commit:
     parts = attribute_map(message.body, NFGEN_SIZE)
     number, pid = (int.from_bytes(parts.get(each, b""), "big") for each in (GEN_ID, GEN_PID))
-    return Commit(number, text(parts.get(GEN_NAME, b"")), pid, changes)
+    return Commit(number, text(parts.get(GEN_NAME, b"")), pid, changes, message.port)
 
 
 def _words(message: Message) -> str:

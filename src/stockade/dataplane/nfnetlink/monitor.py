@@ -14,11 +14,12 @@ from stockade.dataplane.nfnetlink.events import Commit, Events, Lost
 
 
 class Change(msgspec.Struct, frozen=True):
-    """``process`` and ``pid`` are empty and 0 when notifications were lost and so nobody is known."""
+    """``process``, ``pid`` and ``port`` are empty and 0 when notifications were lost and so nobody is known."""
 
     process: str
     pid: int
     what: str
+    port: int = 0
 
 
 class Monitor:
@@ -51,4 +52,6 @@ class Monitor:
 def change_of(event: Commit | Lost) -> Change | None:
     if isinstance(event, Lost):
         return Change("", 0, "notifications were lost")
-    return Change(event.process, event.pid, ", ".join(event.changes)) if event.changes else None
+    if not event.changes:
+        return None
+    return Change(event.process, event.pid, ", ".join(event.changes), event.port)

@@ -44,6 +44,11 @@ class TableState(msgspec.Struct, frozen=True):
         """Its owner is gone and left it behind."""
         return self.flags & (w.OWNER | w.PERSIST) == w.PERSIST
 
+    @property
+    def is_dormant(self) -> bool:
+        """The kernel passes packets by all its chains, as if there were none."""
+        return bool(self.flags & w.DORMANT)
+
 
 class Reader:
     """Does not change anything and needs no lock of the kernel's. Usable from any thread, one at a time."""
@@ -61,7 +66,8 @@ class Reader:
 
     def held(self) -> Held | None:
         """None when there is no table."""
-        if self.table() is None:
+        state = self.table()
+        if state is None:
             return None
         with self._lock:
             try:
@@ -70,12 +76,17 @@ class Reader:
                 if found is None:
                     return Held(None, None)
                 mask, generation = found
+                if state.is_dormant:
+                    return Held(generation, None)  # only a table made anew is awake
                 counters = [listing.counter(each)[0] for each in self._dump(w.Kind.GETOBJ)]
                 return Held(generation, listing.ruleset(self._sets(), counters, chains, mask))
             except listing.Foreign:
                 return Held(None, None)
 
     def holds(self, ruleset: Ruleset, generation: int) -> bool:
+        state = self.table()
+        if state is None or state.is_dormant:
+            return False
         with self._lock:
             try:
                 return self._same_chains(ruleset, generation) and self._same_objects(ruleset)

@@ -27,10 +27,11 @@ class LazyGroup(click.Group):
         "status": "Show what a lab runs.",
         "kubeconfig": "Print the path or the content of a lab's kubeconfig.",
         "down": "Stop a lab and remove everything it made.",
-        "image": "Load root file systems for a lab's pods.",
+        "image": "Load, list and remove images for a lab's pods.",
+        "outside": "Fetch a page as a client outside a lab's cluster does.",
         "drops": "Show denied packets with the policies that denied them.",
         "agent": "Run the node agent (what a DaemonSet runs).",
-        "demo": "Play the deny-egress recipe in a lab with kubectl.",
+        "demo": "Play a NetworkPolicy recipe in a lab with kubectl.",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -99,6 +100,7 @@ class _Cluster:
         runner = await self._serve(store, kubelet, secrets, inside)
         internet = Internet()
         await internet.start()
+        write_private(self._paths.outside, str(os.fstat(internet.fd).st_ino))
         await kubelet.start()
         try:
             await self._run_until(stopping, store, spawner, secrets.ca)

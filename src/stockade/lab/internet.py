@@ -21,6 +21,7 @@ from stockade.dataplane.netlink import NetlinkSocket
 from stockade.lab.addresses import (
     CLUSTER_CIDR,
     GOOGLE_IP,
+    LOAD_BALANCER_CIDR,
     NODE_IP,
     OUTSIDE_NAMES,
     OUTSIDE_NODE,
@@ -116,6 +117,7 @@ class Internet:
                     links.add_address(_OUTSIDE_INDEX, OUTSIDE_PEER, 30),
                     links.set_up(_OUTSIDE_INDEX),
                     links.add_route(self._pods, _OUTSIDE_INDEX, via=OUTSIDE_NODE),
+                    links.add_route(LOAD_BALANCER_CIDR, _OUTSIDE_INDEX, via=OUTSIDE_NODE),
                     links.add_route(f"{self._node_address}/32", _OUTSIDE_INDEX, via=OUTSIDE_NODE),
                     links.add_unreachable("0.0.0.0/0"),
                 )

@@ -1,6 +1,7 @@
 """The controllers of the lab: what a cluster's controller manager and scheduler do, against the Registry alone.
 
         Deployment ─► ReplicaSet ─► Pod ─► scheduler ─► (kubelet) ─► Ready ─► EndpointSlice, Endpoints
+        Service of type LoadBalancer ─► its address
         Namespace ─► default ServiceAccount, kube-root-ca.crt         owners gone ─► garbage
 
 Called by the lab's daemon: ``run_controllers`` beside the API server and the kubelet, in one event loop.
@@ -15,6 +16,7 @@ from stockade.lab.apiserver.registry import Registry
 from stockade.lab.controllers.deployment import DeploymentController
 from stockade.lab.controllers.endpoints import EndpointsController
 from stockade.lab.controllers.garbage import GarbageCollector
+from stockade.lab.controllers.loadbalancer import LoadBalancerController
 from stockade.lab.controllers.namespace import NamespaceController
 from stockade.lab.controllers.replicaset import ReplicaSetController
 from stockade.lab.controllers.scheduler import Scheduler
@@ -33,6 +35,7 @@ async def run_controllers(
         DeploymentController(registry),
         ReplicaSetController(registry),
         EndpointsController(registry),
+        LoadBalancerController(registry),
         GarbageCollector(registry),
     )
     async with asyncio.TaskGroup() as group:

@@ -1,0 +1,34 @@
+"""Recipe 01: nothing may reach an application."""
+
+from __future__ import annotations
+
+from stockade.lab.demo.recipes.answers import apply, delete, run_web, visit
+from stockade.lab.demo.steps import Check, Recipe, Save, policy
+
+NAME = "web-deny-all"
+MANIFEST = policy(
+    NAME,
+    """\
+  podSelector:
+    matchLabels:
+      app: web
+  ingress: []
+""",
+)
+RECIPE = Recipe(
+    "01",
+    "deny-all-to-app",
+    "DENY all traffic to an application",
+    "What could reach app=web",
+    (
+        run_web(),
+        *visit(Check("no policy", "web:80", allowed=True), "without a policy everybody reaches everybody"),
+        Save(f"{NAME}.yaml", MANIFEST, "the policy selects app=web and has no ingress rule"),
+        apply(NAME, "policyTypes is left out: the API fills in Ingress, since there is no egress rule"),
+        *visit(
+            Check("ingress: []", "web:80", allowed=False, by=NAME),
+            "the name resolves, the connection is dropped: a timeout",
+        ),
+        *delete("web", NAME),
+    ),
+)

@@ -48,7 +48,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Stage]]:
     """A lab for each kubectl that is there, the newest first."""
     if reason := missing_requirement():
         pytest.skip(reason)
-    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         state = str(tmp_path_factory.mktemp("recipes"))
         patch.setenv("XDG_STATE_HOME", state)
         patch.setenv("HOME", state)

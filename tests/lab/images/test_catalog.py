@@ -177,8 +177,11 @@ def test_loaded_image_comes_before_the_stand_in_and_is_replaced_whole(tmp_path) 
     [
         (lambda path: None, "no such file"),
         (lambda path: path.mkdir(), "is empty"),
-        (lambda path: path.write_text("no archive"), "not usable as a root file system"),
-        (lambda path: archive(path, member("oci-layout"), member("index.json")), "this is an image archive"),
+        (lambda path: path.write_text("no archive"), "not usable as an image or root file system"),
+        (
+            lambda path: archive(path, member("oci-layout"), member("index.json")),
+            "description cannot be read",
+        ),
     ],
 )
 def test_load_says_what_is_wrong(tmp_path, make, text) -> None:

@@ -7,10 +7,13 @@ between the two). Out: ``Image`` values or ImageError with what to do. Called by
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
+import os
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -21,6 +24,7 @@ from stockade.lab.images.image import Image, ImageError, normalize, private_dire
 from stockade.lab.images.process import Process, process_of
 
 _RECORD = "image.json"
+_PARTIAL = ".partial-"  # begins no reference
 
 
 class LoadedImage(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,27 +77,43 @@ class Catalog:
             raise ImageError(f"{path}: no such file or directory")
         private_directory(self._loaded)
         token = secrets.token_hex(8)
-        partial = self._loaded / f".partial-{token}"
+        partial = self._loaded / f"{_PARTIAL}{token}"
         try:
             named, process = _unpack(reference, path, partial)
-            place = self._directory(named)
-            private_directory(place)
-            partial.rename(place / token)
+            record = LoadedImage(
+                reference=named,
+                source=str(path.absolute()),
+                directory=token,
+                created=time.time(),
+                process=process,
+            )
+            with self._alone():
+                self._keep(record, partial)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        record = LoadedImage(
-            reference=named,
-            source=str(path.absolute()),
-            directory=token,
-            created=time.time(),
-            process=process,
-        )
-        fresh = place / f"{_RECORD}.{token}"
+        return record
+
+    def _keep(self, record: LoadedImage, files: Path) -> None:
+        place = self._directory(record.reference)
+        private_directory(place)
+        files.rename(place / record.directory)
+        fresh = place / f"{_RECORD}.{record.directory}"
         fresh.touch(mode=0o600)
         fresh.write_bytes(msgspec.json.encode(record))
         fresh.rename(place / _RECORD)
-        return record
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process prunes meanwhile, or loads into what is pruned."""
+        fd = os.open(
+            self._loaded.parent / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
 
     def remove(self, reference: str) -> None:
         """Raises ImageError. The files stay until ``prune`` for the containers that still use them."""
@@ -118,14 +138,19 @@ class Catalog:
         """Removes what no loaded image uses any more; only while no container of any lab runs."""
         if not self._loaded.is_dir():
             return
-        for place in self._loaded.iterdir():
-            record = self._record(unquote(place.name))
-            if record is None:
-                shutil.rmtree(place, ignore_errors=True)
-                continue
-            for entry in place.iterdir():
-                if entry.is_dir() and entry.name != record.directory:
-                    shutil.rmtree(entry, ignore_errors=True)
+        with self._alone():
+            for place in self._loaded.iterdir():
+                if not place.name.startswith(_PARTIAL):
+                    self._prune(place)
+
+    def _prune(self, place: Path) -> None:
+        record = self._record(unquote(place.name))
+        if record is None:
+            shutil.rmtree(place, ignore_errors=True)
+            return
+        for entry in place.iterdir():
+            if entry.is_dir() and entry.name != record.directory:
+                shutil.rmtree(entry, ignore_errors=True)
 
     def _directory(self, full_reference: str) -> Path:
         return self._loaded / quote(full_reference, safe="")
@@ -162,8 +187,8 @@ def _unpack(reference: str, path: Path, target: Path) -> tuple[str, Process]:
 
 
 def _own_name(tags: list[str]) -> str:
-    """The first of its names that is one; an OCI layout often has only a tag there."""
-    for tag in tags:
+    """The first of its names that is one; an OCI layout often has only a tag (``latest``) there."""
+    for tag in (tag for tag in tags if "/" in tag or ":" in tag):
         with contextlib.suppress(ImageError):
             return normalize(tag)
     raise ImageError("it does not say its name; give one")

@@ -75,12 +75,13 @@ Step = Run | Save | Shell | Type | Leave
 
 
 class Recipe(msgspec.Struct, frozen=True):
-    """``number`` and ``title`` are those of the well-known collection (kubernetes-network-policy-recipes), where it has the recipe; ``table`` is
-    the title of the closing table."""
+    """``number`` and ``title`` are those of the well-known collection (kubernetes-network-policy-recipes), where it has the recipe.
+    ``about`` (Markdown) is for the page: when to use it, what is worth knowing. ``table`` is the closing table's title."""
 
     number: str
     name: str
     title: str
+    about: str
     table: str
     steps: tuple[Step, ...]
 

@@ -18,12 +18,18 @@ MANIFEST = policy(
 """,
     namespace="default",
 )
+ABOUT = """\
+Use it for a service of the whole cluster in a namespace that denies by default.
+
+`namespaceSelector: {}` means every pod of every namespace. It does not mean hosts outside the cluster: that is an empty rule (recipe 02a), or an `ipBlock`.
+"""
 RECIPE = Recipe(
-    "05",
-    "allow-all-namespaces",
-    "ALLOW traffic to an application from all namespaces",
-    "What could reach app=web",
-    (
+    number="05",
+    name="allow-all-namespaces",
+    title="ALLOW traffic to an application from all namespaces",
+    about=ABOUT,
+    table="What could reach app=web",
+    steps=(
         run_web(),
         Save(
             f"{NAME}.yaml", MANIFEST, "every namespace, all its pods; hosts outside the cluster are no pods"

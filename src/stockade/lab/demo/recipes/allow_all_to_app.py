@@ -18,12 +18,18 @@ MANIFEST = policy(
 """,
 )
 _DENY = deny_all_to_app.NAME
+ABOUT = """\
+Use it where a namespace denies by default and one application is for everybody.
+
+Policies add up: a connection is allowed when any policy that selects the pod allows it. There is no order, and no policy can take back what another allows.
+"""
 RECIPE = Recipe(
-    "02a",
-    "allow-all-to-app",
-    "ALLOW all traffic to an application",
-    "What could reach app=web",
-    (
+    number="02a",
+    name="allow-all-to-app",
+    title="ALLOW all traffic to an application",
+    about=ABOUT,
+    table="What could reach app=web",
+    steps=(
         run_web(),
         Save(f"{_DENY}.yaml", deny_all_to_app.MANIFEST, "first the policy of recipe 01"),
         apply(_DENY, "nothing reaches web"),

@@ -34,12 +34,18 @@ def _apply(why: str, done: str) -> Run:
     )
 
 
+ABOUT = """\
+Use it for what the world may reach in a namespace that denies by default.
+
+The lab gives a Service of type LoadBalancer an address of 203.0.113.0/24, which its simulated Internet knows; `stockade outside` is a client there. The policy sees the address of that client as it is. On real clusters that depends on the load balancer and on `externalTrafficPolicy`: where the node rewrites the source, a rule with an `ipBlock` sees the node.
+"""
 RECIPE = Recipe(
-    "08",
-    "allow-external",
-    "ALLOW traffic from external clients",
-    "What a client outside could reach",
-    (
+    number="08",
+    name="allow-external",
+    title="ALLOW traffic from external clients",
+    about=ABOUT,
+    table="What a client outside could reach",
+    steps=(
         Run(
             "kubectl run web --image=nginx --labels=app=web --port=80",
             "a web server",

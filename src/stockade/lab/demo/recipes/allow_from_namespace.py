@@ -20,12 +20,18 @@ MANIFEST = policy(
 """,
 )
 _GET = "wget -qO- --timeout=2 http://web.default"
+ABOUT = """\
+Use it to let only production reach a production database, or one team reach another's service.
+
+The label is the namespace's. Whoever may label namespaces decides who comes in; `kubernetes.io/metadata.name` cannot be forged that way.
+"""
 RECIPE = Recipe(
-    "06",
-    "allow-from-namespace",
-    "ALLOW all traffic from a namespace",
-    "What could reach app=web",
-    (
+    number="06",
+    name="allow-from-namespace",
+    title="ALLOW all traffic from a namespace",
+    about=ABOUT,
+    table="What could reach app=web",
+    steps=(
         run_web(),
         *namespace("dev", "purpose=testing"),
         *namespace("prod", "purpose=production"),

@@ -64,6 +64,16 @@ _STEPS: tuple[Step, ...] = (
     Leave(),
     *delete("apiserver", NAME),
 )
+ABOUT = """\
+Use it where metrics and users come in by different ports.
+
+Ports in a policy are the pod's. The Service's ports 8001 and 5001 are translated before any policy looks.
+"""
 RECIPE = Recipe(
-    "09", "allow-port", "ALLOW traffic only to a port of an application", "What was answered", _STEPS
+    number="09",
+    name="allow-port",
+    title="ALLOW traffic only to a port of an application",
+    about=ABOUT,
+    table="What was answered",
+    steps=_STEPS,
 )

@@ -31,12 +31,18 @@ MANIFEST = policy(
 )
 _STAGE = "three podSelectors"
 _NC = "nc -v -w 2 db 6379"
+ABOUT = """\
+Use it for a shared database: each client in a line of its own.
+
+Items of `from` are alternatives.
+"""
 RECIPE = Recipe(
-    "10",
-    "allow-several",
-    "ALLOW traffic with multiple selectors",
-    "What could reach db",
-    (
+    number="10",
+    name="allow-several",
+    title="ALLOW traffic with multiple selectors",
+    about=ABOUT,
+    table="What could reach db",
+    steps=(
         Run(
             "kubectl run db --image=redis:4 --labels=app=bookstore,role=db --expose --port=6379",
             "a database",

@@ -33,12 +33,18 @@ def _check(who: str, *, allowed: bool) -> Check:
     return Check(_STAGE, who, allowed=allowed, by=NAME)
 
 
+ABOUT = """\
+Use it for monitoring: one kind of pod of one team, and nothing else of theirs.
+
+Two selectors in one item of `from` must both match. With a dash before `podSelector` they would be two items, and each alone would be enough: then the pod with the label in `default` and every pod in `other` would come in.
+"""
 RECIPE = Recipe(
-    "07",
-    "allow-some-pods-elsewhere",
-    "ALLOW traffic from some pods in another namespace",
-    "What could reach app=web",
-    (
+    number="07",
+    name="allow-some-pods-elsewhere",
+    title="ALLOW traffic from some pods in another namespace",
+    about=ABOUT,
+    table="What could reach app=web",
+    steps=(
         run_web(),
         *namespace("other", "team=operations"),
         Save(f"{NAME}.yaml", MANIFEST, "both selectors in one item of the list"),

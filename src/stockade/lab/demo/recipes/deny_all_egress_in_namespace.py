@@ -22,12 +22,18 @@ def _denied(tried: str) -> Check:
     return Check("every pod isolated", tried, allowed=False, by=NAME)
 
 
+ABOUT = """\
+Use it as the first policy of a namespace in which nothing should call out unless it is written down. Apply it together with one that allows DNS, or nothing in the namespace resolves a name.
+
+The page of this recipe shows no check; here a lookup, a Service's address and a host outside are tried.
+"""
 RECIPE = Recipe(
-    "12",
-    "deny-all-egress-in-namespace",
-    "DENY all non-whitelisted egress traffic from a namespace",
-    "What pods in the namespace default could reach",
-    (
+    number="12",
+    name="deny-all-egress-in-namespace",
+    title="DENY all non-whitelisted egress traffic from a namespace",
+    about=ABOUT,
+    table="What pods in the namespace default could reach",
+    steps=(
         run_web(),
         Save(f"{NAME}.yaml", MANIFEST, "every pod of the namespace, no egress rule"),
         apply(NAME, "from now on each way out needs a policy of its own"),

@@ -14,12 +14,18 @@ MANIFEST = policy(
 """,
     namespace="default",
 )
+ABOUT = """\
+Use it as the first policy of a namespace: from then on every way in is written down.
+
+The page of this recipe shows no check; here one pod is tried before and after.
+"""
 RECIPE = Recipe(
-    "03",
-    "deny-all-in-namespace",
-    "DENY all non-whitelisted traffic to a namespace",
-    "What could be reached in the namespace default",
-    (
+    number="03",
+    name="deny-all-in-namespace",
+    title="DENY all non-whitelisted traffic to a namespace",
+    about=ABOUT,
+    table="What could be reached in the namespace default",
+    steps=(
         run_web(),
         *visit(Check("no policy", "web:80", allowed=True), "nothing is selected yet"),
         Save(f"{NAME}.yaml", MANIFEST, "an empty podSelector selects every pod of the policy's namespace"),

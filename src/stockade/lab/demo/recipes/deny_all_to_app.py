@@ -15,12 +15,18 @@ MANIFEST = policy(
   ingress: []
 """,
 )
+ABOUT = """\
+Use it to start from nothing before letting chosen clients in, or to take an application out of service without deleting it.
+
+A rule list that is present and empty allows nothing. The pods of kube-dns are not selected: names resolve as before, and the connection fails after its own timeout, since a denied packet is dropped and not refused.
+"""
 RECIPE = Recipe(
-    "01",
-    "deny-all-to-app",
-    "DENY all traffic to an application",
-    "What could reach app=web",
-    (
+    number="01",
+    name="deny-all-to-app",
+    title="DENY all traffic to an application",
+    about=ABOUT,
+    table="What could reach app=web",
+    steps=(
         run_web(),
         *visit(Check("no policy", "web:80", allowed=True), "without a policy everybody reaches everybody"),
         Save(f"{NAME}.yaml", MANIFEST, "the policy selects app=web and has no ingress rule"),

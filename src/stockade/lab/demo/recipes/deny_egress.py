@@ -131,5 +131,10 @@ _STEPS: tuple[Step, ...] = (
     ),
 )
 RECIPE = Recipe(
-    "11", "deny-egress", "DENY egress traffic from an application", "What app=foo could reach", _STEPS
+    number="11",
+    name="deny-egress",
+    title="DENY egress traffic from an application",
+    about="",
+    table="What app=foo could reach",
+    steps=_STEPS,
 )

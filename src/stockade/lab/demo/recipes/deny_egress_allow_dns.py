@@ -34,12 +34,18 @@ def _denied(tried: str) -> Check:
     return Check(_STAGE, tried, allowed=False, by=NAME)
 
 
+ABOUT = """\
+The second half of the recipe, with one difference that matters: the rule names the pods of kube-dns. Port 53 of other hosts is closed, and with it a way out for data.
+
+Names outside still resolve, because kube-dns asks for the pod; data can still leave in the names that are asked for.
+"""
 RECIPE = Recipe(
-    "11",
-    "deny-egress-allow-dns",
-    "DENY egress traffic from an application, but allow DNS",
-    "What app=foo could reach",
-    (
+    number="11",
+    name="deny-egress-allow-dns",
+    title="DENY egress traffic from an application, but allow DNS",
+    about=ABOUT,
+    table="What app=foo could reach",
+    steps=(
         run_web(),
         Save(f"{NAME}.yaml", policy(NAME, KUBE_DNS), "pods of kube-dns in kube-system, on port 53"),
         apply(NAME, "whoever has app=foo may ask for names"),

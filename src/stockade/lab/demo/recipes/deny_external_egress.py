@@ -41,12 +41,20 @@ def _check(stage: str, tried: str, *, allowed: bool = False) -> Check:
     return Check(stage, tried, allowed=allowed, by=NAME)
 
 
+ABOUT = """\
+Use it for applications that talk to others in the cluster and to nobody else.
+
+**The page is wrong.** Its manifest allows kube-dns and nothing else, and it shows `http://web:80` answering. A pod that a policy isolates for egress reaches what the policies list, and web is not listed: every implementation that follows the API denies it, with a timeout and not with `bad address`, since the lookup is allowed. The manifest that the page had before, which conformance suites have kept, has a second rule for the pods of all namespaces; it does what the page says. Both are played here.
+
+With `podSelector` and `namespaceSelector` only pods can be named: addresses outside the cluster match neither. Services are judged by the pods behind them, so `namespaceSelector: {}` includes web by its Service.
+"""
 RECIPE = Recipe(
-    "14",
-    "deny-external-egress",
-    "DENY external egress traffic",
-    "What app=foo could reach",
-    (
+    number="14",
+    name="deny-external-egress",
+    title="DENY external egress traffic",
+    about=ABOUT,
+    table="What app=foo could reach",
+    steps=(
         run_web(),
         Save(f"{NAME}.yaml", AS_PRINTED, "the page's manifest: kube-dns, and nothing else"),
         apply(NAME, "the page promises that pods of the cluster can be reached"),

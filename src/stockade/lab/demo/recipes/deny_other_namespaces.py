@@ -17,12 +17,18 @@ MANIFEST = policy(
 """,
     namespace="default",
 )
+ABOUT = """\
+Use it to keep the teams or stages of one cluster apart.
+
+A `podSelector` without a `namespaceSelector` looks in the policy's own namespace. `matchLabels:` without a value is null, which is the same as an empty selector.
+"""
 RECIPE = Recipe(
-    "04",
-    "deny-other-namespaces",
-    "DENY all traffic from other namespaces",
-    "What could reach web in default",
-    (
+    number="04",
+    name="deny-other-namespaces",
+    title="DENY all traffic from other namespaces",
+    about=ABOUT,
+    table="What could reach web in default",
+    steps=(
         run_web(),
         Save(f"{NAME}.yaml", MANIFEST, "matchLabels without a value is an empty selector: every pod"),
         apply(NAME, "a podSelector without a namespaceSelector means pods of the policy's own namespace"),

@@ -21,12 +21,18 @@ MANIFEST = policy(
 """,
 )
 _GET = "wget -qO- --timeout=2 http://apiserver"
+ABOUT = """\
+Use it for a service that only the rest of its own application may call.
+
+`from` asks for one label; a client may carry more. Several labels in one `matchLabels` must all be there.
+"""
 RECIPE = Recipe(
-    "02",
-    "limit-to-app",
-    "LIMIT traffic to an application",
-    "What could reach apiserver",
-    (
+    number="02",
+    name="limit-to-app",
+    title="LIMIT traffic to an application",
+    about=ABOUT,
+    table="What could reach apiserver",
+    steps=(
         Run(
             "kubectl run apiserver --image=nginx --labels=app=bookstore,role=api --expose --port=80",
             "the interface of a book shop",

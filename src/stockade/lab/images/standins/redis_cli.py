@@ -60,7 +60,8 @@ class Client:
 def parse(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
     flags, rest = dict(FLAGS), list(arguments)
     while rest and rest[0] in flags and len(rest) > 1:
-        flags[rest.pop(0)] = rest.pop(0)
+        flags[rest[0]] = rest[1]
+        del rest[:2]
     return flags, rest
 
 

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import platform
 import stat
 import tarfile
@@ -340,3 +341,16 @@ def test_pruning_leaves_a_load_under_way_alone(tmp_path) -> None:
     catalog.prune()
     assert partial.is_dir()
     assert root.is_dir()
+
+
+def test_directories_that_are_not_listed_are_for_everybody(tmp_path) -> None:
+    before = os.umask(0o077)
+    try:
+        _, root = load(tmp_path, docker(tmp_path / "image", tar(entry("a/b/c", "x")), config={}))
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((root / name).stat().st_mode) for name in ("a", "a/b", "a/b/c")] == [
+        0o755,
+        0o755,
+        0o644,
+    ]

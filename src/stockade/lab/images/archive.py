@@ -68,7 +68,16 @@ def _apply_layer(archive: tarfile.TarFile, target: Path) -> None:
         _hide(member, target)
     own = [member for member in members if not Path(member.name).name.startswith(_WHITEOUT)]
     safe = (kept for member in own if (kept := _only_inside(member, str(target), replace=True)) is not None)
-    archive.extractall(target, safe, numeric_owner=True, **_UNFILTERED)  # noqa: S202 - filtered by us
+    _write(archive, target, safe)
+
+
+def _write(archive: tarfile.TarFile, target: Path, safe: Iterable[tarfile.TarInfo]) -> None:
+    """Directories that the archive does not list are for everybody to read, whatever the user's umask."""
+    before = os.umask(0o022)
+    try:
+        archive.extractall(target, safe, numeric_owner=True, **_UNFILTERED)  # noqa: S202 - filtered by us
+    finally:
+        os.umask(before)
 
 
 def _hide(member: tarfile.TarInfo, target: Path) -> None:
@@ -113,7 +122,7 @@ def _extract(source: Path, target: Path) -> None:
             _enough_room(members, target)
             # One by one: each member is looked at when those before it are in place.
             safe = (kept for member in members if (kept := _only_inside(member, str(target))) is not None)
-            archive.extractall(target, safe, numeric_owner=True, **_UNFILTERED)  # noqa: S202 - filtered by us
+            _write(archive, target, safe)
     except tarfile.ReadError as error:
         raise ImageError(
             f"{source}: not usable as a root file system: neither a directory nor a tar"

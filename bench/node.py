@@ -8,10 +8,10 @@ import time
 from collections.abc import Sequence
 
 from cluster import node_view
-from stockade.dataplane.commands import batch_text
+from stockade.dataplane.backends import open_backend
 from stockade.dataplane.ir import Ruleset
 from stockade.dataplane.live.rules import LiveRules
-from stockade.dataplane.nft import Nft
+from stockade.dataplane.nfnetlink.messages import encode
 from stockade.dataplane.operations import Batch
 from stockade.dataplane.patch import Patch
 from stockade.dataplane.plane import Dataplane
@@ -22,12 +22,12 @@ from stockade.store.state import ClusterState
 
 def backend() -> Programmer:
     """The one that an agent uses without being told; for the network namespace of the calling thread."""
-    return Nft()
+    return open_backend()
 
 
 def encoded(batch: Batch) -> int:
     """Make of a batch what that backend hands on; how many octets."""
-    return len(batch_text(batch))
+    return len(encode(batch).datagram(0))
 
 
 class Recorder:

@@ -8,12 +8,14 @@ import msgspec
 import pytest
 import yaml
 
-from stockade.agent.attribution import View, attribute
+from stockade.agent import scans
+from stockade.agent.addresses import AddressIndex
+from stockade.agent.attribution import Attributor, PeerKind, View
 from stockade.agent.drop_events import row_of
 from stockade.agent.drops import Drops
 from stockade.agent.events import EventRecorder, Occurrence, Subject
 from stockade.agent.metrics import Counters, ReflectorCounts, render
-from stockade.dataplane.droplog import DropRecord
+from stockade.dataplane.droplog import DropLogError, DropRecord
 from stockade.kube.backoff import SystemClock
 from stockade.kube.errors import KubeError
 from stockade.kube.resources import Event
@@ -87,13 +89,20 @@ def view():
     return seen(state)
 
 
-def seen(state, compiled=None):
-    compiled = compiled or compile_state(state)
-    profiles = {p.id: p for e in compiled.pods for p in (e.egress, e.ingress) if p}
-    return View(state, compiled, profiles)
+def seen(state):
+    return View(state, state, profiles_of(state), "node-1")
 
 
-def record(source, destination, protocol="UDP", dport=53, direction="Egress", profile="", chain=None):
+def profiles_of(state):
+    entries = compile_state(state).pods
+    return {p.id: p for e in entries for p in (e.egress, e.ingress) if p}
+
+
+def attribute(view, record):
+    return Attributor().attribute(view, record)
+
+
+def record(source, destination, protocol="UDP", dport=53, direction="Egress", profile="", chain=None, **more):
     (family, source), (_, destination) = parse_address(source), parse_address(destination)
     return DropRecord(
         chain=chain or {"Egress": "e", "Ingress": "i", "": "fence"}[direction],
@@ -106,7 +115,7 @@ def record(source, destination, protocol="UDP", dport=53, direction="Egress", pr
         sport=40000,
         dport=dport,
         icmp_type=None,
-        time=0.0,
+        **({"first": 0.0, "time": 0.0} | more),
     )
 
 
@@ -120,9 +129,12 @@ def test_the_recipes_lookup(view):
     assert dict(found.annotations) == {
         "stockade.dev/direction": "egress",
         "stockade.dev/peer": "10.244.0.2 (pod kube-system/kube-dns-x, Service kube-dns)",
+        "stockade.dev/peer-kind": "pod",
         "stockade.dev/port": "53",
+        "stockade.dev/ports": "",
         "stockade.dev/protocol": "UDP",
         "stockade.dev/policies": "default/foo-deny-egress",
+        "stockade.dev/nearest": "",
     }
 
 
@@ -152,6 +164,9 @@ def test_ingress_names_the_nearest_rule(view):
         "isolated by NetworkPolicy web-from-foo, no rule matches; nearest is web-from-foo ingress[0]: "
     )
     assert "role=client" in found.message
+    near = dict(found.annotations)["stockade.dev/nearest"]
+    assert near.startswith("default/web-from-foo ingress[0]: ")
+    assert "role=client" in near
 
 
 def test_replies_count_as_the_same_thing(view):
@@ -159,10 +174,23 @@ def test_replies_count_as_the_same_thing(view):
     assert attribute(view, record("10.244.0.5", "10.244.0.2", chain="re")).message == first.message
 
 
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("10.244.0.2", PeerKind.POD),
+        ("172.30.0.1", PeerKind.NODE),
+        ("10.96.0.99", PeerKind.SERVICE),
+        ("93.184.216.34", PeerKind.EXTERNAL),
+    ],
+)
+def test_kinds_of_peers(view, address, kind):
+    assert attribute(view, record("10.244.0.5", address)).peer.kind is kind
+
+
 def test_a_profile_that_was_just_replaced(view):
-    before = next(e.egress for e in view.compiled.pods if e.ref.name == "foo")
+    before = next(e.egress for e in compile_state(view.state).pods if e.ref.name == "foo")
     opened = ClusterState.of([pod("foo", "10.244.0.5", app="foo")])
-    now = View(opened, compile_state(opened), {before.id: before})
+    now = View(opened, opened, {before.id: before})
     found = attribute(now, record("10.244.0.5", "8.8.8.8", profile=before.id))
     assert found.policies == (ObjectRef("default", "foo-deny-egress"),)
     assert "just been replaced (NetworkPolicy foo-deny-egress)" in found.message
@@ -170,17 +198,78 @@ def test_a_profile_that_was_just_replaced(view):
 
 def test_fence(view):
     newer = ClusterState.of([*view.state.pods.values(), pod("late", "10.244.0.9")])
-    found = attribute(
-        View(newer, view.compiled, view.profiles), record("10.244.0.9", "10.244.0.6", "TCP", 80, "")
-    )
+    view = View(newer, view.programmed, view.profiles, "node-1")
+    found = attribute(view, record("10.244.0.9", "10.244.0.6", "TCP", 80, ""))
     assert found.pod == ObjectRef("default", "late")
     assert found.message == (
-        "egress to 10.244.0.6:80/TCP denied: this pod is fenced until its policies are programmed"
+        "egress to 10.244.0.6:80/TCP (pod default/web) denied: "
+        "this pod is fenced until its policies are programmed"
     )
-    found = attribute(
-        View(newer, view.compiled, view.profiles), record("10.244.0.6", "10.244.0.9", "TCP", 80, "")
+    found = attribute(view, record("10.244.0.6", "10.244.0.9", "TCP", 80, ""))
+    assert (found.pod, found.direction) == (ObjectRef("default", "late"), "Ingress")
+    assert str(found.peer) == "10.244.0.6 (pod default/web)"
+
+
+def test_the_fence_of_this_node_concerns_its_own_pods_only(view):
+    """Also while their rules are on the way to the kernel."""
+    packet = record("10.244.0.5", "10.244.0.6", "TCP", 80, "")
+    assert attribute(view, packet).pod.name == "foo"
+    assert attribute(msgspec.structs.replace(view, node="node-2"), packet) is None
+
+
+def test_a_scan_of_ports_is_one_thing_whose_number_grows(view):
+    some, more = (
+        attribute(view, record("10.244.0.5", "8.8.8.8", "TCP", 1000, ports=ports)) for ports in (500, 900)
     )
-    assert (found.pod, found.direction, found.peer) == (ObjectRef("default", "late"), "Ingress", "10.244.0.6")
+    assert some.message == (
+        "egress to 500 more TCP ports of 8.8.8.8 denied: "
+        "isolated by NetworkPolicy foo-deny-egress, no rule matches"
+    )
+    assert "900 more TCP ports" in more.message
+    assert some.topic == more.topic != ""
+    notes = dict(some.annotations)
+    assert (notes["stockade.dev/ports"], notes["stockade.dev/port"]) == ("500", "")
+
+
+def test_a_pod_with_two_addresses_of_which_one_is_another_pods():
+    """The contested address is the running pod's, so no block that names it lets the other one through."""
+    policy = """
+kind: NetworkPolicy
+metadata: {name: from-block, namespace: default}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress: [{from: [{ipBlock: {cidr: 10.244.0.20/32}}]}]
+"""
+    state = ClusterState.of(
+        [
+            *objects(policy),
+            pod("web", "10.244.0.6", app="web"),
+            msgspec.structs.replace(pod("two", "10.244.0.20", "10.244.0.21"), metadata=pod("two").metadata),
+            pod("a-owner", "10.244.0.20"),
+        ]
+    )
+    index = AddressIndex()
+    index.follow(state)
+    part = index.compiled(parse_address("10.244.0.21"), parse_address("10.244.0.6"))
+    whole = compile_state(state)
+    two = ObjectRef("default", "two")
+    assert (
+        part.pods[part.by_ref[two]].addresses
+        == whole.pods[whole.by_ref[two]].addresses
+        == (parse_address("10.244.0.21"),)
+    )
+
+
+def test_nothing_is_compiled_again_for_a_change_elsewhere(view):
+    index = AddressIndex()
+    ends = parse_address("10.244.0.5"), parse_address("10.244.0.6")
+    index.follow(view.state)
+    before = index.compiled(*ends)
+    others = [*view.state.pods.values(), *view.state.policies.values(), *view.state.nodes.values()]
+    index.follow(ClusterState.of([*others, pod("new", "10.244.0.30", namespace="elsewhere")]))
+    assert index.compiled(*ends) is before
+    index.follow(ClusterState.of([*others, pod("foo", "10.244.0.5", app="bar")]))
+    assert index.compiled(*ends) is not before
 
 
 def test_nobody_is_told_of_an_unknown_address(view):
@@ -256,6 +345,102 @@ async def test_one_event_then_its_count(view, api, recorder):
     assert counters.drops["egress"] == 4
 
 
+class Notebook:
+    """An EventRecorder that remembers."""
+
+    def __init__(self):
+        self.told = []
+
+    def record(self, occurrence, count=1):
+        self.told.append((occurrence, count))
+
+
+def test_each_kind_is_attributed_once_and_counted_as_often_as_it_came(view, monkeypatch):
+    asked = []
+    real = Attributor.attribute
+    monkeypatch.setattr(Attributor, "attribute", lambda self, *what: asked.append(what) or real(self, *what))
+    notebook, counters = Notebook(), Counters()
+    state = [view]
+    drops = Drops(lambda: None, lambda: state[0], notebook, counters, SystemClock())
+    for sport, time, count in ((1, 0.0, 1), (2, 5.0, 40)):
+        packet = record("10.244.0.5", "10.244.0.2", time=time, count=count)
+        drops.take(msgspec.structs.replace(packet, sport=sport))
+    assert len(asked) == 1
+    assert [count for _, count in notebook.told] == [1, 40]
+    assert notebook.told[0][0] == notebook.told[1][0]
+    assert counters.drops["egress"] == 41
+    changed = ClusterState.of(
+        [*view.state.pods.values(), *view.state.services.values(), pod("foo", "10.244.0.5", app="foo")]
+    )
+    state[0] = seen(changed)
+    drops.take(record("10.244.0.5", "10.244.0.2"))
+    assert len(asked) == 2
+    assert "just been replaced" in notebook.told[-1][0].message
+
+
+def test_a_pod_that_tries_the_whole_world_is_told_as_a_number(view):
+    notebook = Notebook()
+    drops = Drops(lambda: None, lambda: view, notebook, Counters(), SystemClock())
+    for number in range(2000):
+        drops.take(record("10.244.0.5", f"198.18.{number >> 8}.{number & 255}", "TCP", 445))
+    keys = {occurrence.key for occurrence, _ in notebook.told}
+    assert len(keys) == scans.PEERS_TOLD + 1
+    last = notebook.told[-1][0]
+    assert last.message == (
+        "egress to 1000+ more addresses denied: isolated by NetworkPolicy foo-deny-egress, no rule matches"
+    )
+    assert dict(last.annotations)["stockade.dev/peers"] == "1000"
+    drops.take(record("10.244.0.5", "198.18.0.0", "TCP", 445))  # one of those told by themselves
+    assert "198.18.0.0:445" in notebook.told[-1][0].message
+
+
+def test_an_error_in_attribution_does_not_end_reporting(view, monkeypatch):
+    monkeypatch.setattr(Attributor, "basis", lambda *_: 1 / 0)
+    counters = Counters()
+    drops = Drops(lambda: None, lambda: view, Notebook(), counters, SystemClock())
+    drops.take(record("10.244.0.5", "10.244.0.2", count=3))
+    assert counters.drops_unattributed == 3
+
+
+async def test_a_log_that_cannot_be_read_is_told(view):
+    told = asyncio.Queue()
+
+    def refuse():
+        raise DropLogError("NFLOG group 5: another program reads this group")
+
+    drops = Drops(refuse, lambda: view, Notebook(), Counters(), SystemClock(), told.put_nowait)
+    task = asyncio.create_task(drops.run())
+    async with asyncio.timeout(10):
+        assert await told.get() == (
+            "denied packets are not reported: NFLOG group 5: another program reads this group"
+        )
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def test_the_newest_message_of_a_topic_is_what_the_server_gets(api, recorder):
+    def scan(number):
+        return Occurrence(
+            Subject("Pod", "default", "a", "u"),
+            "R",
+            f"{number} ports",
+            annotations=(("n", str(number)),),
+            topic="t",
+        )
+
+    recorder.record(scan(1))
+    await api.until(lambda: api.created)
+    recorder.record(scan(2), 5)
+    await api.until(lambda: api.patched)
+    assert len(api.created) == 1
+    patch = api.patched[-1][1]
+    assert (patch["message"], patch["metadata"], patch["count"]) == (
+        "2 ports",
+        {"annotations": {"n": "2"}},
+        6,
+    )
+
+
 async def test_what_drops_prints_is_what_was_written(view, api, recorder):
     drops = Drops(lambda: None, lambda: view, recorder, Counters(), SystemClock())
     drops.take(record("10.244.0.5", "10.244.0.2"))
@@ -294,10 +479,8 @@ async def test_memory_is_bounded(api):
 
 
 def test_metrics_text():
-    counters = Counters(programmed=3, pods=2, synced=True)
+    counters = Counters()
     counters.drops["egress"] = 5
     text = render(counters, [ReflectorCounts("pods", 1, 2, 30, 0)]).decode()
-    assert "stockade_programmed_total 3.0" in text
     assert 'stockade_drops_total{direction="egress"} 5.0' in text
     assert 'stockade_reflector_events_total{resource="pods"} 30.0' in text
-    assert "stockade_synced 1.0" in text

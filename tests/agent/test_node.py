@@ -10,11 +10,13 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from stockade.agent import node as node_module
 from stockade.agent.events import EventRecorder
+from stockade.agent.faults import Work
 from stockade.agent.gate import GateClient, GateError
-from stockade.agent.node import NodeAgent, NodeSettings
+from stockade.agent.node import Doors, NodeAgent, NodeSettings
 from stockade.agent.programmed import node_view
+from stockade.agent.programming import Target
+from stockade.dataplane.live.rules import LiveRules
 from stockade.dataplane.lower import Options, lower
 from stockade.dataplane.plane import Dataplane
 from stockade.kube.backoff import SystemClock
@@ -87,9 +89,9 @@ async def running(tmp_path, api=None, programmer=None, **settings):
     async with serving(api.handle) as client:
         plane = Dataplane(programmer, generation=1)
         agent = NodeAgent(
-            NodeSettings(node="node-1", gate=str(gate), **settings),
+            NodeSettings(target=Target(node="node-1"), gate=str(gate), **settings),
             client,
-            plane,
+            Doors(dataplane=plane),
             recorder=EventRecorder(client, "node-1", interval=0.05),
             clock=FastClock(),
         )
@@ -175,8 +177,8 @@ async def test_the_gate_stays_shut_while_programming_fails_and_the_node_says_why
         assert "No buffer space" in told["message"]
         world.programmer._failures.clear()
         await world.gate.wait("default", "web", "uid-web", "10.244.0.5", 10)  # tried again
-        assert world.agent.counters.program_failures
-        assert not world.agent.counters.failing
+        assert world.agent.faults.failures[Work.PROGRAMMING]
+        assert not world.agent.faults.current
 
 
 async def test_a_relevant_change_is_programmed_and_an_irrelevant_one_is_not(tmp_path):
@@ -184,8 +186,8 @@ async def test_a_relevant_change_is_programmed_and_an_irrelevant_one_is_not(tmp_
     api.put(PODS, pod("web", "10.244.0.5", phase="Running"))
     async with running(tmp_path, api) as world:
         await world.until_programmed(1)
-        counted = world.agent.counters.programmed
-        compiled = world.agent.view.compiled
+        counted = world.agent.account.transactions.copy()
+        programmed = world.agent.view.programmed
         noisy = pod("web", "10.244.0.5", phase="Running", conditions=[{"type": "Ready", "status": "True"}])
         noisy["metadata"]["annotations"] = {"touched": "yes"}
         seen = world.agent.world.current
@@ -197,8 +199,8 @@ async def test_a_relevant_change_is_programmed_and_an_irrelevant_one_is_not(tmp_
         world.api.put(SERVICES, {"metadata": {"name": "web", "namespace": "default"}})
         await world.until(lambda: world.agent.view.state.services)
         await asyncio.sleep(0.1)
-        assert world.agent.view.compiled is compiled
-        assert world.agent.counters.programmed == counted
+        assert world.agent.view.programmed is programmed
+        assert world.agent.account.transactions == counted
         world.api.put(POLICIES, DENY_EGRESS)
         await world.until_programmed(2)
         assert "stockade|e|" in world.programmer.loads[1]
@@ -255,7 +257,7 @@ async def test_tampering_is_repaired_and_counted(tmp_path):
         await world.until_programmed(1)
         world.programmer.intact = False
         await world.until_programmed(2)
-        await world.until(lambda: world.agent.counters.repairs == 1)
+        await world.until(lambda: world.agent.account.repairs == 1)
 
 
 async def test_an_api_that_is_down_is_waited_for(tmp_path):
@@ -280,7 +282,8 @@ async def test_stopping_leaves_the_rules(tmp_path):
 async def test_a_gate_that_cannot_be_served_ends_the_agent(tmp_path):
     async with serving(basic_api().handle) as client:
         gate = str(tmp_path / "no" / "such" / "directory")
-        agent = NodeAgent(NodeSettings(node="node-1", gate=gate), client, Dataplane(FakeProgrammer()))
+        settings = NodeSettings(target=Target(node="node-1"), gate=gate)
+        agent = NodeAgent(settings, client, Doors(dataplane=Dataplane(FakeProgrammer())))
         with pytest.raises(GateError, match="cannot listen"):
             await agent.run()
 
@@ -340,18 +343,18 @@ async def test_any_history_ends_in_the_rules_of_a_fresh_start(tmp_path, seed):
                 await asyncio.sleep(chance.choice([0, 0.001, 0.01]))
         wanted = fresh_start(world.api)
         await world.until(lambda: world.plane.applied == wanted)
-        assert world.agent.counters.program_failures == 0
+        assert not any(world.agent.faults.failures.values())
 
 
 async def test_a_state_that_cannot_be_compiled_does_not_end_the_agent(tmp_path, monkeypatch):
-    real, broken = node_module.lower, [True]
+    real, broken = LiveRules.step, [True]
 
-    def lower(*arguments):
+    def step(*arguments):
         if broken.pop() if broken else False:
             raise ZeroDivisionError("a bug")
         return real(*arguments)
 
-    monkeypatch.setattr(node_module, "lower", lower)
+    monkeypatch.setattr(LiveRules, "step", step)
     async with running(tmp_path) as world:
         await world.until(lambda: "ZeroDivisionError" in world.agent.health().ready_problem)
         world.api.put(PODS, pod("web", "10.244.0.5"))  # a change is tried at once

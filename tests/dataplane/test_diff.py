@@ -27,6 +27,7 @@ A, WEB, WEB2 = (
     )
 )
 FAR = pod("far", {"app": "web"}, "10.244.1.9", on="node-2")
+DNS = {"ports": [{"port": 53, "protocol": "UDP"}]}
 TO_WEB = {"to": [{"podSelector": {"matchLabels": {"app": "web"}}}]}
 
 
@@ -99,7 +100,7 @@ def test_newly_isolated_bumps() -> None:
 
 
 def test_another_identity_bumps_and_takes_three_steps() -> None:
-    done = diff(rules(A, egress()), rules(A, egress(), egress(TO_WEB, name="q")), 3)
+    done = diff(rules(A, egress(TO_WEB)), rules(A, egress(DNS)), 3)
     assert done.bump
     prepare, change, retire = stages(done)
     assert any(line.startswith("add chain e_") for line in prepare)
@@ -108,7 +109,6 @@ def test_another_identity_bumps_and_takes_three_steps() -> None:
     assert {line.split()[2] for line in change if "element" in line} == {"gen", "id4"}
     assert any(line.startswith("delete element eg {") for line in retire)
     assert any(line.startswith("delete chain e_") for line in retire)
-    assert len(stages(diff(rules(A, egress(), egress(TO_WEB, name="q")), rules(A, egress()), 3))) == 3
 
 
 def test_a_fenced_pod_is_programmed_in_one_step() -> None:
@@ -182,3 +182,17 @@ def test_generations_come_round_without_zero() -> None:
 def test_render_refuses_a_generation_outside_the_mask() -> None:
     with pytest.raises(ValueError, match="does not fit"):
         render(rules(A), 0x10000)
+
+
+def test_a_wider_policy_gives_a_new_identity_and_cuts_nothing() -> None:
+    done = diff(rules(A, egress(DNS)), rules(A, egress(DNS, TO_WEB)), 3)
+    assert len(stages(done)) == 3
+    assert not done.bump
+    assert diff(rules(A, egress(DNS, TO_WEB)), rules(A, egress(DNS)), 3).bump
+
+
+def test_a_policy_that_goes_cuts_nothing_where_nothing_else_isolates() -> None:
+    assert not diff(rules(A, egress(DNS)), rules(A), 3).bump
+    both = policy("q", {"podSelector": {}, "policyTypes": ["Ingress"]})
+    assert diff(rules(A, egress(DNS)), rules(A, both), 3).bump
+    assert diff(rules(A, egress(DNS), egress(TO_WEB, name="q")), rules(A, egress(DNS)), 3).bump

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from stockade.dataplane.heading import heading
 from stockade.dataplane.lower import NodeView, lower
 from stockade.dataplane.render import render
 from stockade.net.cidr import parse_block
@@ -46,9 +47,12 @@ def text(evil: str, *, annotate: bool) -> str:
         pod(f"{evil}/a", {"app": evil, evil: evil}, "10.244.0.5", ports=[port], on="node-1"),
         pod("b", {evil: evil}, "10.244.0.6", evil, ports=[port], on="node-1"),
         policy(f"{evil}/{evil}", spec),
-        policy(f"default/{evil}", {**spec, "podSelector": {}}),
+        # Selectors and ports of no use to anybody make no rules; this one does, and its comment has the policy's name.
+        policy(f"default/{evil}", {**spec, "podSelector": {}, "ingress": [{"ports": [{"port": 53}]}]}),
     ]
-    return render(lower(compile_state(ClusterState.of(objects)), NODE), annotate=annotate)
+    compiled = compile_state(ClusterState.of(objects))
+    ruleset = lower(compiled, NODE)
+    return render(ruleset, annotate=annotate, above=heading(compiled, NODE, ruleset, 1, [evil]))
 
 
 @pytest.mark.parametrize("evil", HOSTILE)
@@ -59,7 +63,8 @@ def test_names_are_in_comments_at_most(evil) -> None:
     assert "10.244.0.6" in plain  # the pods are really there
     noted = text(evil, annotate=True)
     assert MARK in noted
-    code = "\n".join(re.sub(r"\s*# .*", "", line) for line in noted.split("\n"))
+    assert re.search(f"tcp dport 53 .*  # default/{MARK}", noted)
+    code = "\n".join(re.sub(r"\s*#( .*)?$", "", line) for line in noted.split("\n"))
     code = "\n".join(line for line in code.split("\n") if line.strip())
     assert code == "\n".join(line for line in plain.split("\n") if line.strip())
     assert all(letter.isprintable() or letter in "\n\t" for letter in noted)

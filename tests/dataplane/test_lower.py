@@ -145,6 +145,14 @@ def test_named_port_within_a_block_is_only_the_pods_in_it() -> None:
     assert ruleset.sets[member.set].elements == {(number("10.244.0.6"), 6, 8080)}
 
 
+def test_named_port_within_a_block_opens_nothing_in_the_other_family() -> None:
+    """10.244.0.6 as a number lies within ::/0, and fd00::6 is beyond 0.0.0.0/0."""
+    web = local("web", "10.244.0.6", ports=[HTTP])
+    rule = {"to": [{"ipBlock": {"cidr": "::/0"}}], "ports": [{"port": "http"}]}
+    ruleset = rules(local("a", "10.244.0.5"), web, egress(rule))
+    assert all(not ruleset.sets[member.set].elements for (member,) in allow_rules(ruleset, "e"))
+
+
 def test_named_ingress_port_is_mirrored_onto_the_reply_of_the_subject() -> None:
     spec = {"podSelector": {}, "ingress": [{"from": [{"podSelector": {}}], "ports": [{"port": "http"}]}]}
     ruleset = rules(local("web", "10.244.0.6", ports=[HTTP]), policy("p", spec))
@@ -207,7 +215,8 @@ def test_every_goto_and_lookup_has_a_target_and_every_set_a_reader() -> None:
                 assert rule.action.chain in ruleset.chains
             assert not rule.counter or rule.counter in ruleset.counters
     assert all(target in ruleset.chains for m in ruleset.maps.values() for target in m.elements.values())
-    assert read == set(ruleset.sets)
+    # those of a family that nobody has yet are there and empty
+    assert read | {"self6"} == set(ruleset.sets)
     counted = {rule.counter for chain in ruleset.chains.values() for rule in chain.rules}
     assert counted - {""} == set(ruleset.counters)
 

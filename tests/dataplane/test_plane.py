@@ -117,16 +117,27 @@ async def test_refused_difference_starts_from_the_table_in_force(fake: FakeProgr
     assert plane.applied == rules(A, DENY)
 
 
-async def test_what_fails_is_told_at_once_and_the_next_attempt_makes_the_table_anew() -> None:
+async def test_what_fails_is_told_at_once_and_a_table_that_never_yields_is_made_anew() -> None:
     fake = FakeProgrammer(generation=3, ruleset=rules(A))
     plane = Dataplane(fake)
     await plane.apply(rules(A))
-    fake.fail("one", "Error: two")
-    with pytest.raises(ProgrammingError, match="Error: two"):
-        await plane.apply(rules(A, DENY))
-    assert plane.applied is None
+    fake.fail("one", "Error: two", "Error: three", "Error: four")
+    for words in ("two", "three", "four"):
+        with pytest.raises(ProgrammingError, match=f"Error: {words}"):
+            await plane.apply(rules(A, DENY))
+        assert plane.applied is None
     assert (await plane.apply(rules(A, DENY))).full
     assert not (await plane.apply(rules(A))).full
+
+
+async def test_after_one_failure_the_table_is_still_changed_in_place() -> None:
+    fake = FakeProgrammer(generation=3, ruleset=rules(A))
+    plane = Dataplane(fake)
+    await plane.apply(rules(A))
+    fake.fail("one", "two")
+    with pytest.raises(ProgrammingError):
+        await plane.apply(rules(A, DENY))
+    assert not (await plane.apply(rules(A, DENY))).full
 
 
 async def test_a_failure_between_two_batches_starts_from_the_table_in_force(fake: FakeProgrammer) -> None:

@@ -203,18 +203,18 @@ async def test_cleanup_takes_the_table_away(setting):
     assert "stockade" not in await asyncio.to_thread(output, "nft", "list", "tables")
 
 
-def test_without_nft_one_clear_line():
+def test_without_nft_the_agent_says_so_and_goes_by_netlink(network):
     process = subprocess.run(
-        [*RUN, "--node", "node-1"],
+        [*RUN, "--node", "node-1", "--backend", "nft", "--kubeconfig", "/nowhere/config"],
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "PATH": "/nowhere"},
     )
     assert process.returncode == 2
-    assert process.stderr.splitlines() == [
-        "stockade: the program 'nft' is not installed: install the package nftables"
-    ]
+    warning, failure = process.stderr.splitlines()
+    assert "by netlink instead of nft: nft: the program nft is not installed: install the package" in warning
+    assert failure == "stockade: no kubeconfig at /nowhere/config"
 
 
 def test_without_a_kubeconfig_one_clear_line(network):

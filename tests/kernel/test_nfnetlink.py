@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from stockade.dataplane.commands import batch_text
-from stockade.dataplane.diff import create, diff, replace
+from stockade.dataplane.diff import create, diff, replace, turn_generation
 from stockade.dataplane.ir import (
     Accept,
+    AcceptKnown,
     Chain,
     Counter,
     CtReply,
     CtState,
-    CurrentMark,
     Dispatch,
     Drop,
     Field,
@@ -35,7 +35,6 @@ from stockade.dataplane.ir import (
     IsProtocol,
     KeyType,
     Log,
-    MarkAndAccept,
     Member,
     NamedSet,
     NoReturnPath,
@@ -43,6 +42,7 @@ from stockade.dataplane.ir import (
     PortWithin,
     Reject,
     RejectCode,
+    Remember,
     Rule,
     Ruleset,
     VerdictMap,
@@ -59,6 +59,7 @@ from stockade.dataplane.operations import (
     AddChain,
     AddCounter,
     AddElements,
+    AddGenerations,
     AddMap,
     AddRule,
     AddSet,
@@ -70,6 +71,8 @@ from stockade.dataplane.operations import (
     DeleteSet,
     FlushChain,
     MapElements,
+    Operation,
+    TurnGeneration,
     UnmapElements,
 )
 from stockade.dataplane.plane import Dataplane
@@ -163,7 +166,6 @@ MATCHES = [
     (PortWithin(132, DPORT, 0, 65535),),
     *((CtState(each),) for each in ("new", "established", "related", "invalid", "untracked")),
     (CtReply(),),
-    (CurrentMark(),),
     (FromInterface("eth0"),),
     (FromInterface("veth*"), NoReturnPath()),
 ]
@@ -174,12 +176,14 @@ ACTIONS = [
     Reject(RejectCode.TCP_RESET),
     Reject(RejectCode.ADMIN_PROHIBITED),
     Goto("end"),
+    Goto("end", forget=True),
     Identify(S4, "id4", "end"),
     Identify(D6, "id6", "end"),
     Dispatch("eg"),
     Log("stockade|e|0123456789ab", 5, 200, 400, 96),
     Log("S", 6, 1, 5, 0),
-    MarkAndAccept(),
+    AcceptKnown(),
+    Remember(),
 ]
 RULES = [
     *(Rule(matches, Drop()) for matches in MATCHES),
@@ -197,10 +201,8 @@ def hand_made() -> Ruleset:
     chains = [
         Chain("end", (Rule((), Drop()),)),
         Chain("many", tuple(RULES)),
-        Chain(
-            "fwd_hook", (Rule((CurrentMark(),), Accept()), Rule((), Goto("many"))), hook=Hook("forward", -10)
-        ),
-        Chain("in_hook", (Rule((CurrentMark(),), Accept()),), hook=Hook("input", 7)),
+        Chain("fwd_hook", (Rule((), AcceptKnown()), Rule((), Goto("many"))), hook=Hook("forward", -10)),
+        Chain("in_hook", (Rule((), AcceptKnown()),), hook=Hook("input", 7)),
     ]
     return Ruleset(
         sets={each.name: each for each in SETS},
@@ -358,6 +360,17 @@ async def test_elements_are_taken_away_and_added(netlink) -> None:
     assert found.maps["eg"].elements == {8: "end", 0x10002: "end"}
 
 
+async def test_the_generation_turns(netlink) -> None:
+    ruleset = lower(compile_text((GOLDEN / "deny-egress" / "input.yaml").read_text()), VIEW)
+    begin, turn = replace(ruleset, 3).batches[0], Batch(tuple(turn_generation(ruleset, 4)), MASK, 5)
+    by_nft, by_us = await written_twice(netlink, begin, turn)
+    assert by_us == by_nft
+    assert await netlink.holds(ruleset, 5)
+    assert (await netlink.read()).generation == 5
+    with pytest.raises(ProgrammingError, match=r"turn the generation.*No such file"):
+        await netlink.commit(batch_of(TurnGeneration(4), generation=6))
+
+
 async def test_a_set_larger_than_an_attribute_arrives_whole(netlink) -> None:
     many = frozenset((number("10.0.0.0") + offset,) for offset in range(20_000))
     spans = frozenset((offset << 8, (offset << 8) + 9) for offset in range(5_000))
@@ -371,10 +384,10 @@ async def test_a_set_larger_than_an_attribute_arrives_whole(netlink) -> None:
     assert found.maps["eg"].elements == names
 
 
-def hooks() -> list[AddChain | AddRule]:
+def hooks() -> list[Operation]:
     """What ``read`` needs to know the generation."""
     chain = Chain("fwd_hook", (), hook=Hook("forward", 0))
-    return [AddChain(chain), AddRule("fwd_hook", Rule((CurrentMark(),), Accept()))]
+    return [AddGenerations(), AddChain(chain), AddRule("fwd_hook", Rule((), AcceptKnown()))]
 
 
 REFUSED = [
@@ -474,6 +487,8 @@ TAMPERING = [
     "delete element inet stockade id4 { 10.0.0.9 }",
     "delete element inet stockade eg { 0:7 }",
     "insert rule inet stockade many accept",
+    "add element inet stockade gen { 0x00060000 : accept }",
+    "delete element inet stockade gen { 0x00050000 }",
     "flush chain inet stockade fwd_hook",
     "flush chain inet stockade end; add rule inet stockade end accept",
     "add chain inet stockade other",
@@ -636,6 +651,13 @@ async def test_delete_takes_our_table_only(netlink) -> None:
     await netlink.delete()
     assert await netlink.read() is None
     assert nft("list", "tables").split("\n")[:2] == ["table ip other", "table ip stockade"]
+
+
+async def test_a_table_that_vanishes_while_it_is_read_is_no_table(netlink, monkeypatch) -> None:
+    await adopted(netlink)
+    calls = between(netlink, monkeypatch, "_reader", "_value", "delete table inet stockade")
+    assert await netlink.read() is None
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("what", ["counters", "chains"])

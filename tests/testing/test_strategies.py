@@ -31,7 +31,7 @@ def test_scenarios_meet_every_outcome_and_every_way_to_miss() -> None:
     seen: Counter[str] = Counter()
 
     @settings(
-        max_examples=120,
+        max_examples=200,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         database=None,

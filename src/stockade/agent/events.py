@@ -44,13 +44,19 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Occurrence(msgspec.Struct, frozen=True):
-    """Equal ``subject``, ``reason`` and ``message``: the same thing happened again."""
+    """Equal ``subject``, ``reason`` and ``message``: the same thing happened again. With ``topic`` the message does not tell them
+    apart: one Event, which carries the newest message (a fault that words itself differently each time is still one fault)."""
 
     subject: Subject
     reason: str
     message: str
     type: str = WARNING
     annotations: tuple[tuple[str, str], ...] = ()
+    topic: str = ""
+
+    @property
+    def key(self) -> tuple[Subject, str, str]:
+        return self.subject, self.reason, self.topic or self.message
 
 
 class Api(Protocol):
@@ -107,7 +113,7 @@ class EventRecorder:
         self._wake = asyncio.Event()
 
     def record(self, occurrence: Occurrence, count: int = 1) -> None:
-        key = (occurrence.subject, occurrence.reason, occurrence.message)
+        key = occurrence.key
         series = self._series.get(key)
         if series is None:
             subject = occurrence.subject
@@ -116,6 +122,7 @@ class EventRecorder:
             self._fresh[id(series)] = series
             self._wake.set()
             self._forget()
+        series.occurrence = occurrence
         series.count += count
         series.last = self._now()
         self._series.move_to_end(key)
@@ -178,7 +185,13 @@ class EventRecorder:
 
     async def _patch(self, series: _Series) -> bool:
         """False: the server has dropped the Event (they live an hour)."""
-        patch = {"count": series.count, "lastTimestamp": _stamp(series.last)}
+        what = series.occurrence
+        patch: dict[str, Any] = {"count": series.count, "lastTimestamp": _stamp(series.last)}
+        if what.topic:
+            patch |= {
+                "message": what.message[:MESSAGE_ROOM],
+                "metadata": {"annotations": dict(what.annotations)},
+            }
         try:
             await self._api.patch(EVENTS, series.occurrence.subject.home, series.name, patch)
         except KubeError as error:

@@ -132,7 +132,7 @@ class GateServer:
 
     async def start(self) -> None:
         """Raises GateError when another agent listens there. A dead agent's socket file is replaced."""
-        _clear_stale(self._path)
+        clear_stale(self._path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             listener.bind(str(self._path))
@@ -213,8 +213,12 @@ class GateServer:
             del self._waiters[future]
 
 
-def _clear_stale(path: Path) -> None:
-    if not path.exists():
+def clear_stale(path: str | Path) -> None:
+    """Remove the socket that a dead agent left. Raises GateError when somebody listens there."""
+    path = Path(path)
+    if not path.is_socket():
+        if path.exists():
+            raise GateError(f"cannot use {path} as a socket: it is something else")
         return
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
         try:

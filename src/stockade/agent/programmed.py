@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from stockade.agent.gate import ProgrammedPod
+from stockade.dataplane.live.shares import LocalPod
 from stockade.dataplane.lower import NodeView
 from stockade.model.meta import ObjectRef
 from stockade.net.cidr import Block, parse_address, parse_block
-from stockade.policy.compiled import CompiledPolicies, PodEntry, Profile
+from stockade.policy.compiled import Profile
 from stockade.store.state import ClusterState
 
-REMEMBERED_PROFILES = 512
+REMEMBERED_PROFILES = 512  # that are no longer in use
 
 
 def node_view(state: ClusterState, name: str, pod_cidrs: tuple[Block, ...] = ()) -> NodeView:
@@ -29,17 +30,22 @@ def node_view(state: ClusterState, name: str, pod_cidrs: tuple[Block, ...] = ())
     return NodeView(name, blocks, addresses)
 
 
-def programmed_pods(compiled: CompiledPolicies, node: str) -> dict[ObjectRef, ProgrammedPod]:
-    """Pods of this node with the addresses that are theirs, as the API wrote them."""
-    return {
-        entry.ref: ProgrammedPod(entry.pod.metadata.uid, _own_texts(entry))
-        for entry in compiled.pods
-        if entry.pod.spec.node_name == node and entry.addresses
-    }
+class ProgrammedPods(Mapping[ObjectRef, ProgrammedPod]):
+    """This node's pods with the addresses that are theirs, as the API wrote them. Thousands are handed over at each change and
+    the gate asks for one or two, so each is made when it is asked for. ``local`` must not change afterwards."""
 
+    def __init__(self, local: Mapping[ObjectRef, LocalPod]) -> None:
+        self._local = local
 
-def _own_texts(entry: PodEntry) -> tuple[str, ...]:
-    return tuple(ip for ip in entry.pod.ips if _address(ip) in entry.addresses)
+    def __getitem__(self, ref: ObjectRef) -> ProgrammedPod:
+        pod, addresses = self._local[ref].pod, self._local[ref].addresses
+        return ProgrammedPod(pod.metadata.uid, tuple(ip for ip in pod.ips if _address(ip) in addresses))
+
+    def __iter__(self) -> Iterator[ObjectRef]:
+        return iter(self._local)
+
+    def __len__(self) -> int:
+        return len(self._local)
 
 
 def _address(text: str) -> tuple[int, int] | None:
@@ -57,28 +63,27 @@ def _block(text: str) -> Block | None:
 
 
 class Recent:
-    """The compiled form in force, and profiles by id, also of a while ago: a packet logged just before a change names an old one."""
+    """The state in force, and this node's profiles by id, also of a while ago: a packet logged just before a change names an old one."""
 
     def __init__(self) -> None:
-        self.compiled: CompiledPolicies | None = None
+        self.state: ClusterState | None = None
         self.profiles: OrderedDict[str, Profile] = OrderedDict()
 
     @contextlib.contextmanager
-    def upcoming(self, compiled: CompiledPolicies) -> Iterator[None]:
-        """While it is being programmed, and after that; taken back when programming fails."""
-        before, self.compiled = self.compiled, compiled
-        self._keep(compiled)
+    def upcoming(self, state: ClusterState, profiles: Mapping[str, Profile] | None) -> Iterator[None]:
+        """While it is being programmed, and after that; taken back when programming fails. ``profiles`` None: as before."""
+        before, self.state = self.state, state
+        if profiles is not None:
+            self._keep(profiles)
         try:
             yield
         except BaseException:
-            self.compiled = before
+            self.state = before
             raise
 
-    def _keep(self, compiled: CompiledPolicies) -> None:
-        for entry in compiled.pods:
-            for profile in (entry.egress, entry.ingress):
-                if profile is not None:
-                    self.profiles[profile.id] = profile
-                    self.profiles.move_to_end(profile.id)
-        while len(self.profiles) > REMEMBERED_PROFILES:
+    def _keep(self, current: Mapping[str, Profile]) -> None:
+        for name, profile in current.items():
+            self.profiles[name] = profile
+            self.profiles.move_to_end(name)
+        while len(self.profiles) > len(current) + REMEMBERED_PROFILES:
             self.profiles.popitem(last=False)

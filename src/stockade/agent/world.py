@@ -3,12 +3,15 @@
 In: calls of several reflectors, each cut down to what policy reads (``agent.relevant``). Out: ``take`` gives the newest state, the very
 same value as before when nothing relevant happened; ``changed`` wakes whoever programs. Called by ``agent.node``.
 Changes are gathered, not delayed: the first one wakes at once, those that come while rules are being written wait together.
+How long the oldest of them has been waiting is known until ``settled`` says that it is in force: that is the enforcement latency.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections.abc import Callable
 
 from stockade.agent.relevant import relevant
 from stockade.kube.resources import KubeObject, Resource
@@ -22,11 +25,15 @@ log = logging.getLogger(__name__)
 class World:
     """Lives in the event loop's thread; the states it hands out may go anywhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.changed = asyncio.Event()
+        self._monotonic = monotonic
         self._state = ClusterState()
         self._pending: list[Delta] = []
+        self._untold: list[Delta] = []
         self._troubles: dict[str, str] = {}
+        self._pending_since: float | None = None
+        self._taken_since: float | None = None
 
     @property
     def current(self) -> ClusterState:
@@ -37,8 +44,23 @@ class World:
         """Everything that happened so far, as one state."""
         self.changed.clear()
         pending, self._pending = self._pending, []
+        if self._taken_since is None:
+            self._taken_since = self._pending_since
+        self._pending_since = None
         self._state = apply(self._state, pending)
+        self._untold += pending
         return self._state
+
+    def deltas(self) -> list[Delta]:
+        """What led to the state of the last ``take``, since this was last asked, or since ``settled``."""
+        untold, self._untold = self._untold, []
+        return untold
+
+    def settled(self) -> float:
+        """What was taken is in force, or changed nothing: how many seconds ago the oldest of it came in."""
+        self._untold = []
+        since, self._taken_since = self._taken_since, None
+        return 0.0 if since is None else self._monotonic() - since
 
     @property
     def troubles(self) -> dict[str, str]:
@@ -68,5 +90,7 @@ class World:
         self._troubles[str(resource)] = text
 
     def _gather(self, delta: Delta) -> None:
+        if self._pending_since is None:
+            self._pending_since = self._monotonic()
         self._pending.append(delta)
         self.changed.set()

@@ -28,7 +28,7 @@ from stockade.store.state import ClusterState
 MATCH = "match"  # of --ipblock-pods
 Options = tuple[Callable[..., Any], ...]
 
-READING: Options = (
+WHERE: Options = (
     click.option(
         "-f",
         "--filename",
@@ -36,11 +36,13 @@ READING: Options = (
         multiple=True,
         help="Manifests: a file, a directory (recursive) or - for stdin. Without it the current cluster is read.",
     ),
-    click.option(
-        "-n", "--namespace", default=None, help="Namespace of references (FROM and TO) without one."
-    ),
+    click.option("-n", "--namespace", default=None, help="Namespace of references without one."),
     click.option("--context", default=None, help="kubeconfig context."),
     click.option("--kubeconfig", default=None, type=click.Path(dir_okay=False), help="kubeconfig file."),
+    validate_option,
+)
+READING: Options = (
+    *WHERE,
     click.option(
         "--resolve", multiple=True, metavar="NAME=IP", help="The address of a name outside the cluster."
     ),
@@ -51,7 +53,6 @@ READING: Options = (
         show_default=True,
         help="Whether an ipBlock matches addresses of pods; enforcers differ.",
     ),
-    validate_option,
 )
 ASKING: Options = (
     click.argument("source", metavar="FROM"),

@@ -34,7 +34,14 @@ from stockade.lab.processes import stop
     show_default=True,
     help="Seconds to wait until Ready.",
 )
-def command(name: LabPaths, port: int, timeout: float) -> None:
+@click.option(
+    "--agent-options",
+    default="",
+    metavar="OPTIONS",
+    callback=lambda _ctx, _param, value: _agent_options(value),
+    help="Options of stockade agent for this lab's agent. Example: --agent-options '--denied reject --live-flows keep'",
+)
+def command(name: LabPaths, port: int, timeout: float, agent_options: list[str]) -> None:
     """Start a lab: API server, one node, DNS, Services, policy agent. Needs root and nft.
 
     Prints the line that points kubectl at it. The host sees no interface, route, firewall rule or mount of the lab: all
@@ -50,7 +57,7 @@ def command(name: LabPaths, port: int, timeout: float) -> None:
             )
         name.remove()
         name.make()
-        answer = _start(name, port, timeout)
+        answer = _start(name, port, timeout, agent_options)
     if "error" in answer:
         raise Failure(answer["error"])
     click.echo(
@@ -76,14 +83,37 @@ def _only_one(paths: LabPaths) -> Iterator[None]:
         os.close(lock)
 
 
-def _start(paths: LabPaths, port: int, timeout: float) -> dict[str, str]:
+def _agent_options(text: str) -> list[str]:
+    """Checked here, for the agent's own complaint would come after the lab has started."""
+    from stockade.cli.agent import command as agent  # noqa: PLC0415 - only when there are some
+    from stockade.cli.agent_options import Choices, choices  # noqa: PLC0415
+
+    try:
+        options = shlex.split(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: {error}") from error
+    try:
+        given = agent.make_context("agent", list(options), resilient_parsing=False)
+        named = {key for key in given.params if given.get_parameter_source(key) is _COMMAND_LINE}
+        choices({key: given.params[key] for key in Choices.__struct_fields__})
+    except click.UsageError as error:
+        raise click.BadParameter(error.format_message()) from error
+    if others := sorted(named - {*Choices.__struct_fields__, "verify_seconds", "verbose"}):
+        raise click.BadParameter(f"the lab itself sets the agent's --{others[0].replace('_', '-')}")
+    return options
+
+
+_COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
+
+
+def _start(paths: LabPaths, port: int, timeout: float, agent_options: list[str]) -> dict[str, str]:
     """Spawn the daemon and wait for the one line it writes when it is ready or has failed. Whatever ends the waiting otherwise
     (time, Ctrl-C) ends the lab, too."""
     reader, writer = os.pipe()
     log = os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     program = open_read_only(sys.executable)
     launcher = subprocess.Popen(
-        [sys.executable, "-m", "stockade.lab.daemon", paths.name, str(port), str(writer)],
+        [sys.executable, "-m", "stockade.lab.daemon", paths.name, str(port), str(writer), *agent_options],
         executable=f"/proc/self/fd/{program}",
         stdin=subprocess.DEVNULL,
         stdout=log,

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 from stockade.dataplane.nfnetlink.backend import Netlink
-from stockade.dataplane.nfnetlink.monitor import Change, Monitor
 from stockade.dataplane.nft import Nft
 from stockade.dataplane.programmer import Programmer, ProgrammingError
 
@@ -35,12 +34,6 @@ def open_backend(prefer: str = "netlink", *, own: bool = False) -> Programmer:
                 _LOG.warning("programming by %s instead of %s: %s", name, prefer, reasons[0])
             return found
     raise ProgrammingError("the kernel's rules cannot be programmed; " + "; ".join(reasons))
-
-
-def changes(programmer: Programmer) -> AsyncIterator[Change]:
-    """What others do to our table, without end. With the nft program that includes what we do ourselves. OSError when the kernel does
-    not let us listen."""
-    return programmer.changes() if isinstance(programmer, Netlink) else Monitor().changes()
 
 
 def _program() -> Nft:

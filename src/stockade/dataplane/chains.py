@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from stockade.dataplane.deny import deny_chain
+from stockade.dataplane.deny import deny_chain, deny_name
 from stockade.dataplane.fold import LIMIT, folded
 from stockade.dataplane.ir import Chain, Goto, Match, Rule
 from stockade.dataplane.names import deny_counter, rule_counter
@@ -28,6 +28,7 @@ from stockade.dataplane.sets import (
 )
 from stockade.dataplane.settings import Options
 from stockade.dataplane.tiers import Exits, tier_chains
+from stockade.dataplane.wording import peer_text, port_text
 from stockade.model.netpol import EGRESS, INGRESS
 from stockade.policy.compiled import (
     BlockPeer,
@@ -59,7 +60,14 @@ WAYS = (
     Way("ri", INGRESS, INGRESS_REPLY_SIDE, "rin", "pass", first=False),
 )
 
-Line = tuple[tuple[Match, ...], str, RuleRef | None]
+
+class Line(msgspec.Struct, frozen=True):
+    """A rule to be: what it matches, in words, and the policy rules it stands for; one that was folded has no counter."""
+
+    matches: tuple[Match, ...]
+    note: str
+    refs: tuple[RuleRef, ...]
+    folded: bool = False
 
 
 def profile_chains(
@@ -70,33 +78,43 @@ def profile_chains(
     for way in WAYS:
         if way.direction != profile.direction:
             continue
-        deny = f"deny_{way.code}_{profile.id}"
-        yield deny_chain(deny, way.code, profile.id, counter, options)
+        yield deny_chain(way.code, profile.id, families, options, counter=counter)
         allow = tuple(_allow_rules(profile, sets, families, way, counters=options.counters))
-        yield from tier_chains(f"{way.code}_{profile.id}", Exits(way.allowed, deny), allow, note=isolating)
+        yield from tier_chains(
+            f"{way.code}_{profile.id}",
+            Exits(way.allowed, deny_name(way.code, profile.id)),
+            allow,
+            note=isolating,
+        )
 
 
 def _allow_rules(
     profile: Profile, sets: SetBuilder, families: tuple[int, ...], way: Way, *, counters: bool
 ) -> Iterator[Rule]:
-    """Without doubles: two policies that allow the same thing cost one rule, noted and counted under the first."""
+    """Without doubles: two policies that allow the same thing cost one rule, counted under the first."""
     action = Goto(way.allowed)
-    for matches, note, ref in _lines(profile, sets, families, way):
-        counter = rule_counter(ref) if ref is not None and counters and way.first else ""
-        yield Rule(matches, action, ref, note, counter)
+    for line in _lines(profile, sets, families, way):
+        if line.folded:
+            yield Rule(line.matches, action, note=line.note, also=line.refs)
+            continue
+        counter = rule_counter(line.refs[0]) if counters and way.first else ""
+        yield Rule(line.matches, action, line.refs[0], line.note, counter, line.refs[1:])
 
 
 def _lines(profile: Profile, sets: SetBuilder, families: tuple[int, ...], way: Way) -> list[Line]:
     if _size(profile, families) <= LIMIT:
         return _distinct(_plain(profile.rules, sets, families, way))
-    few: list[Line] = [(matches, note, None) for matches, note in folded(profile, sets, families, way.side)]
+    few = [Line(*each, folded=True) for each in folded(profile, sets, families, way.side)]
     return _distinct([*few, *_plain(profile.rules, sets, families, way, named_only=True)])
 
 
 def _distinct(lines: Iterator[Line] | list[Line]) -> list[Line]:
     found: dict[tuple[Match, ...], Line] = {}
     for line in lines:
-        found.setdefault(line[0], line)
+        first = found.setdefault(line.matches, line)
+        if first is not line:
+            refs = tuple(dict.fromkeys((*first.refs, *line.refs)))
+            found[line.matches] = msgspec.structs.replace(first, refs=refs)
     return list(found.values())
 
 
@@ -119,14 +137,15 @@ def _plain(
             for port in (None,) if rule.ports is None else rule.ports:
                 if named_only and not isinstance(port, NamedPort):
                     continue
-                note = f"{_peer_text(peer)}, {_port_text(port)}"
+                note = f"{peer_text(peer)}, {port_text(port)}"
                 if peer is None and not isinstance(port, NamedPort):
-                    yield (() if port is None else (port_match(port, way.side),)), note, rule.ref
+                    matches = () if port is None else (port_match(port, way.side),)
+                    yield Line(matches, note, (rule.ref,))
                     continue
                 for family in families:
-                    matches = _for_family(sets, peer, port, family, way)
-                    if matches is not None:
-                        yield matches, note, rule.ref
+                    found = _for_family(sets, peer, port, family, way)
+                    if found is not None:
+                        yield Line(found, note, (rule.ref,))
 
 
 def _for_family(
@@ -136,6 +155,8 @@ def _for_family(
     family: int,
     way: Way,
 ) -> tuple[Match, ...] | None:
+    if isinstance(peer, BlockPeer) and peer.family != family:
+        return None  # its numbers are addresses of the other family
     if isinstance(port, NamedPort) and way.direction == EGRESS:
         # The destination is the peer: one set of (address, protocol, number) says all.
         return (named_port_match(sets.named_port(port, family, peer), family, way.side),)
@@ -151,18 +172,3 @@ def _for_family(
     if isinstance(port, NamedPort):
         matches.append(named_port_match(sets.own_named_port(port, family), family, way.side))
     return tuple(matches)
-
-
-def _peer_text(peer: SelectorPeer | BlockPeer | None) -> str:
-    return "any peer" if peer is None else peer.text
-
-
-def _port_text(port: PortRange | NamedPort | None) -> str:
-    if port is None:
-        return "every port and protocol"
-    if isinstance(port, NamedPort):
-        return f"port {port.name}/{port.protocol}"
-    if port.lo <= 0 and port.hi >= 65535:
-        return f"every {port.protocol} port"
-    numbers = str(port.lo) if port.lo == port.hi else f"{port.lo}-{port.hi}"
-    return f"port {numbers}/{port.protocol}"

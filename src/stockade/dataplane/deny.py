@@ -7,7 +7,7 @@ looked up here, where it costs those packets only that would be denied.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from stockade.dataplane.ir import (
     PROTOCOLS,
@@ -30,14 +30,21 @@ FENCE_COUNTER = "d_fence"
 _BOTH_ENDS = {4: (Field.SADDR4, Field.DADDR4), 6: (Field.SADDR6, Field.DADDR6)}
 
 
-def deny_chain(name: str, code: str, profile: str, counter: str, options: Options) -> Chain:
-    """``code`` is that of the way (e, re, i, ri); ``counter`` may be empty."""
+def deny_chain(
+    way: str, profile: str, families: Iterable[int], options: Options, *, counter: str = ""
+) -> Chain:
+    """``way`` is e, re, i or ri; without ``counter`` nothing is counted."""
     hairpin = [
         Rule((Member(fields, f"self{family}"),), Goto("pass"), note="a pod that reaches itself")
         for family, fields in _BOTH_ENDS.items()
+        if family in families
     ]
-    log = Rule((), _log(log_prefix(code, profile), options), counter=counter)
-    return Chain(name, (*hairpin, log, *_refusals(options)), Role.DENY)
+    log = Rule((), _log(log_prefix(way, profile), options), counter=counter)
+    return Chain(deny_name(way, profile), (*hairpin, log, *_refusals(options)), Role.DENY)
+
+
+def deny_name(way: str, profile: str) -> str:
+    return f"deny_{way}_{profile}"
 
 
 def fence_chain(options: Options) -> Chain:

@@ -85,26 +85,35 @@ def frame_chains(fenced: tuple[Block, ...], options: Options) -> Iterator[Chain]
 def _judgements(fenced: tuple[Block, ...]) -> Iterator[Chain]:
     """Both directions, for first packets and for replies; each from its end to its beginning."""
     for start, fields, stop, table, text in (
-        ("ingress", _DESTINATIONS, "to_pod", "in", "ingress of the destination"),
-        ("ringress", _SOURCES, "back_to_pod", "rin", "the same for replies"),
+        ("ingress", _DESTINATIONS, "to_pod", "in", "ingress of the pod that is connected to"),
+        ("ringress", _SOURCES, "back_to_pod", "rin", "replies, ingress of the pod that was connected to"),
     ):
-        yield Chain(stop, _dispatch(table))
-        yield Chain(start, (*_identify(fields, stop, fenced), Rule((), Goto("pass"))), note=text)
-    yield Chain("from_pod", _dispatch("eg"))
-    yield Chain("back_from_pod", _dispatch("reg"))
+        yield Chain(stop, _dispatch(table), note=f"from the identity to the profile: {text}")
+        rules = (
+            *_identify(fields, stop, fenced),
+            Rule((), Goto("pass"), note="nobody's pod: nothing to judge"),
+        )
+        yield Chain(start, rules, note=text)
+    egress = "egress of the pod that connects"
+    yield Chain("from_pod", _dispatch("eg"), note=f"from the identity to the profile: {egress}")
+    replying = "replies, egress of the pod that connected"
+    yield Chain("back_from_pod", _dispatch("reg"), note=f"from the identity to the profile: {replying}")
     replies = (*_identify(_DESTINATIONS, "back_from_pod", fenced), Rule((), Goto("ringress")))
-    yield Chain("replies", replies, note="egress of the pod that began the connection")
+    yield Chain("replies", replies, note=replying)
 
 
 def _exceptions(fenced: tuple[Block, ...]) -> Iterator[Chain]:
     """Packets that no policy speaks of: errors about known connections pass between programmed pods and others; packets
     of no connection, such as late resets, are nobody's flow, so neither allowed nor reported. Others than pods': not ours."""
     to = (*_identify(_DESTINATIONS, "settled", fenced), Rule((), Accept(forget=True)))
-    yield Chain("related_to", to)
-    yield Chain("related", (*_identify(_SOURCES, "related_to", fenced), Rule((), Goto("related_to"))))
-    yield Chain("stray", (Rule((), Drop()),))
+    yield Chain("related_to", to, note="the same, seen from the destination")
+    errors = (*_identify(_SOURCES, "related_to", fenced), Rule((), Goto("related_to")))
+    yield Chain("related", errors, note="ICMP errors of known connections pass, but not the fence")
+    yield Chain("stray", (Rule((), Drop()),), note="a packet of no connection, from or to a pod")
     strays = (*_identify(_SOURCES, "stray", fenced), *_identify(_DESTINATIONS, "stray", fenced))
-    yield Chain("invalid", (*strays, Rule((), Accept())))
+    yield Chain(
+        "invalid", (*strays, Rule((), Accept())), note="packets of no connection, such as late resets"
+    )
 
 
 def _entries(fenced: tuple[Block, ...], options: Options) -> Iterator[Chain]:
@@ -112,18 +121,20 @@ def _entries(fenced: tuple[Block, ...], options: Options) -> Iterator[Chain]:
     if arrivals:
         yield Chain("arrival", tuple(_arrival_rules("judge")), note="from an interface of pods")
     strange = [Rule((arrived,), Goto("arrival")) for arrived in arrivals]
-    yield Chain("check", (_neighbour_discovery(), *strange, Rule((), Goto("judge"))))
+    entry = (_neighbour_discovery(), *strange, Rule((), Goto("judge")))
+    yield Chain("check", entry, note="forwarded packets that carry no current mark")
     yield Chain(
         FORWARD,
         (Rule((), AcceptKnown(), note="known connection"), Rule((), Goto("check"))),
         hook=Hook("forward", options.priority),
+        note="packets that this node forwards: from and to its pods",
     )
     answers = (*_identify(_SOURCES, "pass", fenced), Rule((), Goto("pass")))
     yield Chain("node_replies", answers, note="answers to connections that the node began")
     in_judge = (Rule((CtReply(),), Goto("node_replies")), Rule((), Goto("judge")))
-    yield Chain("in_judge", in_judge)
+    yield Chain("in_judge", in_judge, note="packets for this node that carry no current mark")
     if arrivals:
-        yield Chain("in_arrival", tuple(_arrival_rules("in_judge")))
+        yield Chain("in_arrival", tuple(_arrival_rules("in_judge")), note="the same, for this node itself")
     strange = [Rule((arrived,), Goto("in_arrival")) for arrived in arrivals]
     entry = (
         Rule((), AcceptKnown(), note="known connection"),
@@ -131,7 +142,8 @@ def _entries(fenced: tuple[Block, ...], options: Options) -> Iterator[Chain]:
         *strange,
         Rule((), Goto("in_judge")),
     )
-    yield Chain(INPUT, entry, hook=Hook("input", options.priority))
+    note = "packets for this node itself: from its pods, and answers to it"
+    yield Chain(INPUT, entry, hook=Hook("input", options.priority), note=note)
 
 
 def _neighbour_discovery() -> Rule:

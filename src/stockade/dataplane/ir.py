@@ -213,14 +213,20 @@ Action = Accept | Drop | Reject | Goto | Identify | Dispatch | Log | AcceptKnown
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """All ``matches`` hold: count under ``counter`` (the name of a Counter, if any), do ``action``. ``origin`` and ``note`` are for
-    people and change nothing."""
+    """All ``matches`` hold: count under ``counter`` (the name of a Counter, if any), do ``action``. ``origin``, ``note`` and ``also``,
+    other policy rules that it stands for (all of them where many were folded into one), are for people and change nothing."""
 
     matches: tuple[Match, ...]
     action: Action
     origin: RuleRef | None = None
     note: str = ""
     counter: str = ""
+    also: tuple[RuleRef, ...] = ()
+
+    @property
+    def origins(self) -> tuple[RuleRef, ...]:
+        """Every policy rule that it stands for."""
+        return (self.origin, *self.also) if self.origin else self.also
 
     @property
     def meaning(self) -> tuple[tuple[Match, ...], Action]:

@@ -42,6 +42,7 @@ class Lowered(msgspec.Struct, frozen=True):
     pairs: dict[Pair, int]
     pieces: dict[ProfileKey, Piece]
     frame: Frame
+    families: tuple[int, ...]
 
 
 def lower(compiled: CompiledPolicies, node: NodeView, options: Options | None = None) -> Ruleset:
@@ -60,7 +61,7 @@ def lower_with_sources(compiled: CompiledPolicies, node: NodeView, options: Opti
     around = frame(_disjoint(node.pod_cidrs), chosen)
     contents = _contents(local, members, sets, pairs)
     ruleset = assemble(around, pieces, contents)
-    return Lowered(ruleset, sets.sources, pairs, pieces, around)
+    return Lowered(ruleset, sets.sources, pairs, pieces, around, families)
 
 
 def is_local(entry: PodEntry, node: NodeView) -> bool:

@@ -301,9 +301,13 @@ class NetlinkSocket:
         """A listener (drop log, monitor) reads without blocking from an event loop."""
         self._socket.setblocking(blocking)
 
+    def receive_bytes(self) -> bytes:
+        """One datagram as it is; errors as in ``receive``."""
+        return self._socket.recv(_RECEIVE_BYTES)
+
     def receive(self) -> list[Message]:
         """One datagram's messages. OSError ENOBUFS when the kernel had to drop some; BlockingIOError when there is none."""
-        return list(decode(self._socket.recv(_RECEIVE_BYTES)))
+        return list(decode(self.receive_bytes()))
 
     def send(self, requests: Iterable[Request], extra_flags: int = 0) -> range:
         """Send all in one datagram; the sequence numbers they got."""

@@ -1,7 +1,8 @@
-"""Wire format of NFLOG: netlink messages in and out, and the head of a logged packet. Called by ``droplog``; pure.
+"""Wire format of NFLOG: how a group is asked for, what its messages carry, and the head of a logged packet. Called by ``droplog``; pure.
 
-Numbers are those of linux/netfilter/nfnetlink_log.h. Only what the drop log needs: bind a group, and read prefix,
-time and payload of its messages.
+Numbers are those of linux/netfilter/nfnetlink_log.h. Messages and attributes are those of ``netlink``; only ``packets`` walks them
+itself: it runs for every logged packet, and slicing out the three attributes that are read is almost three times as fast as
+making objects of all.
 """
 
 from __future__ import annotations
@@ -11,29 +12,26 @@ from collections.abc import Iterator
 
 import msgspec
 
-NETLINK_NETFILTER = 12
+from stockade.dataplane import netlink
+
 _SUBSYSTEM_ULOG = 4
 _MSG_PACKET, _MSG_CONFIG = 0, 1
-_REQUEST, _ACK = 1, 4
-_ERROR = 2  # NLMSG_ERROR
-_CFG_CMD, _CFG_MODE, _CFG_NLBUFSIZ, _CFG_TIMEOUT, _CFG_QTHRESH = 1, 2, 3, 4, 5
+_CFG_CMD, _CFG_MODE, _CFG_NLBUFSIZ, _CFG_TIMEOUT, _CFG_QTHRESH, _CFG_FLAGS = 1, 2, 3, 4, 5, 6
 _CMD_BIND = 1
 _COPY_PACKET = 2
-_ATTR_TIMESTAMP, _ATTR_PAYLOAD, _ATTR_PREFIX = 3, 9, 10
+_FLAG_SEQUENCE = 1
+_ATTR_PAYLOAD, _ATTR_PREFIX, _ATTR_SEQUENCE = 9, 10, 12
 
-_HEADER = struct.Struct("=IHHII")
-_ATTRIBUTE = struct.Struct("=HH")
-_NFGEN_SIZE = 4
+_START = struct.Struct("=IH").unpack_from  # length and type of a message
+_ATTRIBUTE = struct.Struct("=HH").unpack_from
+_SEQUENCE = struct.Struct("!I").unpack_from
+_MESSAGE_SIZE, _NFGEN_SIZE, _ATTRIBUTE_SIZE = 16, 4, 4
 TYPE_PACKET = _SUBSYSTEM_ULOG << 8 | _MSG_PACKET
 TYPE_CONFIG = _SUBSYSTEM_ULOG << 8 | _MSG_CONFIG
 
-
-class Logged(msgspec.Struct, frozen=True):
-    """One message of a group. ``seconds`` is None when the kernel gave no time (packets made on this host)."""
-
-    prefix: str
-    payload: bytes
-    seconds: float | None
+TCP, UDP, SCTP, ICMP, ICMPV6 = 6, 17, 132, 1, 58
+WITH_PORTS = frozenset((TCP, UDP, SCTP))
+_PLAIN_IPV4 = 0x45  # version 4, no options
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -48,51 +46,75 @@ class Head(msgspec.Struct, frozen=True):
     icmp_type: int | None = None
 
 
-def bind_request(
-    group: int, *, snaplen: int, queue: int, timeout_cs: int, buffer: int, sequence: int
-) -> bytes:
-    """Bind ``group``: copy ``snaplen`` bytes of each packet; the kernel sends what it gathered at ``queue`` packets or after
-    ``timeout_cs`` hundredths of a second, whichever comes first."""
-    attributes = b"".join(
+def bind_request(group: int, *, snaplen: int, queue: int, timeout_cs: int, buffer: int) -> netlink.Request:
+    """Bind ``group``: copy ``snaplen`` bytes of each packet and number the messages; the kernel sends what it gathered at ``queue``
+    packets or after ``timeout_cs`` hundredths of a second, whichever comes first."""
+    body = struct.pack("!BBH", 0, 0, group) + b"".join(
         (
-            _pack(_CFG_CMD, struct.pack("=B", _CMD_BIND)),
-            _pack(_CFG_MODE, struct.pack("!IBB", snaplen, _COPY_PACKET, 0)),
-            _pack(_CFG_NLBUFSIZ, struct.pack("!I", buffer)),
-            _pack(_CFG_TIMEOUT, struct.pack("!I", timeout_cs)),
-            _pack(_CFG_QTHRESH, struct.pack("!I", queue)),
+            netlink.u8(_CFG_CMD, _CMD_BIND),
+            netlink.attribute(_CFG_MODE, struct.pack("!IBB", snaplen, _COPY_PACKET, 0)),
+            netlink.be32(_CFG_NLBUFSIZ, buffer),
+            netlink.be32(_CFG_TIMEOUT, timeout_cs),
+            netlink.be32(_CFG_QTHRESH, queue),
+            netlink.be16(_CFG_FLAGS, _FLAG_SEQUENCE),
         )
     )
-    body = struct.pack("!BBH", 0, 0, group) + attributes
-    return _HEADER.pack(_HEADER.size + len(body), TYPE_CONFIG, _REQUEST | _ACK, sequence, 0) + body
+    return netlink.Request(TYPE_CONFIG, body, purpose=f"NFLOG group {group}")
 
 
-def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(type, body) of each netlink message in one datagram."""
-    at = 0
-    while at + _HEADER.size <= len(data):
-        length, kind, _, _, _ = _HEADER.unpack_from(data, at)
-        if length < _HEADER.size or at + length > len(data):
+def packets(data: bytes) -> Iterator[tuple[int | None, bytes, bytes]]:
+    """(sequence number, prefix with its NUL, head of the packet) of each logged packet in one datagram. Messages of other kinds are
+    passed over; what is cut short ends the datagram."""
+    at, size = 0, len(data)
+    while at + _MESSAGE_SIZE <= size:
+        length, kind = _START(data, at)
+        end = at + length
+        if length < _MESSAGE_SIZE or end > size:
             return
-        yield kind, data[at + _HEADER.size : at + length]
-        at += _aligned(length)
+        if kind == TYPE_PACKET:
+            yield _packet(data, at + _MESSAGE_SIZE + _NFGEN_SIZE, end)
+        at = end + (-length % 4)
 
 
-def error_code(kind: int, body: bytes) -> int | None:
-    """errno of an acknowledgement, 0 when all is well; None when the message is none."""
-    return -int(struct.unpack_from("=i", body)[0]) if kind == _ERROR and len(body) >= 4 else None
+def _packet(data: bytes, at: int, end: int) -> tuple[int | None, bytes, bytes]:
+    sequence, prefix, payload = None, b"", b""
+    while at + _ATTRIBUTE_SIZE <= end:
+        length, kind = _ATTRIBUTE(data, at)
+        if length < _ATTRIBUTE_SIZE or at + length > end:
+            break
+        if kind == _ATTR_PAYLOAD:
+            payload = data[at + _ATTRIBUTE_SIZE : at + length]
+        elif kind == _ATTR_PREFIX:
+            prefix = data[at + _ATTRIBUTE_SIZE : at + length]
+        elif kind == _ATTR_SEQUENCE and length >= _ATTRIBUTE_SIZE + 4:
+            (sequence,) = _SEQUENCE(data, at + _ATTRIBUTE_SIZE)
+        at += (length + 3) & ~3
+    return sequence, prefix, payload
 
 
-def parse_logged(body: bytes) -> Logged:
-    prefix, payload, seconds = "", b"", None
-    for kind, value in _attributes(body[_NFGEN_SIZE:]):
-        if kind == _ATTR_PREFIX:
-            prefix = value.rstrip(b"\0").decode(errors="replace")
-        elif kind == _ATTR_PAYLOAD:
-            payload = value
-        elif kind == _ATTR_TIMESTAMP and len(value) >= 16:
-            whole, micro = struct.unpack_from("!QQ", value)
-            seconds = whole + micro / 1e6
-    return Logged(prefix, payload, seconds)
+def keys(payload: bytes, *, reply: bool) -> tuple[bytes, bytes]:
+    """Who talks (protocol and addresses) and to which port, as the bytes on the wire: equal for the packets of one kind, without
+    making anything of them. ``reply``: the port asked for is the source port. Both are empty when this is no IP packet."""
+    first = payload[0] if payload else 0
+    if first == _PLAIN_IPV4 and len(payload) >= 24 and not (payload[6] & 0x1F or payload[7]):
+        who, ports = payload[9:10] + payload[12:20], payload[20:24]
+    elif first >> 4 == 6 and len(payload) >= 44 and payload[6] in WITH_PORTS:
+        who, ports = payload[6:7] + payload[8:40], payload[40:44]
+    else:
+        return _rare_keys(parse_head(payload), reply=reply)
+    if who[0] not in WITH_PORTS:
+        return who, b""
+    return who, ports[:2] if reply else ports[2:]
+
+
+def _rare_keys(head: Head | None, *, reply: bool) -> tuple[bytes, bytes]:
+    """Options, extension headers, fragments, ICMP, packets that are cut off."""
+    if head is None:
+        return b"", b""
+    width = 4 if head.family == 4 else 16
+    addresses = head.source.to_bytes(width, "big") + head.destination.to_bytes(width, "big")
+    port = head.sport if reply else head.dport
+    return bytes((head.protocol,)) + addresses, b"" if port is None else port.to_bytes(2, "big")
 
 
 def parse_head(payload: bytes) -> Head | None:
@@ -129,28 +151,9 @@ def _skip_extensions(protocol: int, rest: bytes) -> tuple[int, bytes]:
 
 
 def _transport(head: Head, rest: bytes) -> Head:
-    if head.protocol in {6, 17, 132} and len(rest) >= 4:
+    if head.protocol in WITH_PORTS and len(rest) >= 4:
         sport, dport = struct.unpack_from("!HH", rest)
         return msgspec.structs.replace(head, sport=sport, dport=dport)
-    if head.protocol in {1, 58} and rest:
+    if head.protocol in {ICMP, ICMPV6} and rest:
         return msgspec.structs.replace(head, icmp_type=rest[0])
     return head
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, at)
-        if length < _ATTRIBUTE.size:
-            return
-        yield kind & 0x3FFF, data[at + _ATTRIBUTE.size : at + length]
-        at += _aligned(length)
-
-
-def _pack(kind: int, value: bytes) -> bytes:
-    length = _ATTRIBUTE.size + len(value)
-    return _ATTRIBUTE.pack(length, kind) + value + b"\0" * (_aligned(length) - length)
-
-
-def _aligned(length: int) -> int:
-    return (length + 3) & ~3

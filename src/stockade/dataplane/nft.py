@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+from collections import deque
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from stockade.dataplane.programmer import Held, ProgrammingError
 
 # protocols as numbers: their names need /etc/protocols, which minimal systems and containers lack
 _LISTING = ("-j", "--numeric-protocol")
+_CHILDREN = 64
 _ERROR_LIMIT = 2000  # characters of nft's message that help; a large transaction repeats itself
 
 
@@ -31,6 +33,9 @@ class Nft:
         self._program = program
         self._timeout = timeout
         self._digest: str | None = None
+        self.children: deque[int] = deque(
+            maxlen=_CHILDREN
+        )  # process ids of the last calls: what they change is ours
 
     async def commit(self, batch: Batch) -> None:
         await self.load(batch_text(batch))
@@ -97,6 +102,7 @@ class Nft:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
+        self.children.append(process.pid)
         try:
             async with asyncio.timeout(self._timeout):
                 output, errors = await process.communicate(text.encode())

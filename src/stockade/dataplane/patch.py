@@ -122,24 +122,34 @@ def _with_elements(tables: dict[str, _Table], elements: Mapping[str, object]) ->
     return {**tables, **changed}
 
 
-def merged(first: Patch, second: Patch) -> Patch:
-    """Both in one: ``patched(r, [merged(a, b)]) == patched(r, [a, b])``. What ``second`` takes back is left out."""
-    sets = {name: each for name, each in _merged_sets(first, second) if each.come or each.gone}
-    identities = {name: each for name, each in _merged_maps(first, second) if each.come or each.gone}
-    return Patch(sets, identities, first.stricter or second.stricter)
+def merged(*patches: Patch) -> Patch:
+    """All in one: ``patched(r, [merged(a, b)]) == patched(r, [a, b])``. What a later one takes back is left out."""
+    sets: dict[str, tuple[set[tuple[int, ...]], set[tuple[int, ...]]]] = {}
+    maps: dict[str, tuple[dict[int, int], set[int]]] = {}
+    for patch in patches:
+        for name, change in patch.sets.items():
+            come, gone = sets.setdefault(name, (set(), set()))
+            _balance(come, gone, change.gone)
+            _balance(gone, come, change.come)
+        for name, moved in patch.identities.items():
+            given, taken = maps.setdefault(name, ({}, set()))
+            for address in moved.gone:
+                if given.pop(address, None) is None:
+                    taken.add(address)
+            given.update(moved.come)
+    return Patch(
+        {
+            name: SetChange(frozenset(come), frozenset(gone))
+            for name, (come, gone) in sets.items()
+            if come or gone
+        },
+        {name: MapChange(given, frozenset(taken)) for name, (given, taken) in maps.items() if given or taken},
+        any(patch.stricter for patch in patches),
+    )
 
 
-def _merged_sets(first: Patch, second: Patch) -> Iterable[tuple[str, SetChange]]:
-    for name in dict.fromkeys((*first.sets, *second.sets)):
-        one, two = first.sets.get(name, SetChange()), second.sets.get(name, SetChange())
-        come = (one.come - two.gone) | (two.come - one.gone)
-        gone = (one.gone - two.come) | (two.gone - one.come)
-        yield name, SetChange(come, gone)
-
-
-def _merged_maps(first: Patch, second: Patch) -> Iterable[tuple[str, MapChange]]:
-    for name in dict.fromkeys((*first.identities, *second.identities)):
-        one, two = first.identities.get(name, MapChange()), second.identities.get(name, MapChange())
-        come = {address: number for address, number in one.come.items() if address not in two.gone}
-        gone = one.gone | (two.gone - one.come.keys())
-        yield name, MapChange(come | two.come, gone)
+def _balance(these: set[tuple[int, ...]], those: set[tuple[int, ...]], elements: Elements) -> None:
+    """``elements`` in ``these`` are taken back, the others join ``those``."""
+    back = elements & these
+    these -= back
+    those |= elements - back

@@ -99,7 +99,8 @@ def _verdict_maps(pairs: Mapping[Pair, int]) -> Iterator[VerdictMap]:
         for (egress, ingress), number in pairs.items():
             profile = egress if way.direction == EGRESS else ingress
             elements[number] = f"{way.code}_{profile}" if profile else way.allowed
-        yield VerdictMap(way.table, elements)
+        subject = "replies, " if not way.first else ""
+        yield VerdictMap(way.table, elements, note=f"identity to profile: {subject}{way.direction.lower()}")
 
 
 def _counters(profile: Profile, chains: Iterable[Chain]) -> Iterator[Counter]:

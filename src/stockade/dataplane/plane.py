@@ -17,7 +17,7 @@ import functools
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import msgspec
 
@@ -30,19 +30,22 @@ from stockade.dataplane.programmer import Held, Programmer, ProgrammingError
 from stockade.net.cidr import Address
 
 _LOG = logging.getLogger(__name__)
+_ADOPTIONS = 3  # attempts to change a table in place before it is made anew, which costs single packets
 _TRAIL = 256  # patches kept apart before they are merged
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """``changed``: the kernel was written to; ``bumped``: known connections are judged again; ``full``: the table was made anew."""
+    """``changed``: the kernel was written to; ``bumped``: known connections are judged again; ``full``: the table was made anew.
+    ``refused``: why a smaller change, tried before, was not taken."""
 
     changed: bool
     bumped: bool = False
     full: bool = False
     ms: float = 0.0
+    refused: str = ""
 
 
-Forget = Callable[[list[Address]], Awaitable[None]]
+Forget = Callable[[Collection[Address]], Awaitable[None]]
 
 
 class Dataplane:
@@ -65,7 +68,8 @@ class Dataplane:
         self._trail: list[Patch] = []  # applied since
         self._last: Ruleset | None = None  # what was in force before a failure, for who left since
         self._generation = secrets.randbelow(0xFFFF) if generation is None else generation
-        self._anew = False  # changing the table in force failed: make it anew
+        self._refused = ""  # why the last change in place was not taken
+        self._failed = 0  # times in a row that the table in force could not be adopted
 
     @property
     def applied(self) -> Ruleset | None:
@@ -84,6 +88,7 @@ class Dataplane:
         """Raises ProgrammingError when the kernel refuses; the rules in force are then the old ones."""
         async with self._lock:
             started = time.monotonic()
+            self._refused = ""
             held = self.applied
             if held is not None:
                 transaction = diff(held, wanted, self._generation, bump=self._bump)
@@ -93,12 +98,13 @@ class Dataplane:
                 if await self._changed(transaction, _gone(held, wanted), wanted):
                     self._applied = wanted
                     return _report(transaction, started)
-            return _report(await self._adopt(wanted), started)
+            return _report(await self._adopt(wanted), started, self._refused)
 
     async def patch(self, patch: Patch, wanted: Callable[[], Ruleset]) -> Applied:
         """``patch`` is to what was applied last; ``wanted`` gives the whole for the case that this cannot be built upon."""
         async with self._lock:
             started = time.monotonic()
+            self._refused = ""
             if self._applied is not None:
                 transaction = patch_transaction(patch, self._applied, self._generation, bump=self._bump)
                 if transaction.is_empty:
@@ -110,7 +116,13 @@ class Dataplane:
                     if len(self._trail) >= _TRAIL:
                         self._trail = [functools.reduce(merged, self._trail)]
                     return _report(transaction, started)
-            return _report(await self._adopt(wanted()), started)
+            return _report(await self._adopt(wanted()), started, self._refused)
+
+    async def forget(self, addresses: Collection[Address]) -> None:
+        """Where live connections are kept: those of pods of other nodes that are gone are not. (Our own pods' see ``apply``.)"""
+        async with self._lock:
+            if self._forget is not None and self._applied is not None and addresses:
+                await self._forget_gone(self._forget, addresses, self._applied)
 
     async def verify(self) -> bool:
         """Is the table what was applied? If not, it is repaired, and the answer is False. Nothing applied yet: True."""
@@ -139,20 +151,21 @@ class Dataplane:
         try:
             await self._load(transaction, gone, frame)
         except ProgrammingError as error:
+            self._refused = str(error)
             _LOG.warning("incremental update failed, starting from the table in force: %s", error)
             return False
         return True
 
     async def _adopt(self, wanted: Ruleset) -> Transaction:
-        """The table is read each time. If it cannot be changed in place, the next attempt makes it anew, whatever is in force."""
+        """The table is read each time. If it can again and again not be changed in place, it is made anew, whatever is in force."""
         transaction = self._start(await self._programmer.read(), wanted)
         gone = [] if self._last is None else _gone(self._last, wanted)
         try:
             await self._load(transaction, gone, wanted)
         except ProgrammingError:
-            self._anew = True
+            self._failed += 1
             raise
-        self._anew = False
+        self._failed = 0
         self._applied, self._trail = wanted, []
         return transaction
 
@@ -160,11 +173,11 @@ class Dataplane:
         """Without a table connections may still carry the mark of our own last generation."""
         kept = self._forget is not None and self._last is not None
         generation = self._generation if held is None or held.generation is None else held.generation
-        if self._anew or held is None or held.ruleset is None:
+        if self._failed >= _ADOPTIONS or held is None or held.ruleset is None:
             return replace(wanted, generation, bump=not kept)
         return adopt(held.ruleset, wanted, generation, bump=not kept)
 
-    async def _load(self, transaction: Transaction, gone: list[Address], frame: Ruleset) -> None:
+    async def _load(self, transaction: Transaction, gone: Collection[Address], frame: Ruleset) -> None:
         """If interrupted nobody knows which rules are in force, so the next ``apply`` reads them. ``frame`` has the chains that carry
         the generation."""
         before, self._applied = self._applied, None
@@ -180,7 +193,7 @@ class Dataplane:
             self._trail = []
             raise
 
-    async def _forget_gone(self, forget: Forget, gone: list[Address], frame: Ruleset) -> None:
+    async def _forget_gone(self, forget: Forget, gone: Collection[Address], frame: Ruleset) -> None:
         try:
             await forget(gone)
         except OSError as error:
@@ -212,6 +225,6 @@ def _gone(old: Ruleset, new: Ruleset) -> list[Address]:
     ]
 
 
-def _report(transaction: Transaction, started: float) -> Applied:
+def _report(transaction: Transaction, started: float, refused: str = "") -> Applied:
     elapsed = (time.monotonic() - started) * 1000
-    return Applied(changed=True, bumped=transaction.bump, full=transaction.full, ms=elapsed)
+    return Applied(changed=True, bumped=transaction.bump, full=transaction.full, ms=elapsed, refused=refused)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 
+import msgspec
+
 from stockade.dataplane.ir import (
     FAMILY,
     PROTOCOLS,
@@ -47,38 +49,71 @@ from stockade.dataplane.ir import (
     mark_value,
 )
 from stockade.dataplane.names import GENERATIONS
+from stockade.dataplane.wording import sources_text
 from stockade.net.cidr import format_address
 
 _PROTOCOL_TEXT = {PROTOCOLS["TCP"]: "tcp", PROTOCOLS["UDP"]: "udp", PROTOCOLS["SCTP"]: "sctp"}
 ALL_BITS = 0xFFFFFFFF
+WIDTH = 100  # of element lists that people read
 GENERATIONS_SIZE = 4  # the one in force, and room to change it
 
 
-def render(ruleset: Ruleset, generation: int = 1, *, annotate: bool = False) -> str:
-    """One atomic file that replaces the whole table, whether or not there is one. ``annotate`` adds where each part comes from."""
+def render(
+    ruleset: Ruleset, generation: int = 1, *, annotate: bool = False, above: Iterable[str] = ()
+) -> str:
+    """One atomic file that replaces the whole table, whether or not there is one. ``annotate`` adds where each part comes from,
+    below the lines ``above``."""
     marker = Marker(ruleset.mark_mask, generation)
     lines = [
+        *_comments(above, annotate),
         f"add table {FAMILY} {TABLE}",
         f"delete table {FAMILY} {TABLE}",
         f"table {FAMILY} {TABLE} {{",
+        *(f"\t{note}" for note in _noted("the mark of known connections: the generation in force", annotate)),
+        f"\tmap {GENERATIONS} {generations_body(marker, full=True)}",
+        *(f"\t{line}" if line else "" for line in _body(ruleset, marker, _callees_first(ruleset), annotate)),
+        "}",
     ]
-    for each in ruleset.sets.values():
-        lines += [*_noted(each.note, annotate), f"\tset {each.name} {set_body(each)}"]
-    for ids in ruleset.identities.values():
-        lines += [*_noted(ids.note, annotate), f"\tmap {ids.name} {map_body(ids)}"]
-    lines += [f"\tmap {name} {map_body(mapping)}" for name, mapping in ruleset.maps.items()]
-    lines.append(f"\tmap {GENERATIONS} {generations_body(marker, full=True)}")
-    for counter in ruleset.counters.values():
-        lines += [*_noted(counter.note, annotate), f"\tcounter {counter.name} {{ packets 0 bytes 0 }}"]
-    for chain in _callees_first(ruleset):
-        lines += _noted(chain.note, annotate) + list(_chain_lines(chain, marker, annotate=annotate))
-    lines.append("}")
-    tables: list[IdentityMap | VerdictMap] = [*ruleset.identities.values(), *ruleset.maps.values()]
-    for mapping in tables:
+    for mapping in _maps(ruleset):
         if mapping.elements:
-            listed = map_elements(key_of(mapping), mapping.elements)
-            lines.append(f"add element {FAMILY} {TABLE} {mapping.name} {{ {listed} }}")
+            listed = _enclosed(_map_texts(mapping), annotate)
+            lines += f"add element {FAMILY} {TABLE} {mapping.name} {listed}".splitlines()
     return "\n".join(lines) + "\n"
+
+
+def excerpt(
+    ruleset: Ruleset, generation: int = 1, *, annotate: bool = False, above: Iterable[str] = ()
+) -> str:
+    """A part of a table for reading: without the table around it, so that nft refuses it. Maps are shown with their elements."""
+    marker = Marker(ruleset.mark_mask, generation)
+    lines = _comments(above, annotate)
+    for mapping in _maps(ruleset):
+        if mapping.elements:
+            lines += _noted(mapping.note, annotate)
+            lines += f"map {mapping.name} {_enclosed(_map_texts(mapping), annotate)}".splitlines()
+    bare = msgspec.structs.replace(ruleset, identities={}, maps={})
+    return "\n".join([*lines, *_body(bare, marker, ruleset.chains.values(), annotate)]) + "\n"
+
+
+def _body(ruleset: Ruleset, marker: Marker, chains: Iterable[Chain], annotate: bool) -> Iterator[str]:
+    """What stands between the table's braces; elements of maps come later, for they name chains."""
+    for each in ruleset.sets.values():
+        yield from _noted(each.note, annotate)
+        yield from f"set {each.name} {set_body(each, wrap=annotate)}".splitlines()
+    for mapping in _maps(ruleset):
+        yield from _noted(mapping.note, annotate)
+        yield f"map {mapping.name} {map_body(mapping)}"
+    for counter in ruleset.counters.values():
+        yield from _noted(counter.note, annotate)
+        yield f"counter {counter.name} {{ packets 0 bytes 0 }}"
+    for chain in chains:
+        yield from [""] if annotate else []
+        yield from _noted(chain.note, annotate)
+        yield from _chain_lines(chain, marker, annotate=annotate)
+
+
+def _maps(ruleset: Ruleset) -> tuple[IdentityMap | VerdictMap, ...]:
+    return (*ruleset.identities.values(), *ruleset.maps.values())
 
 
 class Marker:
@@ -104,9 +139,9 @@ def rule_text(rule: Rule, marker: Marker) -> str:
     return " ".join([*matches, *counted, _action_text(rule.action, marker)])
 
 
-def set_body(each: NamedSet) -> str:
+def set_body(each: NamedSet, *, wrap: bool = False) -> str:
     flags = " flags interval;" if each.interval else ""
-    elements = f" elements = {{ {element_list(each)} }};" if each.elements else ""
+    elements = f" elements = {_enclosed(element_texts(each), wrap)};" if each.elements else ""
     return f"{{ type {' . '.join(each.key)};{flags}{elements} }}"
 
 
@@ -125,21 +160,44 @@ def key_of(each: IdentityMap | VerdictMap) -> KeyType:
     return each.key if isinstance(each, IdentityMap) else KeyType.IDENTITY
 
 
-def element_list(each: NamedSet, elements: Iterable[tuple[int, ...]] | None = None) -> str:
-    return ", ".join(
+def element_texts(each: NamedSet) -> list[str]:
+    """In order of their numbers."""
+    return [
         _interval_text(each.key[0], *element)
         if each.interval
         else " . ".join(key_text(kind, value) for kind, value in zip(each.key, element, strict=True))
-        for element in sorted(each.elements if elements is None else elements)
-    )
+        for element in sorted(each.elements)
+    ]
 
 
 def map_elements(key: KeyType, elements: Mapping[int, int | str]) -> str:
     """``address : identity`` or ``identity : goto chain``."""
-    return ", ".join(
+    return ", ".join(_pairs(key, elements))
+
+
+def _map_texts(each: IdentityMap | VerdictMap) -> list[str]:
+    return _pairs(key_of(each), each.elements)
+
+
+def _pairs(key: KeyType, elements: Mapping[int, int | str]) -> list[str]:
+    return [
         f"{key_text(key, a)} : {f'goto {value}' if isinstance(value, str) else identity_text(value)}"
         for a, value in sorted(elements.items())
-    )
+    ]
+
+
+def _enclosed(texts: list[str], wrap: bool) -> str:
+    """``{ a, b }``; with ``wrap``, long lists on several lines."""
+    one = ", ".join(texts)
+    if not wrap or len(one) <= WIDTH:
+        return f"{{ {one} }}"
+    lines, room = [""], WIDTH
+    for text in texts:
+        if len(lines[-1]) + len(text) > room:
+            lines.append("")
+        lines[-1] += f"{text}, "
+    inner = "\n".join(f"\t{line.rstrip()}" for line in lines)
+    return f"{{\n{inner.rstrip(',')}\n}}"
 
 
 def key_text(kind: KeyType, value: int) -> str:
@@ -167,19 +225,23 @@ def chain_head(chain: Chain) -> str:
 
 
 def _chain_lines(chain: Chain, marker: Marker, *, annotate: bool) -> Iterator[str]:
-    yield f"\tchain {chain.name} {{"
+    yield f"chain {chain.name} {{"
     head = chain_head(chain)
     if head:
-        yield f"\t\t{head}"
+        yield f"\t{head}"
     for rule in chain.rules:
         text = rule_text(rule, marker)
-        why = ": ".join(str(part) for part in (rule.origin, rule.note) if part)
-        yield f"\t\t{text}  # {_one_line(why)}" if annotate and why else f"\t\t{text}"
-    yield "\t}"
+        why = ": ".join(part for part in (sources_text(rule.origins), rule.note) if part)
+        yield f"\t{text}  # {_one_line(why)}" if annotate and why else f"\t{text}"
+    yield "}"
 
 
 def _noted(note: str, annotate: bool) -> list[str]:
-    return [f"\t# {_one_line(note)}"] if annotate and note else []
+    return [f"# {_one_line(note)}"] if annotate and note else []
+
+
+def _comments(lines: Iterable[str], annotate: bool) -> list[str]:
+    return [f"# {_one_line(line)}".rstrip() for line in lines] if annotate else []
 
 
 def _one_line(text: str) -> str:

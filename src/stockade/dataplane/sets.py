@@ -165,8 +165,13 @@ class SetBuilder:
 
 
 def _ports_text(suffixes: Iterable[Suffix]) -> str:
+    """``8001-8018/TCP, 53/UDP``."""
     names = {number: name for name, number in PROTOCOLS.items()}
-    return ", ".join(f"{port}/{names[protocol]}" for protocol, port in suffixes)
+    ports: dict[int, list[int]] = {}
+    for protocol, port in suffixes:
+        ports.setdefault(protocol, []).append(port)
+    runs = ((low, high, p) for p, own in ports.items() for low, high in RangeSet((n, n) for n in own))
+    return ", ".join(f"{low if low == high else f'{low}-{high}'}/{names[p]}" for low, high, p in runs)
 
 
 def peer_match(sets: SetBuilder, peer: SelectorPeer | BlockPeer, family: int, side: Side) -> Match | None:

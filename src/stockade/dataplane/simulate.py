@@ -100,14 +100,15 @@ def simulate(
 
 def simulate_connection(ruleset: Ruleset, first: Packet, own: frozenset[Address] = frozenset()) -> Outcome:
     """The first packet, and if it passes its answer under a new generation: both must, or the connection does not work."""
-    outcome = simulate(ruleset, first, _hook(first, own), own)
+    outcome = simulate(ruleset, first, hook_of(first, own), own)
     if not outcome.accepted:
         return outcome
     reply = first.answer()
-    return simulate(ruleset, reply, _hook(reply, own), own)
+    return simulate(ruleset, reply, hook_of(reply, own), own)
 
 
-def _hook(packet: Packet, own: frozenset[Address]) -> str:
+def hook_of(packet: Packet, own: frozenset[Address]) -> str:
+    """Where a packet meets a node with these addresses."""
     if (packet.family, packet.source) in own:
         return "output"
     return "input" if (packet.family, packet.destination) in own else "forward"

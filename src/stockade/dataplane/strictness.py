@@ -14,7 +14,7 @@ from stockade.net.cidr import Block
 def is_stricter(old: Ruleset, new: Ruleset) -> bool:
     return (
         any(_set_stricter(each, new.sets.get(name)) for name, each in old.sets.items())
-        or any(_identity_stricter(old, each) for each in new.identities.values())
+        or any(_identity_stricter(old, new, each) for each in new.identities.values())
         or any(_map_stricter(old, each) for each in new.maps.values())
         or any(_chain_stricter(chain, new.chains.get(name)) for name, chain in old.chains.items())
         or any(chain.role is Role.FRAME and name not in old.chains for name, chain in new.chains.items())
@@ -41,16 +41,45 @@ def _set_stricter(old: NamedSet, new: NamedSet | None) -> bool:
     return not (old.widens and new.widens and old.elements <= new.elements)
 
 
-def _identity_stricter(old: Ruleset, new: IdentityMap) -> bool:
-    """Every change but one: an address that was fenced."""
-    held = old.identities.get(new.name)
+def _identity_stricter(old: Ruleset, new: Ruleset, ids: IdentityMap) -> bool:
+    """An address that goes, one that was not fenced and comes, and one whose new chains allow less than its old ones."""
+    held = old.identities.get(ids.name)
     before = held.elements if held else {}
-    if any(address not in new.elements for address in before):
+    if any(address not in ids.elements for address in before):
         return True
-    return any(
-        before.get(address) != number and not is_fenced(old, new.key, address)
-        for address, number in new.elements.items()
-    )
+    moves = set()
+    for address, number in ids.elements.items():
+        was = before.get(address)
+        if was is not None:
+            moves.add((was, number))
+        elif not is_fenced(old, ids.key, address):
+            return True
+    return any(was != number and _move_stricter(old, new, was, number) for was, number in moves)
+
+
+def _move_stricter(old: Ruleset, new: Ruleset, was: int, number: int) -> bool:
+    """In any of the four ways: does the chain of identity ``number`` allow less than that of ``was``?"""
+    for name, mapping in new.maps.items():
+        held = old.maps.get(name)
+        before = old.chains.get(held.elements.get(was, "")) if held else None
+        after = new.chains.get(mapping.elements.get(number, ""))
+        if before is None or after is None or _allows_less(before, after):
+            return True
+    return False
+
+
+def _allows_less(old: Chain, new: Chain) -> bool:
+    """Of chains that a verdict map leads to. A chain of the frame there is the one that judges on: not isolated."""
+    if new.role is Role.FRAME:
+        return False
+    if old.role is Role.PROFILE and new.role is Role.PROFILE:
+        return not _allowances(old) <= _allowances(new)
+    return old.name != new.name or [r.meaning for r in old.rules] != [r.meaning for r in new.rules]
+
+
+def _allowances(chain: Chain) -> set[object]:
+    """But for the last rule, which goes to the chain's own deny chain."""
+    return {rule.meaning for rule in chain.rules[:-1]}
 
 
 def _map_stricter(old: Ruleset, new: VerdictMap) -> bool:

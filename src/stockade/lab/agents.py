@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stockade.lab.node.spawner import Command, Spawner, Streams
@@ -23,15 +23,22 @@ FIRST_DELAY, LONGEST_DELAY, STABLE_AFTER = 5.0, 60.0, 60.0  # seconds
 
 
 class AgentSupervisor:
-    """One agent process for one node. ``report`` gets the agent's last words each time it ends."""
+    """One agent process for one node. ``report`` gets the agent's last words each time it ends. ``options``: more of its options."""
 
     def __init__(
-        self, spawner: Spawner, paths: LabPaths, *, node: str, report: Callable[[str], None]
+        self,
+        spawner: Spawner,
+        paths: LabPaths,
+        *,
+        node: str,
+        report: Callable[[str], None],
+        options: Sequence[str] = (),
     ) -> None:
         self._spawner = spawner
         self._paths = paths
         self._node = node
         self._report = report
+        self._options = options
 
     def _command(self) -> list[str]:
         return [
@@ -45,6 +52,9 @@ class AgentSupervisor:
             self._node,
             "--gate",
             str(self._paths.gate),
+            "--health",
+            str(self._paths.health),
+            *self._options,
         ]
 
     async def run(self) -> None:

@@ -19,7 +19,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -51,7 +51,13 @@ INSIDE_PORT = 6443  # the API on the node's own loopback, for the agent
 POLL = 0.01  # seconds between looks while the lab starts
 
 
-def run(paths: LabPaths, listener: socket.socket, spawner: socket.socket, tell: Tell) -> int:
+def run(
+    paths: LabPaths,
+    listener: socket.socket,
+    spawner: socket.socket,
+    tell: Tell,
+    agent_options: Sequence[str] = (),
+) -> int:
     """Until SIGTERM. An error before the lab is ready is told to ``up`` in one line, with the log for the rest."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiohttp.server").addFilter(_is_no_bad_request)
@@ -64,7 +70,7 @@ def run(paths: LabPaths, listener: socket.socket, spawner: socket.socket, tell: 
             tell(answer)
 
     try:
-        asyncio.run(_Cluster(paths, listener, spawner, tell_once).run())
+        asyncio.run(_Cluster(paths, listener, spawner, tell_once, agent_options).run())
     except Exception as error:
         log.exception("the lab failed")
         tell_once({"error": f"the lab could not start: {error}; its log: {paths.log}"})
@@ -75,11 +81,19 @@ def run(paths: LabPaths, listener: socket.socket, spawner: socket.socket, tell: 
 class _Cluster:
     """One lab from start to stop."""
 
-    def __init__(self, paths: LabPaths, listener: socket.socket, spawner: socket.socket, tell: Tell) -> None:
+    def __init__(
+        self,
+        paths: LabPaths,
+        listener: socket.socket,
+        spawner: socket.socket,
+        tell: Tell,
+        agent_options: Sequence[str],
+    ) -> None:
         self._paths = paths
         self._listener = listener
         self._spawner_socket = spawner
         self._tell = tell
+        self._agent_options = agent_options
         self._node = f"{paths.name}-node-1"
 
     async def run(self) -> None:
@@ -159,8 +173,15 @@ class _Cluster:
     ) -> None:
         """All loops in one group: the first that fails ends the lab, with the reason in the log."""
         async with asyncio.TaskGroup() as group:
+            agent = AgentSupervisor(
+                spawner,
+                self._paths,
+                node=self._node,
+                report=self._agent_ended,
+                options=self._agent_options,
+            )
             parts = [
-                AgentSupervisor(spawner, self._paths, node=self._node, report=self._agent_ended).run(),
+                agent.run(),
                 run_controllers(store, ca_certificate=ca),
                 ServiceProxy(store, Nft().load, (addresses.NODE_IP,)).run(),
                 self._announce(store),

@@ -8,7 +8,7 @@
                                 └─► the pods' containers
 Nothing of it outlives pid 1: the kernel ends every process of the PID namespace, and the namespaces end with the last process.
 
-In: ``python -m stockade.lab.daemon NAME PORT READY_FD``. Out: one JSON line on READY_FD, ``{"server", "node"}`` or ``{"error"}``.
+In: ``python -m stockade.lab.daemon NAME PORT READY_FD [AGENT OPTION...]``. Out: one JSON line on READY_FD, ``{"server", "node"}`` or ``{"error"}``.
 This module is imported by pid 1, which lives as long as the lab: it imports little.
 """
 
@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> int:
         write_private(paths.pid, f"{child}\n")
         return 0
     syscalls.mount_proc()
-    return zygote.run(lambda spawner: _daemon(paths, listener, spawner, ready))
+    return zygote.run(lambda spawner: _daemon(paths, listener, spawner, ready, arguments[3:]))
 
 
 def _in_chroot() -> bool:
@@ -93,7 +93,9 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def _daemon(paths: LabPaths, listener: socket.socket, spawner: socket.socket, ready: int) -> int:
+def _daemon(
+    paths: LabPaths, listener: socket.socket, spawner: socket.socket, ready: int, agent_options: list[str]
+) -> int:
     """The zygote's first child. Everything heavy is imported here, after the fork."""
     from stockade.lab.cluster import run  # noqa: PLC0415 - keeps pid 1 small
 
@@ -101,7 +103,7 @@ def _daemon(paths: LabPaths, listener: socket.socket, spawner: socket.socket, re
         os.write(ready, json.dumps(answer).encode() + b"\n")
         os.close(ready)
 
-    return run(paths, listener, spawner, tell)
+    return run(paths, listener, spawner, tell, agent_options)
 
 
 def _fail(ready: int, message: str) -> int:

@@ -74,6 +74,11 @@ class LabPaths(msgspec.Struct, frozen=True):
         return self.directory / "agent.sock"
 
     @property
+    def health(self) -> Path:
+        """The agent's Unix socket, on which it says how it is."""
+        return self.directory / "health.sock"
+
+    @property
     def log(self) -> Path:
         return self.directory / "daemon.log"
 

@@ -11,7 +11,7 @@ pod that comes or goes changes the members of a set and no name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 
 import msgspec
@@ -87,6 +87,17 @@ def compile_state(state: ClusterState, *, blocks_match_pods: bool = True) -> Com
     )
 
 
+def compile_profiles() -> Callable[[str, Sequence[NetworkPolicy]], tuple[Profile, Mapping[str, Selection]]]:
+    """A function that makes the profile of some policies, sorted by name, in one direction, and how its selectors choose. It knows no
+    pods: ids and rules are those that ``compile_state`` would make, and its SelectorPeers choose nobody. It compiles each policy once."""
+    compiler = _Compiler(ClusterState(), (), ())
+
+    def profile(direction: str, policies: Sequence[NetworkPolicy]) -> tuple[Profile, Mapping[str, Selection]]:
+        return compiler.profile(direction, policies), compiler.selections
+
+    return profile
+
+
 def effective_directions(policy: NetworkPolicy) -> frozenset[str]:
     """Values of policyTypes that nobody knows are ignored; when no known one is left, the API's default holds."""
     known = policy.directions & {INGRESS, EGRESS}
@@ -134,7 +145,7 @@ class _Compiler:
         for index, policies in isolating.items():
             key = tuple(policy.ref for policy in policies)
             if key not in shared:
-                shared[key] = self._profile(direction, policies)
+                shared[key] = self.profile(direction, policies)
             result[index] = shared[key]
         return result
 
@@ -142,7 +153,7 @@ class _Compiler:
         chosen = self._index.select(subject_selector(policy))
         return chosen & self._members.get(policy.ref.namespace, 0)
 
-    def _profile(self, direction: str, policies: list[NetworkPolicy]) -> Profile:
+    def profile(self, direction: str, policies: Sequence[NetworkPolicy]) -> Profile:
         rules = tuple(rule for policy in policies for rule in self._policy_rules(policy, direction))
         refs = tuple(policy.ref for policy in policies)
         written = [[str(rule.ref), _peer_keys(rule), _port_keys(rule)] for rule in rules]

@@ -89,12 +89,12 @@ def _direction(verdict: DirectionVerdict, nearest: int) -> DirectionProof:
         subject=str(verdict.subject) if verdict.subject else None,
         isolated_by=tuple(str(ref) for ref in verdict.isolated_by),
         allowed_by=tuple(str(rule) for rule in verdict.allowed_by),
-        nearest=tuple(_near(miss) for miss in verdict.misses[:nearest]),
+        nearest=tuple(near_miss(miss) for miss in verdict.misses[:nearest]),
         other_misses=max(0, len(verdict.misses) - nearest),
     )
 
 
-def _near(miss: Miss) -> NearMiss:
+def near_miss(miss: Miss) -> NearMiss:
     return NearMiss(rule=str(miss.rule), part=miss.part, detail=miss.detail)
 
 

@@ -2,7 +2,7 @@
 
 In: what a reflector saw (an object added or changed, an object gone, a full list). Out: a new ClusterState.
 Called by the agent and the lab. Several deltas applied at once copy each touched table once, so a burst costs little, and one that
-changes nothing copies none. ``changed_pods`` tells where to look for the difference.
+changes nothing copies none. ``changed`` tells where to look for the difference.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from stockade.model.meta import ObjectRef, View
-from stockade.store.state import FIELDS, PODS, ClusterState, key_of, table_key
+from stockade.store.state import FIELDS, ClusterState, key_of, table_key
 
 
 class Upsert(msgspec.Struct, frozen=True):
@@ -54,29 +54,21 @@ def apply(state: ClusterState, deltas: Iterable[Delta]) -> ClusterState:
     return state.replacing(changed) if changed else state
 
 
-def changed_pods(before: ClusterState, after: ClusterState, deltas: Iterable[Delta]) -> set[ObjectRef]:
-    """Pods that came, went or changed on the way from ``before`` to ``after`` by ``deltas``. Looks at those that ``deltas`` name
-    only, so that one pod among ten thousand costs no more than one among ten."""
-    old, new = before.pods, after.pods
+def changed(kind: str, before: ClusterState, after: ClusterState, deltas: Iterable[Delta]) -> set[Any]:
+    """Keys of objects that came, went or changed on the way from ``before`` to ``after`` by ``deltas``. Looks at those that ``deltas``
+    name only, so that one pod among ten thousand costs no more than one among ten."""
+    old, new = getattr(before, FIELDS[kind]), getattr(after, FIELDS[kind])
     if old is new:
         return set()
-    named: set[ObjectRef] = set()
+    named: set[Any] = set()
     for delta in deltas:
-        if delta.kind != PODS:
+        if delta.kind != kind:
             continue
         if isinstance(delta, Replace):
             named.update(old, new)
         else:
-            named.add(_ref_of(delta))
-    return {ref for ref in named if old.get(ref) != new.get(ref)}
-
-
-def _ref_of(delta: Upsert | Delete) -> ObjectRef:
-    if isinstance(delta, Delete):
-        return delta.ref
-    key = key_of(delta.kind, delta.object)
-    assert isinstance(key, ObjectRef)
-    return key
+            named.add(table_key(kind, delta.ref) if isinstance(delta, Delete) else key_of(kind, delta.object))
+    return {key for key in named if old.get(key) != new.get(key)}
 
 
 class _Table:

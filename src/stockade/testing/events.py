@@ -34,7 +34,7 @@ def bursts(draw: st.DrawFn, state: ClusterState) -> list[Delta]:
 
 @st.composite
 def deltas(draw: st.DrawFn, state: ClusterState) -> Delta:
-    shapes = ["change"] * 5 + ["new"] * 2 + ["delete"] * 2 + ["list", "other", "twin", "twin"]
+    shapes = ["change"] * 5 + ["new"] * 2 + ["delete"] * 2 + ["list", "other", "other", "twin", "twin"]
     shape = draw(st.sampled_from(shapes))
     if shape == "other":
         return draw(_others(state))

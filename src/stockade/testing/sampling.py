@@ -6,10 +6,13 @@ families, biased towards the ports and addresses that the world's policies talk 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 from stockade.model.meta import ObjectRef
+from stockade.model.netpol import EGRESS
 from stockade.net.cidr import format_address, parse_address
+from stockade.policy.compiled import CompiledPolicies, PodEntry, PortRange, Profile
 from stockade.policy.verdict import ICMP, AddressEndpoint, Endpoint, Flow, PodEndpoint
 from stockade.store.state import ClusterState
 from stockade.testing.strategies import NODES, OUTSIDE, PORTS
@@ -25,6 +28,39 @@ def sample(state: ClusterState, random: Random, count: int) -> list[Flow]:
     texts += sorted({ip for pod in state.pods.values() for ip in pod.ips})
     addresses = [AddressEndpoint(*parse_address(text), text) for text in texts]
     return [_flow(random, pods, addresses) for _ in range(count)]
+
+
+def aimed(compiled: CompiledPolicies, random: Random, count: int, numbers: Sequence[int]) -> list[Flow]:
+    """Flows of isolated pods at the ports that one of their rules allows, as far as they are among ``numbers``: few random flows
+    meet a rule. Empty when no pod has rules."""
+    ends: list[Endpoint] = [PodEndpoint(entry.ref) for entry in compiled.pods]
+    ends += [AddressEndpoint(*parse_address(text), text) for text in OUTSIDE]
+    subjects = [
+        (entry, profile)
+        for entry in compiled.pods
+        for profile in (entry.egress, entry.ingress)
+        if profile is not None and profile.rules
+    ]
+    return [_aimed(random, *random.choice(subjects), ends, numbers) for _ in range(count if subjects else 0)]
+
+
+def _aimed(
+    random: Random, entry: PodEntry, profile: Profile, ends: list[Endpoint], numbers: Sequence[int]
+) -> Flow:
+    rule = random.choice(profile.rules)
+    other = random.choice([end for end in ends if end != PodEndpoint(entry.ref)])
+    port = None if rule.ports is None else random.choice(rule.ports or (None,))
+    protocol = random.choice(_PROTOCOLS) if port is None else port.protocol
+    fitting = [each for each in numbers if isinstance(port, PortRange) and port.lo <= each <= port.hi]
+    pair = (PodEndpoint(entry.ref), other)
+    source, destination = pair if profile.direction == EGRESS else pair[::-1]
+    return Flow(
+        source=source,
+        destination=destination,
+        protocol=protocol,
+        port=None if protocol == ICMP else random.choice(fitting or numbers),
+        family=other.family if isinstance(other, AddressEndpoint) else random.choice((4, 6)),
+    )
 
 
 def _flow(random: Random, pods: list[PodEndpoint], addresses: list[AddressEndpoint]) -> Flow:

@@ -13,9 +13,10 @@ from stockade.model.selectors import LabelSelector, LabelSelectorRequirement
 from stockade.policy.compile import compile_state
 from stockade.policy.compiled import CompiledPolicies, PodEntry, SelectorPeer
 from stockade.store.state import ClusterState
+from stockade.testing.build import pod
 from stockade.testing.strategies import worlds
 
-CHECKED = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+CHECKED = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def _selected(compiled: CompiledPolicies, entry: PodEntry) -> set[str]:
@@ -61,15 +62,13 @@ def test_claims_follow_pods_from_one_world_to_the_next(states: list[ClusterState
         assert claims.families == tuple(sorted({family for family, _ in compiled.by_address}))
         owned = {
             address: ref
-            for ref, pod in state.pods.items()
-            for address in claims.owned(ref, pod, state.pods.__getitem__)
+            for ref, each in state.pods.items()
+            for address in claims.owned(ref, each, state.pods.__getitem__)
         }
         assert owned == {a: compiled.pods[index].ref for a, index in compiled.by_address.items()}
 
 
 def test_rivals_are_the_other_claimants() -> None:
-    from stockade.testing.build import pod  # noqa: PLC0415 - the name would hide hypothesis' arguments above
-
     pods = {
         each.ref: each
         for each in (pod("a", {}, "10.0.0.1"), pod("b", {}, "10.0.0.1"), pod("c", {}, "10.0.0.2"))

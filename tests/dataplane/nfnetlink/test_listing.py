@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from stockade.dataplane.ir import (
-    Accept,
-    Chain,
-    CurrentMark,
-    Drop,
-    Field,
-    Goto,
-    Hook,
-    KeyType,
-    Member,
-    NamedSet,
-    Rule,
-)
+from stockade.dataplane.ir import AcceptKnown, Chain, Drop, Field, Goto, Hook, KeyType, Member, NamedSet, Rule
 from stockade.dataplane.netlink import Message, attribute, attribute_map, attributes, be32
 from stockade.dataplane.nfnetlink import listing, objects
 from stockade.dataplane.nfnetlink import wire as w
+from stockade.dataplane.nfnetlink.elements import accepting, map_elements
 from stockade.dataplane.nfnetlink.rules import Mark, encode_rule
 
 MARK = Mark(0x00FF0000, 9)
@@ -30,10 +19,23 @@ def message(body: bytes) -> Message:
     return Message(0, 0, 0, body)
 
 
-def test_the_generation_is_read_from_the_test_of_the_mark():
-    assert listing.mark_test(encode_rule(Rule((CurrentMark(),), Accept()), MARK)) == (0x00FF0000, 9)
-    assert listing.mark_test(encode_rule(RULE, MARK)) is None
-    assert listing.mark_test(b"") is None
+def test_the_mask_is_read_from_the_rule_that_asks_the_map():
+    assert listing.mask_of(encode_rule(Rule((), AcceptKnown()), MARK)) == 0x00FF0000
+    assert listing.mask_of(encode_rule(Rule((), AcceptKnown(), counter="c"), MARK)) is None
+    assert listing.mask_of(encode_rule(RULE, MARK)) is None
+    assert listing.mask_of(b"") is None
+
+
+def test_one_generation_is_in_force():
+    def listed(*elements: bytes) -> list[Message]:
+        return [message(objects.elements_of("gen") + attribute(w.ELEMENTS_LIST, b"".join(elements)))]
+
+    current, stale = accepting(0x00090000), accepting(0x00080000)
+    (going,) = map_elements(KeyType.IDENTITY, {0x00090000: "end"})
+    assert listing.generation(listed(current), 0x00FF0000) == 9
+    for elements in ((), (current, stale), (going,), (accepting(0x00090001),)):
+        with pytest.raises(listing.Foreign):
+            listing.generation(listed(*elements), 0x00FF0000)
 
 
 def rebuilt(expressions: bytes, change) -> bytes:
@@ -89,7 +91,7 @@ def test_heads_of_sets_come_back():
     "change",
     [
         be32(w.SET_FLAGS, 0x10),  # timeouts
-        be32(w.SET_KEY_TYPE, 19),  # mark
+        be32(w.SET_KEY_TYPE, 9),  # ether_addr
         be32(w.SET_FLAGS, w.SET_F_MAP) + be32(w.SET_DATA_TYPE, 13),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 
 from stockade.dataplane.ir import (
     Accept,
-    CurrentMark,
+    AcceptKnown,
     Drop,
     Field,
     Goto,
@@ -14,11 +14,11 @@ from stockade.dataplane.ir import (
     Identify,
     IsFamily,
     IsProtocol,
-    MarkAndAccept,
     Member,
     PortWithin,
     Reject,
     RejectCode,
+    Remember,
     Rule,
     Within,
 )
@@ -86,9 +86,10 @@ def test_a_generation_must_fit_the_mask(mask: int, generation: int):
         Mark(mask, generation)
 
 
-def test_only_rules_with_the_mark_know_the_generation():
+def test_only_what_is_remembered_knows_the_generation():
     other = Mark(0xFF000000, 4)
-    for rule in (Rule((CurrentMark(),), Accept()), Rule((), MarkAndAccept())):
-        assert encode_rule(rule, MARK) != encode_rule(rule, other)
+    assert encode_rule(Rule((), Remember()), MARK) != encode_rule(Rule((), Remember()), other)
     plain = Rule((Member((Field.SADDR4,), "a"),), Accept(forget=True))
-    assert encode_rule(plain, MARK) == encode_rule(plain, other)
+    for rule in (plain, Rule((), AcceptKnown()), Rule((), Goto("x", forget=True))):
+        assert encode_rule(rule, MARK) == encode_rule(rule, other)
+    assert encode_rule(Rule((), AcceptKnown()), Mark(0xF, 3)) != encode_rule(Rule((), AcceptKnown()), MARK)

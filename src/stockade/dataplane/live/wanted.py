@@ -4,9 +4,9 @@ on a patch. Each value stands for one moment for ever, whatever comes later."""
 from __future__ import annotations
 
 from stockade.dataplane.ir import Ruleset
-from stockade.dataplane.patch import Patch, patched
+from stockade.dataplane.patch import Patch, merged, patched
 
-_LONGEST = 256  # patches kept unfolded
+_LONGEST = 256  # patches kept apart before they are merged
 
 
 class Wanted:
@@ -26,7 +26,10 @@ class Wanted:
     def after(self, patch: Patch) -> Wanted:
         if patch.is_empty:
             return self
-        if self._count >= _LONGEST or self._count < len(self._patches):
-            self()
-        self._patches.append(patch)
-        return Wanted(self.base, self._patches, self._count + 1)
+        patches = self._patches
+        if self._count >= _LONGEST:
+            patches = [merged(*patches[: self._count])]
+        elif self._count < len(patches):  # somebody else went on from here
+            patches = patches[: self._count]
+        patches.append(patch)
+        return Wanted(self.base, patches, len(patches))

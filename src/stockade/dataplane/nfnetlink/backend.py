@@ -20,7 +20,7 @@ import errno
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import TypeVar
 
 import msgspec
@@ -115,7 +115,7 @@ class Netlink:
     async def delete(self) -> None:
         await self._run(self._delete, in_thread=False)
 
-    async def changes(self) -> AsyncIterator[Change]:
+    async def changes(self) -> AsyncGenerator[Change, None]:
         """Changes of our table by others, as ``Monitor.changes``: without a second listener."""
         queue: asyncio.Queue[Change] = asyncio.Queue()
         self._queues.append(queue)
@@ -258,10 +258,17 @@ class Netlink:
             known = self._channel.quiet_generation_id()
             self._knowledge.know(known)
             self._drain()
-            result = work()
+            failure: NetlinkError | None = None
+            try:
+                result = work()
+            except NetlinkError as error:  # what was there a moment ago may be gone
+                failure = error
             self._hear_up_to(self._channel.quiet_generation_id())
-            if self._knowledge.generation_id is not None:
-                return result
+            if self._knowledge.generation_id is None:
+                continue
+            if failure is not None:
+                raise failure
+            return result
         raise InterferenceError(f"others changed the table during each of {_ATTEMPTS} readings")
 
     def _untouched(self) -> bool:

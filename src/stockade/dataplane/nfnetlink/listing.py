@@ -151,6 +151,8 @@ def generation(messages: list[Message], mask: int) -> int:
         (mark,) = (mark for body in bodies for mark in read_accepting(body))
     except (KeyError, ValueError) as error:
         raise Foreign(f"map {GENERATIONS} does not hold one generation: {error}") from error
+    if mark & ~mask:
+        raise Foreign(f"map {GENERATIONS} holds bits that are not asked for")
     return mark >> mask_shift(mask)
 
 

@@ -6,7 +6,7 @@ kernel, group 7 ──► Events (ours are dropped in the kernel) ──► Moni
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 
 import msgspec
 
@@ -31,7 +31,7 @@ class Monitor:
     def close(self) -> None:
         self._events.close()
 
-    async def changes(self) -> AsyncIterator[Change]:
+    async def changes(self) -> AsyncGenerator[Change, None]:
         """One for each transaction that touched our table, without end. One consumer at a time."""
         loop = asyncio.get_running_loop()
         ready = asyncio.Event()

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from stockade.cli.main import cli
 from stockade.lab.preflight import missing_requirement
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
@@ -34,3 +36,13 @@ def test_the_demo_plays_the_recipe_and_cleans_up(tmp_path: Path) -> None:
     assert svg.startswith("<svg")
     assert "@font-face" not in svg, "the picture must load nothing from elsewhere"
     assert list((tmp_path / "stockade" / "labs").iterdir()) == []
+
+
+def test_the_list_and_a_name_that_is_none() -> None:
+    listed = CliRunner().invoke(cli, ["demo", "--list"])
+    assert listed.exit_code == 0
+    assert len(listed.stdout.splitlines()) == 15
+    assert "11  deny-egress                   DENY egress traffic from an application\n" in listed.stdout
+    unknown = CliRunner().invoke(cli, ["demo", "no-such-recipe"])
+    assert unknown.exit_code == 2
+    assert "there is no recipe 'no-such-recipe'" in unknown.stderr

@@ -127,7 +127,7 @@ def answering(paths, said: AgentStatus):
         return b""
 
     async def work() -> None:
-        async with serve(str(paths.health), Health, metrics, lambda: said):
+        async with serve(str(paths.health(1)), Health, metrics, lambda: said):
             ready.set()
             await asyncio.to_thread(over.wait)
 
@@ -158,7 +158,7 @@ def test_status_of_a_lab_says_that_policies_are_not_in_force(lab) -> None:
         end()
     assert "not up to date: the kernel's rules cannot be changed: Error: no space\\x1b[2J" in text
     assert "failures:   7" in text
-    assert found["enforcing"]["troubles"][0]["attempts"] == 7
+    assert found["nodes"][0]["enforcing"]["troubles"][0]["attempts"] == 7
 
 
 def test_status_of_a_lab_whose_agent_is_away(lab) -> None:

@@ -20,16 +20,20 @@ import dns.query
 import dns.rcode
 
 from stockade.dataplane.netlink import NetlinkError, NetlinkSocket
-from stockade.lab.addresses import DNS_SERVICE_IP, EXAMPLE_IP, GOOGLE_IP, NODE_IP
+from stockade.lab.addresses import DNS_SERVICE_IP, EXAMPLE_IP, GATEWAY_6, GOOGLE_IP, GOOGLE_IP_6, NODE_IP
 from stockade.lab.dns.server import kube_dns
-from stockade.lab.internet import Internet
+from stockade.lab.internet import NODE_LINK, Internet
 from stockade.lab.node import links, netns, syscalls
 from stockade.lab.node.network import PodNetwork
 from stockade.lab.proxy.proxy import SERVICES, SLICES, ServiceProxy
+from stockade.lab.proxy.render import ANTI_SPOOFING, Outward
+from stockade.lab.topology import plan
 from stockade.testing.registry import MemoryRegistry
 
 SOON = 1.0  # "at once", on a busy machine; a packet that is lost costs a full second or more
 WEB = "10.96.0.5"
+NODE_IP_6 = "fd00:172:30::1"
+WEB_6 = "fd00:10:96::5"
 
 
 async def load(text):
@@ -46,13 +50,16 @@ class World:
 
     def __init__(self):
         self.network = PodNetwork()
-        self.network.prepare_node(NODE_IP)
-        self.a = self.network.create("a", "10.244.0.2")
-        self.b = self.network.create("b", "10.244.0.3")
-        self.c = self.network.create("c", "10.244.0.4")
+        self.network.prepare_node(NODE_IP, NODE_IP_6)
+        self.a = self.network.create("a", "10.244.0.2", "fd00:10:244::2")
+        self.b = self.network.create("b", "10.244.0.3", "fd00:10:244::3")
+        self.c = self.network.create("c", "10.244.0.4", "fd00:10:244::4")
         self.registry = MemoryRegistry()
 
-    def service(self, name, ip, ports, endpoints, **spec):
+    def service_6(self, name, ip, ports, endpoints, **spec):
+        self.service(name, ip, ports, endpoints, family="IPv6", **spec)
+
+    def service(self, name, ip, ports, endpoints, family="IPv4", **spec):
         wanted = {"clusterIP": ip, "clusterIPs": [ip], "ports": ports, **spec}
         self.registry.create(SERVICES, "default", {"metadata": {"name": name}, "spec": wanted})
         if endpoints is None:
@@ -63,8 +70,8 @@ class World:
             "default",
             {
                 "metadata": {"name": f"{name}-1", "labels": {"kubernetes.io/service-name": name}},
-                "addressType": "IPv4",
-                "endpoints": [{"addresses": [pod.address]} for pod in endpoints],
+                "addressType": family,
+                "endpoints": [{"addresses": [pod.addresses[family == "IPv6"]]} for pod in endpoints],
                 "ports": slice_ports,
             },
         )
@@ -72,7 +79,7 @@ class World:
 
 @contextlib.asynccontextmanager
 async def proxied(world):
-    proxy = ServiceProxy(world.registry, load, [NODE_IP])
+    proxy = ServiceProxy(world.registry, load, [NODE_IP, NODE_IP_6])
     task = asyncio.create_task(proxy.run())
     await asyncio.wait_for(proxy.synced.wait(), 10)
     try:
@@ -82,16 +89,21 @@ async def proxied(world):
         await asyncio.gather(task, return_exceptions=True)
 
 
-def listen(pod, port=8080):
-    server = pod.socket()
-    server.bind(("0.0.0.0", port))
+def family_of(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def listen(pod, port=8080, address="0.0.0.0"):
+    server = pod.socket(family_of(address))
+    server.bind((address, port))
     server.listen()
     return server
 
 
 def connect(opener, address, port, timeout=5.0):
     """(result, seconds): "open", or the errno's name."""
-    client = opener.socket() if opener else socket.socket()
+    family = family_of(address)
+    client = opener.socket(family) if opener else socket.socket(family)
     client.settimeout(timeout)
     started = time.monotonic()
     try:
@@ -151,6 +163,140 @@ async def pods():
     except TimeoutError:
         pass
     assert reach(again, "10.244.0.2", 8080, server) == "10.244.0.3"
+
+
+async def pods_6():
+    """The same with IPv6; and a pod cannot send with another's address."""
+    world = World()
+    await load(ANTI_SPOOFING)
+    server = listen(world.a, address="::")
+    assert reach(world.b, "fd00:10:244::2", 8080, server) == "fd00:10:244::3"
+    assert reach(None, "fd00:10:244::2", 8080, server) == NODE_IP_6
+    node_server = socket.create_server((NODE_IP_6, 9000), family=socket.AF_INET6)
+    assert reach(world.b, NODE_IP_6, 9000, node_server) == "fd00:10:244::3"
+    assert reach(world.b, "10.244.0.2", 8080, server) == "::ffff:10.244.0.3"
+    # No policy knows a link-local address: the node must not be reached with it.
+    everywhere = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    everywhere.bind(("::", 9001))
+    everywhere.settimeout(0.3)
+    for source in (None, "fd00:10:244::3"):
+        client = world.b.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        if source:
+            client.bind((source, 0))
+        client.sendto(str(source).encode(), (GATEWAY_6, 9001, 0, 100))
+    assert everywhere.recv(20) == b"fd00:10:244::3"
+    receiver = world.a.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    receiver.bind(("::", 7000))
+    receiver.settimeout(0.3)
+    with netns.inside(world.b.fd, NetlinkSocket) as inner:
+        inner.execute(links.add_address(links.LOOPBACK, "fd00:10:244::4"))
+    for source in ("fd00:10:244::4", "fd00:10:244::3"):
+        sender = world.b.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        sender.bind((source, 0))
+        sender.sendto(source.encode(), ("fd00:10:244::2", 7000))
+    assert receiver.recv(20) == b"fd00:10:244::3"  # the lie came first, and did not come through
+    lingering = world.b.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    world.b.close()
+    again = world.network.create("b again", "10.244.0.3", "fd00:10:244::3")
+    lingering.sendto(b"from the grave", ("fd00:10:244::2", 7000))
+    try:
+        raise AssertionError(receiver.recv(20))
+    except TimeoutError:
+        pass
+    assert reach(again, "fd00:10:244::2", 8080, server) == "fd00:10:244::3"
+
+
+async def nodes():
+    """Pods of two nodes reach each other, their nodes and the outside, in both families; a node port leads to a pod elsewhere."""
+    first, second = plan("lab", 2).nodes
+    world = World()
+    network = netns.inside_new(PodNetwork)
+    network.prepare_node(*second.addresses)
+    far = network.create("far", "10.244.1.2", "fd00:10:244:1::2")
+    internet = Internet()
+    await internet.start()
+    internet.connect(first, world.network.fd)
+    internet.connect(second, network.fd)
+    server, near = listen(far, address="::"), listen(world.b, address="::")
+    assert reach(world.a, "fd00:10:244:1::2", 8080, server) == "fd00:10:244::2"
+    assert reach(world.a, "10.244.1.2", 8080, server) == "::ffff:10.244.0.2"
+    assert reach(far, "fd00:10:244::3", 8080, near) == "fd00:10:244:1::2"
+    assert reach(None, "fd00:10:244:1::2", 8080, server) == NODE_IP_6
+    assert reach(None, "10.244.1.2", 8080, server) == f"::ffff:{NODE_IP}"
+    for opener in (world.a, far):
+        page = await asyncio.to_thread(fetch, opener, GOOGLE_IP_6, "/")
+        assert b"Search" in page
+        page = await asyncio.to_thread(fetch, opener, EXAMPLE_IP, "/")
+        assert b"Example Domain" in page
+    unknown = await asyncio.to_thread(connect, far, "2001:db8::99", 80)
+    assert unknown[0] == "ENETUNREACH", unknown[0]  # what an IPv6 router says without a route
+
+    port = {"port": 80, "protocol": "TCP", "targetPort": 8080, "nodePort": 30080}
+    world.service("far", WEB, [port], [far], type="NodePort")
+    world.service_6("far6", WEB_6, [{**port, "nodePort": 30081}], [far], type="NodePort")
+    outward = [
+        Outward(NODE_LINK, NODE_IP, "10.244.0.0/24"),
+        Outward(NODE_LINK, NODE_IP_6, "fd00:10:244::/64"),
+    ]
+    proxy = ServiceProxy(world.registry, load, first.addresses, outward=outward)
+    task = asyncio.create_task(proxy.run())
+    await asyncio.wait_for(proxy.synced.wait(), 10)
+    assert reach(world.a, WEB, 80, server) == "::ffff:10.244.0.2"
+    assert reach(world.a, WEB_6, 80, server) == "fd00:10:244::2"
+    other = network.create("other", "10.244.1.3", "fd00:10:244:1::3")
+    # A stranger to the first node: the answer has to come back through it.
+    assert reach(other, NODE_IP, 30080, server) == f"::ffff:{NODE_IP}"
+    assert reach(other, NODE_IP_6, 30081, server) == NODE_IP_6
+    task.cancel()
+
+
+async def services_6():
+    """Services with IPv6 addresses: endpoints, hairpin, dead ends, and UDP flows that move on."""
+    world = World()
+    port = {"port": 80, "protocol": "TCP", "targetPort": 8080}
+    world.service_6("web", WEB_6, [port], [world.a])
+    world.service_6("both", "fd00:10:96::6", [port], [world.a, world.b])
+    world.service_6("none", "fd00:10:96::7", [port], [])
+    world.service_6("echo", "fd00:10:96::8", [{"port": 7, "protocol": "UDP", "targetPort": 7000}], [world.a])
+    internet = Internet()
+    await internet.start()
+    internet.connect(
+        plan("lab").nodes[0], world.network.fd
+    )  # without any default route the node has no way to a Service
+    first, second = listen(world.a, address="::"), listen(world.b, address="::")
+    receivers = [pod.socket(socket.AF_INET6, socket.SOCK_DGRAM) for pod in (world.a, world.b)]
+    for receiver in receivers:
+        receiver.bind(("::", 7000))
+        receiver.settimeout(2)
+    async with proxied(world):
+        assert reach(world.b, WEB_6, 80, first) == "fd00:10:244::3"
+        assert reach(None, WEB_6, 80, first) == NODE_IP_6
+        assert reach(world.a, WEB_6, 80, first) == NODE_IP_6  # hairpin: masqueraded
+        clients = [connect(world.c, "fd00:10:96::6", 80) for _ in range(24)]
+        assert {result for result, _, _ in clients} == {"open"}
+        assert len(pending(first, second)) == 2
+        for opener in (world.b, None):
+            for address, number, expected in [
+                ("fd00:10:96::7", 80, "ECONNREFUSED"),
+                (WEB_6, 81, "ECONNREFUSED"),
+                ("fd00:10:96::9999", 80, "EHOSTUNREACH" if opener else "ECONNREFUSED"),
+            ]:
+                result, seconds, _ = connect(opener, address, number)
+                assert result == expected, (address, number, result)
+                # Linux looks at an ICMPv6 error only when it sends its SYN once more.
+                assert seconds < (SOON if expected == "ECONNREFUSED" else 3 * SOON), (
+                    address,
+                    number,
+                    seconds,
+                )
+        client = world.c.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        client.connect(("fd00:10:96::8", 7))
+        client.send(b"ping")
+        assert receivers[0].recv(10) == b"ping"
+        moving = {"addresses": [world.b.addresses[1]]}
+        world.registry.mutate(SLICES, "default", "echo-1", lambda obj: obj["endpoints"][0].update(moving))
+        receivers[1].settimeout(0.05)
+        await until(lambda: moved(client, receivers[1]))
 
 
 def own_namespace():
@@ -390,6 +536,7 @@ async def outside():
     world = World()
     internet = Internet()
     await internet.start()
+    internet.connect(plan("lab").nodes[0], world.network.fd)
     for address, title in ((EXAMPLE_IP, b"Example Domain"), (GOOGLE_IP, b"Search")):
         for opener in (world.a, None):
             page = await asyncio.to_thread(fetch, opener, address, "/")
@@ -415,7 +562,7 @@ async def outside():
 
 
 def fetch(opener, address, path):
-    client = opener.socket() if opener else socket.socket()
+    client = opener.socket(family_of(address)) if opener else socket.socket()
     client.settimeout(5)
     client.connect((address, 80))
     client.sendall(f"GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())

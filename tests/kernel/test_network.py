@@ -11,7 +11,20 @@ SCENARIOS = Path(__file__).with_name("network_scenarios.py")
 
 @pytest.mark.kernel
 @pytest.mark.parametrize(
-    "name", ["pods", "spoofing", "refusals", "services", "dead_ends", "datagrams", "names", "outside"]
+    "name",
+    [
+        "pods",
+        "pods_6",
+        "nodes",
+        "spoofing",
+        "refusals",
+        "services",
+        "services_6",
+        "dead_ends",
+        "datagrams",
+        "names",
+        "outside",
+    ],
 )
 def test_scenario(name):
     done = subprocess.run(

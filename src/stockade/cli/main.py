@@ -29,6 +29,7 @@ class LazyGroup(click.Group):
         "down": "Stop a lab and remove everything it made.",
         "image": "Load, list and remove images for a lab's pods.",
         "outside": "Fetch a page as a client outside a lab's cluster does.",
+        "node": "Cut a node of a lab off from the network, and heal it.",
         "render": "Print the nft rules of a node, each with its policy.",
         "drops": "Show denied packets with the policies that denied them.",
         "agent": "Run the node agent (what a DaemonSet runs).",

@@ -1,9 +1,10 @@
-"""``stockade status``: the labs of this user, or one lab with its processes and how its agent is."""
+"""``stockade status``: the labs of this user, or one lab with its nodes and how their agents are."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 
 import click
 import msgspec
@@ -12,26 +13,40 @@ from stockade.agent.health import ask
 from stockade.agent.status import AgentStatus, lines
 from stockade.cli.options import lab_name
 from stockade.lab.paths import LabPaths, is_running, running_labs
-from stockade.lab.processes import agents, first_process, of_lab
+from stockade.lab.processes import agents, first_process, node_of, of_lab
+from stockade.lab.topology import NodePlan, plan
 from stockade.report.terminal import visible
 
 ANSWER_SECONDS = 2.0
+AWAY = "not running (restarted shortly; its rules stay in the kernel)"
+
+
+class NodeStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One node: what it was given, its agent's process (None: not running), and what the agent says of itself."""
+
+    name: str
+    addresses: tuple[str, ...]
+    pod_cidrs: tuple[str, ...] = msgspec.field(name="podCIDRs")
+    agent: int | None = None
+    enforcing: AgentStatus | None = None
 
 
 @click.command("status", epilog="Example:  stockade status --name t1 -o json")
 @lab_name
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(name: LabPaths, output: str) -> None:
-    """Show whether a lab runs, where its kubeconfig is, its processes, and whether its policies are in force. Exit 0 when it
+    """Show whether a lab runs, where its kubeconfig is, its nodes, and whether policies are in force on each. Exit 0 when it
     runs, 1 when not."""
     facts = _facts(name)
-    agent = asyncio.run(ask(str(name.health), ANSWER_SECONDS)) if facts["state"] == "running" else None
+    nodes = asyncio.run(_nodes(name)) if facts["state"] == "running" else []
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(facts | _enforcing(agent))).decode())
+        shown = facts | ({"nodes": nodes} if nodes else {})
+        click.echo(msgspec.json.format(msgspec.json.encode(shown)).decode())
     else:
-        told = {} if agent is None else lines(agent, time.time())
-        for key, value in (facts | told).items():
-            click.echo(f"{key + ':':<12}{visible(str(value))}")
+        _print(facts)
+        for node in nodes:
+            click.echo(f"node {node.name}")
+            _print(_node_lines(node), indent="  ")
     if facts["state"] != "running":
         others = [lab for lab in running_labs() if lab != name.name]
         if others and output == "text":
@@ -39,20 +54,47 @@ def command(name: LabPaths, output: str) -> None:
         raise SystemExit(1)
 
 
-def _enforcing(agent: AgentStatus | None) -> dict[str, object]:
-    return {} if agent is None else {"enforcing": agent}
+def _print(facts: Mapping[str, object], indent: str = "") -> None:
+    for key, value in facts.items():
+        click.echo(f"{indent}{key + ':':<12}{visible(str(value))}")
 
 
 def _facts(paths: LabPaths) -> dict[str, object]:
     if not is_running(paths):
         return {"name": paths.name, "state": "not running"}
-    agent = agents(paths)
     return {
         "name": paths.name,
         "state": "running",
         "kubeconfig": str(paths.kubeconfig),
         "pid": first_process(paths),
-        "agent": agent[0].pid if agent else "not running (restarted shortly; its rules stay in the kernel)",
         "memory": f"{sum(process.resident for process in of_lab(paths)) // 2**20} MiB",
         "log": str(paths.log),
+    }
+
+
+async def _nodes(paths: LabPaths) -> list[NodeStatus]:
+    plans = _plans(paths)
+    said = await asyncio.gather(*(ask(str(paths.health(each.number)), ANSWER_SECONDS) for each in plans))
+    running = {node_of(process): process.pid for process in agents(paths)}
+    return [
+        NodeStatus(each.name, each.addresses, each.pod_cidrs, running.get(each.name), status)
+        for each, status in zip(plans, said, strict=True)
+    ]
+
+
+def _plans(paths: LabPaths) -> Sequence[NodePlan]:
+    """As the daemon wrote them when it had made them; one node while it has not yet."""
+    try:
+        return msgspec.json.decode(paths.nodes.read_bytes(), type=tuple[NodePlan, ...])
+    except (OSError, msgspec.MsgspecError):
+        return plan(paths.name).nodes
+
+
+def _node_lines(node: NodeStatus) -> dict[str, object]:
+    told = {} if node.enforcing is None else lines(node.enforcing, time.time())
+    return {
+        "addresses": ", ".join(node.addresses),
+        "pods": ", ".join(node.pod_cidrs),
+        "agent": node.agent or AWAY,
+        **told,
     }

@@ -1,4 +1,4 @@
-"""``stockade up``: start a lab, wait until its node is Ready and its DNS answers, print the export line."""
+"""``stockade up``: start a lab, wait until its nodes are Ready and its DNS answers, print the export line."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from stockade.cli.failure import Failure
 from stockade.cli.options import lab_name
 from stockade.lab.interpreter import open_read_only
 from stockade.lab.paths import LabPaths, UnsafeStateError, is_running, try_lock
-from stockade.lab.preflight import SEARCH_PATH, missing_requirement
+from stockade.lab.preflight import SEARCH_PATH, has_ipv6, missing_requirement
 from stockade.lab.processes import stop
+from stockade.lab.topology import MOST_NODES
 
 
 @click.command("up", epilog='Example:  eval "$(stockade up --name t1)" && kubectl get pods -A')
@@ -35,14 +36,30 @@ from stockade.lab.processes import stop
     help="Seconds to wait until Ready.",
 )
 @click.option(
+    "--nodes",
+    type=click.IntRange(1, MOST_NODES),
+    default=1,
+    show_default=True,
+    help="How many nodes, each with its own network and policy agent.",
+)
+@click.option(
+    "--ip-family",
+    type=click.Choice(["auto", "dual", "ipv4"]),
+    default="auto",
+    show_default=True,
+    help="Addresses of pods, Services and nodes: IPv4 and IPv6, or IPv4 alone; auto is both where this machine has IPv6.",
+)
+@click.option(
     "--agent-options",
     default="",
     metavar="OPTIONS",
     callback=lambda _ctx, _param, value: _agent_options(value),
-    help="Options of stockade agent for this lab's agent. Example: --agent-options '--denied reject --live-flows keep'",
+    help="Options of stockade agent for this lab's agents. Example: --agent-options '--denied reject --live-flows keep'",
 )
-def command(name: LabPaths, port: int, timeout: float, agent_options: list[str]) -> None:
-    """Start a lab: API server, one node, DNS, Services, policy agent. Needs root and nft.
+def command(
+    name: LabPaths, port: int, timeout: float, nodes: int, ip_family: str, agent_options: list[str]
+) -> None:
+    """Start a lab: API server, nodes, DNS, Services, policy agents. Needs root and nft.
 
     Prints the line that points kubectl at it. The host sees no interface, route, firewall rule or mount of the lab: all
     of it lives in namespaces that end with the lab.
@@ -57,14 +74,21 @@ def command(name: LabPaths, port: int, timeout: float, agent_options: list[str])
             )
         name.remove()
         name.make()
-        answer = _start(name, port, timeout, agent_options)
+        answer = _start(name, port, timeout, [str(nodes), _families(ip_family), *agent_options])
     if "error" in answer:
         raise Failure(answer["error"])
-    click.echo(
-        f"lab {name.name!r} is ready in {time.monotonic() - started:.1f} s: node {answer['node']}, API {answer['server']}",
-        err=True,
-    )
+    what = f"node{'s' if nodes > 1 else ''} {answer['nodes']}, API {answer['server']}"
+    click.echo(f"lab {name.name!r} is ready in {time.monotonic() - started:.1f} s: {what}", err=True)
     click.echo(f"export KUBECONFIG={shlex.quote(str(name.kubeconfig))}")
+
+
+def _families(wanted: str) -> str:
+    if wanted == "ipv4" or has_ipv6():
+        return "ipv4" if wanted == "ipv4" else "dual"
+    if wanted == "dual":
+        raise Failure("this machine's kernel has no IPv6; run: stockade up --ip-family ipv4")
+    click.echo("this machine's kernel has no IPv6: the lab has IPv4 alone", err=True)
+    return "ipv4"
 
 
 @contextlib.contextmanager
@@ -106,14 +130,14 @@ def _agent_options(text: str) -> list[str]:
 _COMMAND_LINE = click.core.ParameterSource.COMMANDLINE
 
 
-def _start(paths: LabPaths, port: int, timeout: float, agent_options: list[str]) -> dict[str, str]:
+def _start(paths: LabPaths, port: int, timeout: float, rest: list[str]) -> dict[str, str]:
     """Spawn the daemon and wait for the one line it writes when it is ready or has failed. Whatever ends the waiting otherwise
     (time, Ctrl-C) ends the lab, too."""
     reader, writer = os.pipe()
     log = os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     program = open_read_only(sys.executable)
     launcher = subprocess.Popen(
-        [sys.executable, "-m", "stockade.lab.daemon", paths.name, str(port), str(writer), *agent_options],
+        [sys.executable, "-m", "stockade.lab.daemon", paths.name, str(port), str(writer), *rest],
         executable=f"/proc/self/fd/{program}",
         stdin=subprocess.DEVNULL,
         stdout=log,

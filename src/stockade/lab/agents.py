@@ -1,6 +1,6 @@
-"""Keeps the node's agent running, like a DaemonSet does: started once, restarted after a back-off when it ends.
+"""Keeps a node's agent running, like a DaemonSet does: started once, restarted after a back-off when it ends.
 
-In: how to spawn a process. Out: the running agent's pid in ``state``. Called by ``lab.cluster``.
+In: how to spawn a process, the node's number, name and network namespace. Out: a running agent. Called by ``lab.nodes``.
 The agent is a process of its own that talks to the API like any client; while it is away the kernel keeps its rules.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from stockade.lab.node.spawner import Command, Spawner, Streams
 from stockade.lab.paths import LabPaths
+from stockade.lab.topology import NodePlan
 
 log = logging.getLogger(__name__)
 FIRST_DELAY, LONGEST_DELAY, STABLE_AFTER = 5.0, 60.0, 60.0  # seconds
@@ -30,13 +31,15 @@ class AgentSupervisor:
         spawner: Spawner,
         paths: LabPaths,
         *,
-        node: str,
+        node: NodePlan,
+        netns: int,
         report: Callable[[str], None],
         options: Sequence[str] = (),
     ) -> None:
         self._spawner = spawner
         self._paths = paths
         self._node = node
+        self._netns = netns
         self._report = report
         self._options = options
 
@@ -49,11 +52,11 @@ class AgentSupervisor:
             "--kubeconfig",
             str(self._paths.agent_kubeconfig),
             "--node",
-            self._node,
+            self._node.name,
             "--gate",
-            str(self._paths.gate),
+            str(self._paths.gate(self._node.number)),
             "--health",
-            str(self._paths.health),
+            str(self._paths.health(self._node.number)),
             *self._options,
         ]
 
@@ -65,18 +68,24 @@ class AgentSupervisor:
             status = await self._run_once()
             if time.monotonic() - started > STABLE_AFTER:
                 delay = FIRST_DELAY
-            self._report(_last_line(self._paths.agent_log))
+            self._report(_last_line(self._paths.agent_log(self._node.number)))
             log.warning(
-                "the agent ended with status %s; its rules stay; a new one starts in %.0f s", status, delay
+                "the agent of %s ended with status %s; its rules stay; a new one starts in %.0f s",
+                self._node.name,
+                status,
+                delay,
             )
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY)
 
     async def _run_once(self) -> int:
-        output = os.open(self._paths.agent_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        path = self._paths.agent_log(self._node.number)
+        output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             process = await self._spawner.spawn_plain(
-                Command(argv=self._command(), env=dict(os.environ)), Streams(stdout=output, stderr=output)
+                Command(argv=self._command(), env=dict(os.environ)),
+                Streams(stdout=output, stderr=output),
+                netns=self._netns,
             )
         finally:
             os.close(output)

@@ -1,4 +1,4 @@
-"""The objects that every lab has from its first moment: namespaces, the node, the API's and the DNS's Services.
+"""The objects that every lab has from its first moment: namespaces, the nodes, the API's and the DNS's Services.
 
 In: the registry. Out: objects in it. Called by ``lab.cluster`` before anything watches.
 """
@@ -8,11 +8,14 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
+import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from stockade import __version__
 from stockade.lab.addresses import API_SERVICE_IP, DNS_SERVICE_IP
 from stockade.lab.apiserver.registry import Registry
+from stockade.lab.topology import NodePlan
 
 DNS_IMAGE = f"stockade.dev/cluster-dns:{__version__}"
 DNS_NAME = "kube-dns"
@@ -31,10 +34,19 @@ VERSION = {  # what /version answers
 }
 
 
-def bootstrap(registry: Registry, *, node: str, node_address: str, pod_cidr: str) -> None:
+_CONDITIONS = (
+    ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ("Ready", "KubeletNotReady", "network policy agent not ready"),
+)
+
+
+def bootstrap(registry: Registry, nodes: Iterable[NodePlan]) -> None:
     for name in NAMESPACES:
         registry.create("namespaces", "", _object("v1", "Namespace", name))
-    registry.create("nodes", "", _node(node, node_address, pod_cidr))
+    for node in nodes:
+        registry.create("nodes", "", _node(node))
     registry.create("services", "default", _kubernetes_service())
     registry.create("services", "kube-system", _dns_service())
     registry.create("deployments.apps", "kube-system", _dns_deployment())
@@ -46,19 +58,24 @@ def _object(api_version: str, kind: str, name: str, **fields: Any) -> dict[str, 
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}
 
 
-def _node(name: str, address: str, pod_cidr: str) -> dict[str, Any]:
+def _node(plan: NodePlan) -> dict[str, Any]:
+    name = plan.name
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     memory = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 1024}Ki"
     capacity = {"cpu": str(os.cpu_count() or 1), "memory": memory, "pods": "250"}
     machine = "amd64" if platform.machine() == "x86_64" else "arm64"
-    condition = {
-        "type": "Ready",
-        "status": "False",
-        "reason": "KubeletNotReady",
-        "message": "network policy agent not ready",
-        "lastHeartbeatTime": now,
-        "lastTransitionTime": now,
-    }
+    conditions = [
+        {
+            "type": type_,
+            "status": "False",
+            "reason": reason,
+            "message": message,
+            "lastHeartbeatTime": now,
+            "lastTransitionTime": now,
+        }
+        for type_, reason, message in _CONDITIONS
+    ]
+    machine_id = uuid.uuid5(uuid.NAMESPACE_OID, name)
     return _object(
         "v1",
         "Node",
@@ -67,18 +84,21 @@ def _node(name: str, address: str, pod_cidr: str) -> dict[str, Any]:
             "kubernetes.io/hostname": name,
             "kubernetes.io/os": "linux",
             "kubernetes.io/arch": machine,
-            "node-role.kubernetes.io/control-plane": "",
+            **({"node-role.kubernetes.io/control-plane": ""} if plan.number == 1 else {}),
         },
-        spec={"podCIDR": pod_cidr, "podCIDRs": [pod_cidr]},
+        spec={"podCIDR": plan.pod_cidrs[0], "podCIDRs": list(plan.pod_cidrs)},
         status={
-            "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],
+            "addresses": [
+                *({"type": "InternalIP", "address": address} for address in plan.addresses),
+                {"type": "Hostname", "address": name},
+            ],
             "capacity": capacity,
             "allocatable": capacity,
-            "conditions": [condition],
+            "conditions": conditions,
             "nodeInfo": {
-                "machineID": "",
-                "systemUUID": "",
-                "bootID": "",
+                "machineID": machine_id.hex,
+                "systemUUID": str(machine_id),
+                "bootID": str(uuid.uuid4()),
                 "kernelVersion": platform.release(),
                 "osImage": "Stockade lab",
                 "containerRuntimeVersion": f"stockade://{__version__}",

@@ -2,12 +2,13 @@
 
     kubectl ──TLS──► API server ──► ObjectStore ◄──watch── controllers   (Deployment, EndpointSlice, scheduler …)
                      (host's        │    ▲   ▲
-                      127.0.0.1)    │    │   └──watch── ServiceProxy ──► nft table ip stockade-proxy
+                      127.0.0.1)    │    │   │   for each node (lab.nodes):
+                                    │    │   └──watch── ServiceProxy ──► nft tables ip, ip6 stockade-proxy
                           watch,TLS │    └──watch,status── Kubelet ──► zygote ──► pods
                                     ▼                        │
                        stockade agent ◄──── gate: "programmed?" ┘
                             └──► nft table inet stockade
-In: the lab's paths, the API's listening socket, the zygote's socket, and ``tell`` for the one answer ``up`` waits for.
+In: the lab's paths and nodes, the API's listening socket, the zygote's socket, and ``tell`` for the one answer ``up`` waits for.
 Out: exit status. Called by ``lab.daemon`` inside the lab's namespaces.
 """
 
@@ -19,40 +20,40 @@ import logging
 import os
 import signal
 import socket
+import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 
+import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from stockade.agent.gate import GateClient
-from stockade.dataplane.nft import Nft
 from stockade.lab import addresses, bootstrap, credentials
-from stockade.lab.agents import AgentSupervisor
 from stockade.lab.apiserver.app import create_app
 from stockade.lab.apiserver.storage import Storage
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.lab.controllers import run_controllers
 from stockade.lab.dns.probe import answers
 from stockade.lab.dns.server import kube_dns
-from stockade.lab.events import EventRecorder
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.internet import Internet
-from stockade.lab.node.kubelet import Kubelet
-from stockade.lab.node.network import PodNetwork
-from stockade.lab.node.parts import NodeFacts
+from stockade.lab.node import netns
+from stockade.lab.node.access import ClusterAccess
 from stockade.lab.node.spawner import Spawner
+from stockade.lab.nodes import INSIDE_PORT, POLL, LabNode, Shared
+from stockade.lab.partition import Partition, Severable
 from stockade.lab.paths import LabPaths, write_private
-from stockade.lab.proxy.proxy import ServiceProxy
+from stockade.lab.topology import Topology
 
 log = logging.getLogger(__name__)
+_RESET = struct.pack("ii", 1, 0)  # closing sends a reset, and does not wait for what was not acknowledged
 Tell = Callable[[dict[str, str]], None]
 ADMIN, AGENT = "admin", "agent"
-INSIDE_PORT = 6443  # the API on the node's own loopback, for the agent
-POLL = 0.01  # seconds between looks while the lab starts
 
 
 def run(
     paths: LabPaths,
+    topology: Topology,
     listener: socket.socket,
     spawner: socket.socket,
     tell: Tell,
@@ -70,7 +71,7 @@ def run(
             tell(answer)
 
     try:
-        asyncio.run(_Cluster(paths, listener, spawner, tell_once, agent_options).run())
+        asyncio.run(_Cluster(paths, topology, listener, spawner, tell_once, agent_options).run())
     except Exception as error:
         log.exception("the lab failed")
         tell_once({"error": f"the lab could not start: {error}; its log: {paths.log}"})
@@ -84,44 +85,59 @@ class _Cluster:
     def __init__(
         self,
         paths: LabPaths,
+        topology: Topology,
         listener: socket.socket,
         spawner: socket.socket,
         tell: Tell,
         agent_options: Sequence[str],
     ) -> None:
         self._paths = paths
+        self._topology = topology
         self._listener = listener
         self._spawner_socket = spawner
         self._tell = tell
         self._agent_options = agent_options
-        self._node = f"{paths.name}-node-1"
 
     async def run(self) -> None:
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-        network = PodNetwork()
-        network.prepare_node(addresses.NODE_IP)
-        inside = socket.create_server(("127.0.0.1", INSIDE_PORT))
-        secrets = self._credentials()
-        spawner = Spawner(self._spawner_socket)
-        spawner.start()
-        store = ObjectStore(Storage(self._paths.database))
-        bootstrap.bootstrap(
-            store, node=self._node, node_address=addresses.NODE_IP, pod_cidr=addresses.POD_CIDR
-        )
-        kubelet = self._kubelet(store, spawner, network)
-        runner = await self._serve(store, kubelet, secrets, inside)
-        internet = Internet()
+        store = ObjectStore(Storage(self._paths.database), families=self._topology.families)
+        internet = Internet(ipv6=self._topology.dual_stack)
         await internet.start()
         write_private(self._paths.outside, str(os.fstat(internet.fd).st_ino))
-        await kubelet.start()
+        nodes = self._nodes(store, internet)
+        secrets = self._credentials()
+        bootstrap.bootstrap(store, self._topology.nodes)
+        runner = await self._serve(store, nodes, secrets)
+        for node in nodes:
+            await node.start()
         try:
-            await self._run_until(stopping, store, spawner, secrets.ca)
+            healed = partial(_reconnect, runner)
+            await self._run_until(stopping, store, nodes, Partition(store, nodes, healed), secrets.ca)
         finally:
-            await kubelet.stop()
+            await asyncio.gather(*(node.stop() for node in nodes))
             await internet.stop()
             await runner.cleanup()
+
+    def _nodes(self, store: ObjectStore, internet: Internet) -> list[LabNode]:
+        spawner = Spawner(self._spawner_socket)
+        spawner.start()
+        dns = kube_dns(store, "::" if self._topology.dual_stack else "0.0.0.0")  # noqa: S104 - the pod's own addresses
+        shared = Shared(
+            paths=self._paths,
+            store=store,
+            spawner=spawner,
+            images=Catalog(self._paths.root),
+            builtins={bootstrap.DNS_IMAGE: dns},
+            failed=self._agent_ended,
+            agent_options=self._agent_options,
+        )
+        nodes = [LabNode(plan, shared) for plan in self._topology.nodes]
+        for node in nodes:
+            internet.connect(node.plan, node.netns)
+        write_private(self._paths.nodes, msgspec.json.encode(self._topology.nodes).decode())
+        return nodes
 
     def _credentials(self) -> credentials.Credentials:
         """The user's kubeconfig names the host's port, the agent's the node's own loopback."""
@@ -137,54 +153,35 @@ class _Cluster:
     def _server(self) -> str:
         return f"https://127.0.0.1:{self._listener.getsockname()[1]}"
 
-    def _kubelet(self, store: ObjectStore, spawner: Spawner, network: PodNetwork) -> Kubelet:
-        facts = NodeFacts(
-            name=self._node,
-            address=addresses.NODE_IP,
-            cluster_dns=addresses.DNS_SERVICE_IP,
-            directory=self._paths.pods,
-        )
-        return Kubelet(
-            store,
-            spawner,
-            network,
-            Catalog(self._paths.root),
-            EventRecorder(store, "kubelet", self._node),
-            GateClient(self._paths.gate),
-            facts=facts,
-            pod_cidr=addresses.POD_CIDR,
-            builtins={bootstrap.DNS_IMAGE: kube_dns(store)},
-        )
-
     async def _serve(
-        self, store: ObjectStore, kubelet: Kubelet, made: credentials.Credentials, inside: socket.socket
+        self, store: ObjectStore, nodes: Sequence[LabNode], made: credentials.Credentials
     ) -> web.AppRunner:
+        """On the host's loopback for users, and on each node's for its agent."""
         tokens = {token: user for user, token in made.tokens.items()}
-        app = create_app(store, tokens=tokens, runtime=kubelet.runtime, version=bootstrap.VERSION)
+        runtime = ClusterAccess([node.access for node in nodes])
+        app = create_app(store, tokens=tokens, runtime=runtime, version=bootstrap.VERSION)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
         context = made.server_context()
-        for listener in (self._listener, inside):
+        for listener in (self._listener, *(node.listener() for node in nodes)):
             await web.SockSite(runner, listener, ssl_context=context).start()
         return runner
 
     async def _run_until(
-        self, stopping: asyncio.Event, store: ObjectStore, spawner: Spawner, ca: str
+        self,
+        stopping: asyncio.Event,
+        store: ObjectStore,
+        nodes: Sequence[LabNode],
+        partition: Partition,
+        ca: str,
     ) -> None:
         """All loops in one group: the first that fails ends the lab, with the reason in the log."""
         async with asyncio.TaskGroup() as group:
-            agent = AgentSupervisor(
-                spawner,
-                self._paths,
-                node=self._node,
-                report=self._agent_ended,
-                options=self._agent_options,
-            )
-            parts = [
-                agent.run(),
+            parts = [part for node in nodes for part in node.parts()]
+            parts += [
                 run_controllers(store, ca_certificate=ca),
-                ServiceProxy(store, Nft().load, (addresses.NODE_IP,)).run(),
-                self._announce(store),
+                partition.run(),
+                self._announce(nodes),
             ]
             tasks = [group.create_task(part) for part in parts]
             await stopping.wait()
@@ -195,32 +192,30 @@ class _Cluster:
         """Only the first answer counts: once the lab is Ready this says nothing to anybody."""
         self._tell({"error": f"the policy agent ended: {last_words}"})
 
-    async def _announce(self, store: ObjectStore) -> None:
-        """The node is Ready when its agent is; the lab is when a lookup through the DNS Service is answered."""
-        while not self._paths.gate.exists():  # noqa: ASYNC110 - a file has no event
-            await asyncio.sleep(POLL)
-        _mark_ready(store, self._node)
+    async def _announce(self, nodes: Sequence[LabNode]) -> None:
+        """A node is Ready when its agent is; the lab is when all are and a lookup through the DNS Service is answered."""
+        await asyncio.gather(*(node.ready() for node in nodes))
         name = f"kubernetes.default.svc.{addresses.CLUSTER_DOMAIN}"
         while not await answers(addresses.DNS_SERVICE_IP, name):  # noqa: ASYNC110 - the answer is on the network
             await asyncio.sleep(POLL)
-        self._tell({"server": self._server, "node": self._node})
+        self._tell({"server": self._server, "nodes": ", ".join(node.plan.name for node in nodes)})
+
+
+def _reconnect(runner: web.AppRunner, node: Severable) -> None:
+    """End the connections that the node's agent had to the API: after a long cut either side would wait as long again before it
+    sends anything once more. They are told apart by the network namespace of their sockets."""
+    assert runner.server is not None
+    with contextlib.suppress(OSError), netns.inside(node.netns, socket.socket) as own:
+        wanted = netns.cookie(own)
+        for connection in list(runner.server.connections):
+            transport = connection.transport
+            ours = None if transport is None else transport.get_extra_info("socket")
+            if transport is not None and ours is not None and netns.cookie(ours) == wanted:
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                transport.abort()
 
 
 def _is_no_bad_request(record: logging.LogRecord) -> bool:
     """What is not even HTTP is answered with 400 and not logged: strangers could fill the disk, and its lines may hold a token."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, HttpProcessingError)
-
-
-def _mark_ready(store: ObjectStore, node: str) -> None:
-    def change(obj: dict[str, object]) -> None:
-        status = obj["status"]
-        assert isinstance(status, dict)
-        for condition in status["conditions"]:
-            if condition["type"] == "Ready":
-                condition.update(
-                    status="True", reason="KubeletReady", message="node and policy agent are ready"
-                )
-
-    with contextlib.suppress(LookupError):
-        store.mutate("nodes", "", node, change, "status")

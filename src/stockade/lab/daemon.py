@@ -8,7 +8,8 @@
                                 └─► the pods' containers
 Nothing of it outlives pid 1: the kernel ends every process of the PID namespace, and the namespaces end with the last process.
 
-In: ``python -m stockade.lab.daemon NAME PORT READY_FD [AGENT OPTION...]``. Out: one JSON line on READY_FD, ``{"server", "node"}`` or ``{"error"}``.
+In: ``python -m stockade.lab.daemon NAME PORT READY_FD NODES FAMILIES [AGENT OPTION...]`` (families: ``dual`` or ``ipv4``). Out: one JSON line on READY_FD,
+``{"server", "nodes"}`` or ``{"error"}``.
 This module is imported by pid 1, which lives as long as the lab: it imports little.
 """
 
@@ -94,16 +95,19 @@ def _listen(port: int) -> socket.socket:
 
 
 def _daemon(
-    paths: LabPaths, listener: socket.socket, spawner: socket.socket, ready: int, agent_options: list[str]
+    paths: LabPaths, listener: socket.socket, spawner: socket.socket, ready: int, rest: list[str]
 ) -> int:
     """The zygote's first child. Everything heavy is imported here, after the fork."""
     from stockade.lab.cluster import run  # noqa: PLC0415 - keeps pid 1 small
+    from stockade.lab.topology import plan  # noqa: PLC0415
 
     def tell(answer: dict[str, str]) -> None:
         os.write(ready, json.dumps(answer).encode() + b"\n")
         os.close(ready)
 
-    return run(paths, listener, spawner, tell, agent_options)
+    nodes, families, *agent_options = rest
+    topology = plan(paths.name, int(nodes), ipv6=families == "dual")
+    return run(paths, topology, listener, spawner, tell, agent_options)
 
 
 def _fail(ready: int, message: str) -> int:

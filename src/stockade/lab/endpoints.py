@@ -16,6 +16,7 @@ import msgspec
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.model.objects import SERVICE_NAME_LABEL
 
+_VERSIONS = {"IPv4": 4, "IPv6": 6}
 ServiceKey = tuple[str, str]  # namespace, name
 
 
@@ -37,14 +38,15 @@ class PortEndpoints(msgspec.Struct, frozen=True):
 
 
 def ready_endpoints(slices: Iterable[JsonObject]) -> dict[ServiceKey, list[PortEndpoints]]:
-    """IPv4 endpoints per Service. A slice without ports (headless, no ports) has one entry with port 0."""
+    """Endpoints of both families per Service. A slice without ports (headless, no ports) has one entry with port 0."""
     found: defaultdict[ServiceKey, list[PortEndpoints]] = defaultdict(list)
     for obj in slices:
         metadata = obj["metadata"]
         service = (metadata.get("labels") or {}).get(SERVICE_NAME_LABEL)
-        if not service or obj.get("addressType", "IPv4") != "IPv4":
+        version = _VERSIONS.get(obj.get("addressType", "IPv4"))
+        if not service or version is None:
             continue
-        endpoints = tuple(_ready(obj.get("endpoints") or ()))
+        endpoints = tuple(_ready(obj.get("endpoints") or (), version))
         ports: Iterable[JsonObject] = obj.get("ports") or ({},)
         for port in ports:
             entry = PortEndpoints(
@@ -55,34 +57,40 @@ def ready_endpoints(slices: Iterable[JsonObject]) -> dict[ServiceKey, list[PortE
 
 
 def endpoints_of(
-    found: Mapping[ServiceKey, list[PortEndpoints]], service: ServiceKey, name: str, protocol: str
+    found: Mapping[ServiceKey, list[PortEndpoints]],
+    service: ServiceKey,
+    name: str,
+    protocol: str,
+    version: int = 4,
 ) -> tuple[tuple[str, int], ...]:
-    """(address, port) of the ready endpoints of the Service's port ``name``, sorted, each once."""
+    """(address, port) of the ready endpoints of the Service's port ``name`` in one family, sorted, each once."""
     pairs = {
         (endpoint.address, entry.port)
         for entry in found.get(service, ())
         if entry.name == name and entry.protocol == protocol and entry.port
         for endpoint in entry.endpoints
+        if (":" in endpoint.address) == (version == 6)
     }
     return tuple(sorted(pairs))
 
 
-def _ready(endpoints: Iterable[JsonObject]) -> Iterable[Endpoint]:
+def _ready(endpoints: Iterable[JsonObject], version: int) -> Iterable[Endpoint]:
     for endpoint in endpoints:
         if (endpoint.get("conditions") or {}).get("ready") is False:
             continue
         target = endpoint.get("targetRef") or {}
         is_pod = target.get("kind") == "Pod"
         pod = (target.get("namespace") or "", target.get("name") or "") if is_pod else None
-        for address in endpoint.get("addresses") or ():
-            if _is_ipv4(address):
+        for text in endpoint.get("addresses") or ():
+            if address := canonical(text, version):
                 yield Endpoint(address, endpoint.get("hostname") or "", pod)
 
 
-def _is_ipv4(text: str) -> bool:
-    """Slices are written by anybody with a token, and an address goes into nft text as it is: nothing else may pass."""
+def canonical(text: str | None, version: int) -> str | None:
+    """The address in its one form; None when it is no address of that family. Slices and Services are written by anybody with a token,
+    and an address goes into nft text: nothing else may pass (a zone such as ``%eth0`` neither), and no address in two spellings."""
     try:
-        ipaddress.IPv4Address(text)
+        parsed = ipaddress.ip_address(text or "")
     except ValueError:
-        return False
-    return True
+        return None
+    return str(parsed) if parsed.version == version and "%" not in (text or "") else None

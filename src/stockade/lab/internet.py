@@ -1,12 +1,14 @@
-"""The simulated Internet: a network namespace beyond the node, where a few well-known names live.
+"""The simulated Internet: a network namespace beyond the nodes, where a few well-known names live; and the router between the nodes.
 
-In: nothing but the node's network namespace (that of the thread that starts it). Out: a default route for the node; behind it
+In: the nodes' plans and network namespaces. Out: a default route for each node; behind it the other nodes and their pods, and
 web pages for ``www.example.com`` and ``google.com``, hosts that answer ping (the kernel does), and a resolver on port 53 of one of
 them, which shows that a rule "port 53" without ``to`` reaches any host's port 53. Run by the lab's cluster. There is no
-address translation between pods and outside: policies see the real addresses of both. What does not exist outside is
+address translation between pods and outside, nor between nodes: policies see the real addresses of both. What does not exist outside is
 answered with "host unreachable", so that it is not mistaken for a denial.
 
-    node 192.0.2.1 <veth> 192.0.2.2 outside: 93.184.216.34, 74.125.129.101 on lo
+    node 1  192.0.2.1 <veth> 192.0.2.2   outside: 93.184.216.34, 74.125.129.101 … on lo
+    node 2  192.0.2.5 <veth> 192.0.2.6   routes to each node's address and pod CIDRs
+            fe80::2  <veth>  fe80::1     the same for IPv6
 """
 
 from __future__ import annotations
@@ -17,25 +19,27 @@ import os
 import socket
 from http import HTTPStatus
 
-from stockade.dataplane.netlink import NetlinkSocket
+from stockade.dataplane.netlink import NetlinkSocket, Request
 from stockade.lab.addresses import (
-    CLUSTER_CIDR,
     GOOGLE_IP,
+    GOOGLE_IP_6,
     LOAD_BALANCER_CIDR,
-    NODE_IP,
+    OUTSIDE_6,
     OUTSIDE_NAMES,
-    OUTSIDE_NODE,
-    OUTSIDE_PEER,
+    OUTSIDE_NAMES_6,
     OUTSIDE_RESOLVER,
+    UPLINK_NODE_6,
+    UPLINK_PEER_6,
 )
 from stockade.lab.dns.records import outside_zone
 from stockade.lab.dns.server import Listener
 from stockade.lab.dns.wire import Responder
 from stockade.lab.node import links, netns
-from stockade.lab.node.network import write_sysctl
+from stockade.lab.node.network import IPV6_ROUTER, NO_IPV6, is_ipv6, write_sysctls
+from stockade.lab.topology import NodePlan
 
-_NODE_LINK, _NODE_INDEX = "outside0", 901  # below the numbers of the pods' links
-_OUTSIDE_LINK, _OUTSIDE_INDEX = "uplink0", 100
+NODE_LINK, _NODE_INDEX = "outside0", 901  # below the numbers of the pods' links
+_OUTSIDE_LINK, _OUTSIDE_INDEX = "uplink", 100
 _REQUEST_SECONDS = 10.0
 
 _EXAMPLE_PAGE = """<!doctype html>
@@ -59,12 +63,13 @@ _SEARCH_PAGE = """<!doctype html>
 
 
 class Internet:
-    """Start once, in the node's namespace; stop takes the link away and ends the servers. ``fd``: the namespace outside."""
+    """Start once, then connect each node; stop takes the links away and ends the servers. ``fd``: the namespace outside."""
 
-    def __init__(self, node_address: str = NODE_IP, pods: str = CLUSTER_CIDR) -> None:
-        self._node_address = node_address
-        self._pods = pods
+    def __init__(self, *, ipv6: bool = True) -> None:
+        self._ipv6 = ipv6
         self.fd = -1
+        self._links: NetlinkSocket | None = None
+        self._nodes: list[int] = []
         self._web: asyncio.Server | None = None
         self._resolver = Listener(
             self,
@@ -79,11 +84,13 @@ class Internet:
         return netns.open_socket(self.fd, family, kind, proto)
 
     async def start(self) -> None:
-        """Answering when this returns. OSError (NetlinkError) when the kernel refuses."""
-        self._connect()
-        listener = self.socket()
+        """Answering when this returns, for whoever is connected. OSError (NetlinkError) when the kernel refuses."""
+        self._open()
+        listener = self.socket(socket.AF_INET6 if self._ipv6 else socket.AF_INET)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("0.0.0.0", 80))  # noqa: S104  # every address of the simulated Internet is a web server
+        if self._ipv6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(("::" if self._ipv6 else "0.0.0.0", 80))  # noqa: S104  # every address of the simulated Internet is a web server
         self._web = await asyncio.start_server(_serve_page, sock=listener)
         await self._resolver.start()
 
@@ -92,51 +99,76 @@ class Internet:
         await self._resolver.stop()
         if self._web is not None:
             self._web.close()
-        if self.fd >= 0:
+        if self._links is not None:
+            for index in self._nodes:
+                with contextlib.suppress(OSError):  # the link may be gone with its other end
+                    self._links.execute(links.delete_link(index))
+            self._links.close()
+            self._links = None
             os.close(self.fd)
             self.fd = -1
-            with (
-                NetlinkSocket() as node,
-                contextlib.suppress(OSError),
-            ):  # the link may be gone with its other end
-                node.execute(links.delete_link(_NODE_INDEX))
 
-    def _connect(self) -> None:
-        outside = netns.inside_new(_open_outside)
-        try:
-            self.fd = netns.namespace_of(outside.fileno())
-            with NetlinkSocket() as node:
-                node.execute(
-                    links.create_veth(_NODE_LINK, _NODE_INDEX, _OUTSIDE_LINK, _OUTSIDE_INDEX, self.fd),
-                    links.add_address(_NODE_INDEX, OUTSIDE_NODE, 30),
-                    links.set_up(_NODE_INDEX),
-                )
-                outside.execute(
-                    links.set_up(links.LOOPBACK),
-                    *(links.add_address(links.LOOPBACK, ip) for ip in dict.fromkeys(OUTSIDE_NAMES.values())),
-                    links.add_address(_OUTSIDE_INDEX, OUTSIDE_PEER, 30),
-                    links.set_up(_OUTSIDE_INDEX),
-                    links.add_route(self._pods, _OUTSIDE_INDEX, via=OUTSIDE_NODE),
-                    links.add_route(LOAD_BALANCER_CIDR, _OUTSIDE_INDEX, via=OUTSIDE_NODE),
-                    links.add_route(f"{self._node_address}/32", _OUTSIDE_INDEX, via=OUTSIDE_NODE),
-                    links.add_unreachable("0.0.0.0/0"),
-                )
-                links.carrier(node.fileno(), _NODE_LINK)
-                node.execute(
-                    links.add_route("0.0.0.0/0", _NODE_INDEX, via=OUTSIDE_PEER, source=self._node_address)
-                )
-        finally:
-            outside.close()
+    def _open(self) -> None:
+        self._links = netns.inside_new(lambda: _open_outside(ipv6=self._ipv6))
+        self.fd = netns.namespace_of(self._links.fileno())
+        hosts = dict.fromkeys(OUTSIDE_NAMES.values())
+        hosts_6 = dict.fromkeys((OUTSIDE_6, *OUTSIDE_NAMES_6.values())) if self._ipv6 else {}
+        self._links.execute(
+            links.set_up(links.LOOPBACK),
+            *(links.add_address(links.LOOPBACK, ip) for ip in (*hosts, *hosts_6)),
+            links.add_unreachable("0.0.0.0/0"),
+            *([links.add_unreachable("::/0")] if self._ipv6 else []),
+        )
 
-
-_RESPONDER = Responder(outside_zone(OUTSIDE_NAMES))
+    def connect(self, node: NodePlan, fd: int) -> None:
+        """A link, with routes both ways, to the node whose network namespace is ``fd``."""
+        assert self._links is not None
+        index = _OUTSIDE_INDEX + node.number
+        name = f"{_OUTSIDE_LINK}{node.number}"
+        with netns.inside(fd, NetlinkSocket) as inside:
+            inside.execute(
+                links.create_veth(NODE_LINK, _NODE_INDEX, name, index, self.fd),
+                links.add_address(_NODE_INDEX, node.uplink, 30),
+                links.set_up(_NODE_INDEX),
+            )
+            self._links.execute(
+                links.add_address(index, node.uplink_peer, 30),
+                links.set_up(index),
+                *_routes(node, index),
+            )
+            links.carrier(inside.fileno(), NODE_LINK)
+            inside.execute(*_default_routes(node))
+        self._nodes.append(index)
 
 
-def _open_outside() -> NetlinkSocket:
-    """Runs in the new namespace. It "forwards", so that the unreachable default route is reported to the sender."""
-    write_sysctl("net/ipv4/ip_forward", "1")
-    write_sysctl("net/ipv4/icmp_ratelimit", "0")
-    write_sysctl("net/ipv6/conf/default/disable_ipv6", "1")
+def _routes(node: NodePlan, index: int) -> list[Request]:
+    """From outside to the node and its pods; the load balancer's addresses are on the first node."""
+    requests = [links.add_address(index, UPLINK_PEER_6, 64)] if len(node.addresses) > 1 else []
+    balanced = (LOAD_BALANCER_CIDR,) if node.number == 1 else ()
+    for destination in (*node.addresses, *node.pod_cidrs, *balanced):
+        via = UPLINK_NODE_6 if is_ipv6(destination) else node.uplink
+        requests.append(links.add_route(destination, index, via=via))
+    return requests
+
+
+def _default_routes(node: NodePlan) -> list[Request]:
+    requests = []
+    for address in node.addresses:
+        if is_ipv6(address):
+            requests.append(links.add_address(_NODE_INDEX, UPLINK_NODE_6, 64))
+            requests.append(links.add_route("::/0", _NODE_INDEX, via=UPLINK_PEER_6, source=address))
+        else:
+            requests.append(links.add_route("0.0.0.0/0", _NODE_INDEX, via=node.uplink_peer, source=address))
+    return requests
+
+
+_RESPONDER = Responder(outside_zone(OUTSIDE_NAMES, OUTSIDE_NAMES_6))
+
+
+def _open_outside(*, ipv6: bool) -> NetlinkSocket:
+    """Runs in the new namespace. It forwards: between the nodes, and so that the unreachable default route is reported to the sender."""
+    forwarding = {"net/ipv4/ip_forward": "1", "net/ipv4/icmp_ratelimit": "0"}
+    write_sysctls({**forwarding, **(IPV6_ROUTER if ipv6 else NO_IPV6)})
     return NetlinkSocket()
 
 
@@ -153,7 +185,10 @@ async def _serve_page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 def _response(head: bytes, address: str) -> bytes:
     method, _, rest = head.partition(b" ")
     path = rest.partition(b" ")[0]
-    status, page = HTTPStatus.OK, _SEARCH_PAGE if address == GOOGLE_IP else _EXAMPLE_PAGE
+    status, page = (
+        HTTPStatus.OK,
+        _SEARCH_PAGE if address.removeprefix("::ffff:") in {GOOGLE_IP, GOOGLE_IP_6} else _EXAMPLE_PAGE,
+    )
     if method not in {b"GET", b"HEAD"}:
         status, page = HTTPStatus.METHOD_NOT_ALLOWED, ""
     elif path not in {b"/", b"/index.html"}:

@@ -68,23 +68,25 @@ class LabPaths(msgspec.Struct, frozen=True):
     def agent_kubeconfig(self) -> Path:
         return self.directory / "agent.kubeconfig"
 
-    @property
-    def gate(self) -> Path:
-        """The agent's Unix socket, on which the node waits for a pod's rules."""
-        return self.directory / "agent.sock"
+    def gate(self, node: int) -> Path:
+        """The Unix socket of a node's agent, on which the node waits for a pod's rules. Short: such a path may have 107 bytes."""
+        return self.directory / f"gate{node}"
 
-    @property
-    def health(self) -> Path:
-        """The agent's Unix socket, on which it says how it is."""
-        return self.directory / "health.sock"
+    def health(self, node: int) -> Path:
+        """The Unix socket on which a node's agent says how it is."""
+        return self.directory / f"ask{node}"
 
     @property
     def log(self) -> Path:
         return self.directory / "daemon.log"
 
+    def agent_log(self, node: int) -> Path:
+        return self.directory / f"agent-{node}.log"
+
     @property
-    def agent_log(self) -> Path:
-        return self.directory / "agent.log"
+    def nodes(self) -> Path:
+        """What ``stockade status`` says about the nodes: the ``NodePlan`` of each, as JSON."""
+        return self.directory / "nodes.json"
 
     @property
     def database(self) -> Path:

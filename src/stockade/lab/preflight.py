@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import sys
+from pathlib import Path
 
 SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/bin", "/bin"))
 CAP_SYS_ADMIN, CAP_NET_ADMIN = 21, 12
@@ -25,6 +26,11 @@ def missing_requirement() -> str | None:
     if any(importlib.util.find_spec(module) is None for module in MODULES):
         return "the lab's Python libraries are not installed; run: pip install 'stockade[agent,lab]'"
     return None
+
+
+def has_ipv6() -> bool:
+    """Whether the kernel has IPv6 at all: a boot with ``ipv6.disable=1`` leaves nothing to switch on in a namespace."""
+    return Path("/proc/sys/net/ipv6/conf/default").exists()
 
 
 def _has_capabilities() -> bool:

@@ -47,6 +47,12 @@ def agents(paths: LabPaths) -> list[Process]:
     return [process for process in of_lab(paths) if "agent" in process.command[:4]]
 
 
+def node_of(agent: Process) -> str:
+    """The node that an agent serves, by its command line."""
+    command = agent.command
+    return command[command.index("--node") + 1] if "--node" in command[:-1] else ""
+
+
 def stop(paths: LabPaths) -> bool:
     """End a lab: ask, then insist. False when it still runs. A pidfd makes sure that the process signalled is the one seen."""
     if not is_running(paths):

@@ -63,8 +63,9 @@ class FakeRegistry:
 
 
 class LoopbackNetns:
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
+        self.address = addresses[0]
         self.fd = -1
         worker = threading.Thread(target=self._make)
         worker.start()
@@ -83,8 +84,11 @@ class LoopbackNetns:
 
 
 class FakeNetwork:
-    def create(self, name: str, address: str) -> LoopbackNetns:
-        return LoopbackNetns(address)
+    def __init__(self) -> None:
+        self.fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    def create(self, name: str, *addresses: str) -> LoopbackNetns:
+        return LoopbackNetns(*addresses)
 
 
 class FakeGate:
@@ -125,7 +129,7 @@ class Lab:
         self._uids = 0
         facts = NodeFacts(
             name="node-1",
-            address="172.30.0.1",
+            addresses=("172.30.0.1",),
             cluster_dns="10.96.0.10",
             directory=directory / "run",
             gate_timeout=0.3,
@@ -139,7 +143,7 @@ class Lab:
             self.events,
             self.gate,
             facts=facts,
-            pod_cidr="10.244.0.0/24",
+            pod_cidrs=("10.244.0.0/24",),
             builtins=self.builtins,
         )
         self.runtime = self.kubelet.runtime

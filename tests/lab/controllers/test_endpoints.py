@@ -132,3 +132,24 @@ async def test_many_pods_are_spread_over_slices(world):
         world.add("pods", pod(f"p{number}", ip=f"10.244.1.{number}"))
     await world.until(lambda: len(endpoints(world)) == 150)
     assert sorted(len(entry["endpoints"]) for entry in world.all(SLICES)) == [50, 100]
+
+
+async def test_one_slice_for_each_family_of_the_service(world):
+    world.add("services", service("web", ipFamilies=["IPv6", "IPv4"]))
+    world.add("services", service("four", ipFamilies=["IPv4"], selector={"app": "web"}))
+    world.add("pods", pod("a", ip="10.244.0.50"))
+    world.edit("pods", "a", lambda p: p["status"].update(podIPs=[{"ip": "10.244.0.50"}, {"ip": "fd00::50"}]))
+    world.add("pods", pod("single", ip="10.244.0.51"))
+    await world.until(lambda: set(endpoints(world)) == {"10.244.0.50", "10.244.0.51", "fd00::50"})
+    by_type = {e["addressType"]: len(e["endpoints"]) for e in slices_of(world, "web")}
+    assert by_type == {"IPv4": 2, "IPv6": 1}
+    assert [e["addressType"] for e in slices_of(world, "four")] == ["IPv4"]
+    # Endpoints know the first family only
+    assert [a["ip"] for a in subsets(world)[0]["addresses"]] == ["fd00::50"]
+    world.edit("services", "web", lambda s: s["spec"].update(ipFamilies=["IPv6"]))
+    await world.until(lambda: [e["addressType"] for e in slices_of(world, "web")] == ["IPv6"])
+
+
+def slices_of(world, name):
+    key = "kubernetes.io/service-name"
+    return [entry for entry in world.all(SLICES) if entry["metadata"]["labels"][key] == name]

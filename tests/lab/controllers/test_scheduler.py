@@ -25,7 +25,10 @@ async def test_a_pod_waits_for_a_node_that_fits(world):
     world.add("pods", unplaced(nodeSelector={"disk": "ssd"}))
     await world.until(lambda: world.events("FailedScheduling"))
     await world.settle()
-    text = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
+    text = (
+        "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. "
+        "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+    )
     assert world.events("FailedScheduling") == [text]
     world.edit("nodes", "node-1", lambda n: n["metadata"].update(labels={"disk": "ssd"}), "")
     await world.until(lambda: world.get("pods", "a")["spec"].get("nodeName"))
@@ -49,8 +52,8 @@ async def test_cordoned_tainted_and_unready_nodes_are_passed_over():
     assert world.events("Scheduled") == ["Successfully assigned default/b to tainted"]
     [text] = world.events("FailedScheduling")
     assert text == (
-        "0/3 nodes are available: 1 node(s) had untolerated taint {gpu: yes}, 1 node(s) were not ready, "
-        "1 node(s) were unschedulable."
+        "0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) had untolerated taint(s). "
+        "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
     )
 
 

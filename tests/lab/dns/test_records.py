@@ -221,3 +221,32 @@ def test_the_simulated_internet_alone():
     assert not answer.authoritative
     assert zone.answer("www.example.com", "AAAA").code == "NOERROR"
     assert zone.answer("web.default.svc.cluster.local", "A").code == "NXDOMAIN"
+
+
+def test_both_families_of_services_endpoints_and_pods():
+    services = [
+        service("dual", clusterIP="10.96.0.7", clusterIPs=["10.96.0.7", "fd00:10:96::7"], ports=[]),
+        service("six", clusterIP="fd00:10:96::8", clusterIPs=["fd00:10:96::8"], ports=[]),
+        service("headless", clusterIP="None", ports=[{"name": "http", "port": 80}]),
+    ]
+    addresses = ("10.244.0.7", "fd00:10:244::7")
+    slices = [endpoint_slice("headless", [{"addresses": [ip]}], [HTTP]) for ip in addresses]
+    slices[1]["addressType"] = "IPv6"
+    status = {"podIP": addresses[0], "podIPs": [{"ip": ip} for ip in addresses], "phase": "Running"}
+    pods = [{"metadata": {"name": "a", "namespace": "default"}, "spec": {}, "status": status}]
+    zone = cluster_zone(services, slices, pods, DOMAIN, {"six.example": "2001:db8::6"})
+    base = "default.svc.cluster.local"
+    assert values(zone.answer(f"dual.{base}", "A"), "A") == ["10.96.0.7"]
+    assert values(zone.answer(f"dual.{base}", "AAAA"), "AAAA") == ["fd00:10:96::7"]
+    assert zone.answer(f"six.{base}", "A").code == "NOERROR"
+    assert zone.answer(f"six.{base}", "A").records == ()
+    assert values(zone.answer(f"headless.{base}", "A"), "A") == ["10.244.0.7"]
+    assert values(zone.answer(f"headless.{base}", "AAAA"), "AAAA") == ["fd00:10:244::7"]
+    srv = zone.answer(f"_http._tcp.headless.{base}", "SRV")
+    assert {(r.kind, r.value) for r in srv.additional} == {("A", "10.244.0.7"), ("AAAA", "fd00:10:244::7")}
+    assert values(zone.answer("fd00-10-244--7.default.pod.cluster.local", "AAAA"), "AAAA") == [
+        "fd00:10:244::7"
+    ]
+    assert values(zone.answer("six.example", "AAAA"), "AAAA") == ["2001:db8::6"]
+    reverse = "7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.9.0.0.0.1.0.0.0.0.d.f.ip6.arpa"
+    assert values(zone.answer(reverse, "PTR"), "PTR") == [f"dual.{base}."]

@@ -15,8 +15,12 @@ async def no_exec(argv: list[str]) -> tuple[int, str]:
     raise AssertionError(argv)
 
 
+async def connect(host, port, *, secure=None):
+    return await asyncio.open_connection(host, port, ssl=secure)
+
+
 def target(execute=no_exec, **ports: int) -> probes.Target:
-    return probes.Target(address="127.0.0.1", ports=ports, execute=execute)
+    return probes.Target(address="127.0.0.1", ports=ports, execute=execute, connect=connect)
 
 
 @contextlib.asynccontextmanager

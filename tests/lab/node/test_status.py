@@ -56,13 +56,20 @@ def test_conditions_keep_their_time_of_transition() -> None:
         {"type": "Own", "status": "True"},
     ]
     pod = {"metadata": {}, "spec": {}, "status": {"conditions": old, "custom": 1}}
-    arguments = {"pod_ip": "10.0.0.2", "host_ip": "172.30.0.1", "has_network": True, "start_time": "t"}
+    arguments = {
+        "pod_ips": ["10.0.0.2", "fd00::2"],
+        "host_ips": ["172.30.0.1"],
+        "has_network": True,
+        "start_time": "t",
+    }
     result = status.pod_status(pod, [entry(state=RUNNING, ready=True)], [], **arguments)
     by_type = {item["type"]: item for item in result["conditions"]}
     assert by_type["Ready"]["lastTransitionTime"] == "2020-01-01T00:00:00Z"
     assert by_type["Own"]["status"] == "True"
     assert result["custom"] == 1
-    assert result["podIPs"] == [{"ip": "10.0.0.2"}]
+    assert result["podIP"] == "10.0.0.2"
+    assert result["podIPs"] == [{"ip": "10.0.0.2"}, {"ip": "fd00::2"}]
+    assert result["hostIPs"] == [{"ip": "172.30.0.1"}]
     result = status.pod_status(pod, [entry("a"), entry("b", state=RUNNING, ready=True)], [], **arguments)
     ready = next(item for item in result["conditions"] if item["type"] == "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "ContainersNotReady")
@@ -73,7 +80,7 @@ def test_conditions_keep_their_time_of_transition() -> None:
 def test_finished_pod_is_not_ready() -> None:
     pod = {"metadata": {}, "spec": {"restartPolicy": "Never"}, "status": {}}
     result = status.pod_status(
-        pod, [entry(state=OK)], [], pod_ip="", host_ip="h", has_network=False, start_time="t"
+        pod, [entry(state=OK)], [], pod_ips=(), host_ips=("h",), has_network=False, start_time="t"
     )
     ready = next(item for item in result["conditions"] if item["type"] == "Ready")
     assert (result["phase"], ready["status"], ready["reason"]) == ("Succeeded", "False", "PodCompleted")

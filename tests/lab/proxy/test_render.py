@@ -2,7 +2,7 @@
 
 import pytest
 
-from stockade.lab.proxy.render import Target, cluster_ips, lost_flows, render, targets
+from stockade.lab.proxy.render import IPV6, Outward, Target, cluster_ips, lost_flows, render, targets
 
 
 def service(name="web", namespace="default", status=None, **spec):
@@ -231,3 +231,42 @@ def test_nothing_a_user_wrote_reaches_nft_as_it_is(text):
     for line in filter(None, map(str.strip, rendered.splitlines())):
         first = line.split()[0]
         assert first in allowed or first[0].isdigit(), line
+
+
+def test_each_family_has_its_own_table_of_its_own_addresses():
+    dual = service(clusterIPs=["10.96.0.5", "fd00:10:96::5"], ports=[{"port": 80, "nodePort": 30080}])
+    slices = [
+        endpoint_slice(["10.244.0.2"], UNNAMED),
+        endpoint_slice(["fd00:10:244::2", "FD00:10:244:0::3"], UNNAMED, family="IPv6"),
+    ]
+    nodes = ["172.30.0.1", "fd00:172:30::1"]
+    (four,), (six,) = targets([dual], slices, nodes), targets([dual], slices, nodes, IPV6)
+    assert four.doors == (("10.96.0.5", 80), ("172.30.0.1", 30080))
+    assert four.endpoints == (("10.244.0.2", 8080),)
+    assert six.doors == (("fd00:10:96::5", 80), ("fd00:172:30::1", 30080))
+    assert six.endpoints == (("fd00:10:244::2", 8080), ("fd00:10:244::3", 8080))
+    assert cluster_ips([dual], IPV6) == ["fd00:10:96::5"]
+    text = render([six], ["fd00:10:96::5"], "fd00:10:96::/112", IPV6)
+    assert text.startswith("add table ip6 stockade-proxy\n")
+    assert rules(text, six.chain) == [
+        "meta l4proto tcp dnat ip6 to numgen random mod 2 map { 0 : fd00:10:244::2 . 8080, 1 : fd00:10:244::3 . 8080 }"
+    ]
+    single = Target("default", "web", "tcp", 80, (("fd00:10:96::5", 80),), (("fd00:10:244::2", 8080),))
+    text = render([single], [], "fd00:10:96::/112", IPV6)
+    assert rules(text, single.chain) == ["meta l4proto tcp dnat to [fd00:10:244::2]:8080"]
+    assert " ip daddr" not in text
+    assert "icmp type" not in text
+
+
+def test_one_address_in_two_spellings_is_one_door():
+    services = [service("a", clusterIPs=["fd00::5"]), service("b", clusterIPs=["FD00:0::5"])]
+    text = render(targets(services, [], family=IPV6), cluster_ips(services, IPV6), "fd00::/112", IPV6)
+    assert text.count("fd00::5 . tcp . 80") == 1
+
+
+def test_only_strangers_connections_to_other_nodes_change_their_source():
+    outward = Outward("outside0", "172.30.0.1", "10.244.0.0/24")
+    text = render([], [], "10.96.0.0/12", outward=outward)
+    expected = 'ct status dnat oifname "outside0" ip saddr != 10.244.0.0/24 ip saddr != 172.30.0.1 snat to 172.30.0.1'
+    assert rules(text, "nat-postrouting")[-1].strip() == expected
+    assert "snat" not in render([], [], "10.96.0.0/12")

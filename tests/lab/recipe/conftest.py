@@ -77,11 +77,11 @@ class Lab:
         return self.get("pod", name)["status"]["podIP"]
 
 
-def _start(tmp: Path, kubectl: Path) -> Lab:
+def _start(tmp: Path, kubectl: Path, *options: str) -> Lab:
     if reason := missing_requirement():
         pytest.skip(reason)
     lab = Lab(f"test-{uuid.uuid4().hex[:8]}", tmp, kubectl)
-    done = lab.stockade("up", "--name", lab.name)
+    done = lab.stockade("up", "--name", lab.name, *options)
     assert done.returncode == 0, done.stderr + (lab.paths.log.read_text() if lab.paths.log.exists() else "")
     assert done.stdout == f"export KUBECONFIG={lab.paths.kubeconfig}\n"
     return lab
@@ -111,8 +111,20 @@ def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     yield from _run(tmp_path_factory.mktemp("lab"), NEW_KUBECTL)
 
 
-def _run(tmp_path: Path, kubectl: Path) -> Iterator[Lab]:
-    lab = _start(tmp_path, kubectl)
+@pytest.fixture(scope="module")
+def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab of two nodes for a whole file of tests that do not get into each other's way."""
+    yield from _run(tmp_path_factory.mktemp("lab"), NEW_KUBECTL, "--nodes", "2")
+
+
+@pytest.fixture
+def ipv4_lab(tmp_path: Path) -> Iterator[Lab]:
+    """A fresh lab without IPv6."""
+    yield from _run(tmp_path, NEW_KUBECTL, "--ip-family", "ipv4")
+
+
+def _run(tmp_path: Path, kubectl: Path, *options: str) -> Iterator[Lab]:
+    lab = _start(tmp_path, kubectl, *options)
     try:
         yield lab
     finally:

@@ -56,7 +56,8 @@ def until(condition, seconds=30):
 
 
 def enforcing(lab):
-    return json.loads(lab.stockade("status", "--name", lab.name, "-o", "json").stdout).get("enforcing")
+    (node,) = json.loads(lab.stockade("status", "--name", lab.name, "-o", "json").stdout)["nodes"]
+    return node.get("enforcing")
 
 
 def node_events(lab, reason):

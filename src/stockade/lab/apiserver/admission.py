@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from stockade.lab.apiserver import services
 from stockade.lab.apiserver.failures import Cause
@@ -37,13 +37,18 @@ def prepare_update(kind: Kind, obj: JsonObject, old: JsonObject) -> None:
 
 
 def allocate(
-    kind: Kind, obj: JsonObject, old: JsonObject | None, stored: Callable[[], Iterable[JsonObject]]
+    kind: Kind,
+    obj: JsonObject,
+    old: JsonObject | None,
+    stored: Callable[[], Iterable[JsonObject]],
+    families: Sequence[str],
 ) -> list[Cause]:
     """After validation: what the server hands out. ``stored`` yields the objects of this kind in every namespace."""
     if kind.kind != "Service":
         return []
     uid = obj["metadata"]["uid"]
-    return services.allocate(obj, old, (other for other in stored() if other["metadata"]["uid"] != uid))
+    others = (other for other in stored() if other["metadata"]["uid"] != uid)
+    return services.allocate(obj, old, others, families)
 
 
 def _name_label(namespace: JsonObject) -> None:

@@ -6,13 +6,15 @@ Called by admission, after validation. What is in use is read from the stored Se
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
+from stockade.lab.addresses import SERVICE_CIDR, SERVICE_CIDR_6
+from stockade.lab.apiserver import families
 from stockade.lab.apiserver.failures import Cause
 from stockade.lab.apiserver.registry import JsonObject
 
-SERVICE_CIDR = IPv4Network("10.96.0.0/12")
+CIDRS = {"IPv4": ip_network(SERVICE_CIDR), "IPv6": ip_network(SERVICE_CIDR_6)}
 NODE_PORTS = range(30000, 32768)
 STATIC_BAND = 256  # the low addresses are left to explicit requests (KEP-3070)
 HEADLESS = "None"
@@ -23,10 +25,12 @@ ADDRESS_FIELDS = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
 def keep_allocated(service: JsonObject, old: JsonObject) -> None:
     """Before an update is validated: what the client left out stays as allocated (``patchAllocatedValues``)."""
     spec, before = service.setdefault("spec", {}), old.get("spec") or {}
-    if spec.get("type", "ClusterIP") != EXTERNAL_NAME and not spec.get("clusterIP"):
-        for field in ("clusterIP", "clusterIPs"):
-            if before.get(field):
-                spec[field] = before[field]
+    if spec.get("type", "ClusterIP") != EXTERNAL_NAME:
+        _align(spec)
+        if not spec.get("clusterIP") and before.get("clusterIP"):
+            spec["clusterIP"] = before["clusterIP"]
+        if not spec.get("clusterIPs") and spec.get("clusterIP") == before.get("clusterIP"):
+            spec["clusterIPs"] = list(before.get("clusterIPs") or [])
     ports = {_port_key(port): port.get("nodePort") for port in before.get("ports") or []}
     if spec.get("type") in ("NodePort", "LoadBalancer"):
         for port in spec.get("ports") or []:
@@ -34,51 +38,72 @@ def keep_allocated(service: JsonObject, old: JsonObject) -> None:
                 port["nodePort"] = ports[_port_key(port)]
 
 
-def allocate(service: JsonObject, old: JsonObject | None, others: Iterable[JsonObject]) -> list[Cause]:
-    """Fill address and node ports of ``service``; answers what is wrong with those that were asked for."""
+def _align(spec: JsonObject) -> None:
+    """``clusterIP`` is the first of ``clusterIPs``, whichever of the two a client wrote."""
+    if not spec.get("clusterIP") and spec.get("clusterIPs"):
+        spec["clusterIP"] = spec["clusterIPs"][0]
+    elif spec.get("clusterIP") and not spec.get("clusterIPs"):
+        spec["clusterIPs"] = [spec["clusterIP"]]
+
+
+def allocate(
+    service: JsonObject, old: JsonObject | None, others: Iterable[JsonObject], cluster: Sequence[str]
+) -> list[Cause]:
+    """Fill addresses and node ports of ``service``; answers what is wrong with those that were asked for. ``cluster`` are the
+    address families it has, the default one first."""
     spec = service.setdefault("spec", {})
     if spec.setdefault("type", "ClusterIP") == EXTERNAL_NAME:
         for field in ADDRESS_FIELDS:
             spec.pop(field, None)
         return []
     specs = [other.get("spec") or {} for other in others]
-    causes = _allocate_address(spec, ((old or {}).get("spec") or {}).get("clusterIP", ""), specs)
+    before = (old or {}).get("spec") or {}
+    _align(spec)
+    causes = families.settle(spec, before if before.get("type") != EXTERNAL_NAME else {}, cluster)
+    if causes:
+        return causes
+    causes = _allocate_addresses(spec, before, specs)
     if spec["type"] in ("NodePort", "LoadBalancer"):
         causes += _allocate_node_ports(spec, specs)
     return causes
 
 
-def _allocate_address(spec: JsonObject, before: str, others: list[JsonObject]) -> list[Cause]:
-    spec.setdefault("ipFamilies", ["IPv4"])
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
-    wanted = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or []), "")
-    used = {other.get("clusterIP") for other in others}
-    causes = []
-    if not wanted:
-        wanted = _free_address(used)
-    elif wanted not in (HEADLESS, before):
-        causes = _requested_address(wanted, used)
-    spec["clusterIP"], spec["clusterIPs"] = wanted, [wanted]
+def _allocate_addresses(spec: JsonObject, before: JsonObject, others: list[JsonObject]) -> list[Cause]:
+    if spec.get("clusterIP") == HEADLESS:
+        spec["clusterIPs"] = [HEADLESS]
+        return []
+    used = {address for other in others for address in other.get("clusterIPs") or [other.get("clusterIP")]}
+    kept = set(before.get("clusterIPs") or [before.get("clusterIP")])
+    given = list(spec.get("clusterIPs") or [])
+    causes, addresses = [], []
+    for index, family in enumerate(spec["ipFamilies"]):
+        wanted = given[index] if index < len(given) else ""
+        if not wanted:
+            wanted = _free_address(CIDRS[family], used)
+        elif wanted not in kept:
+            causes += _requested_address(given, wanted, family, used)
+        addresses.append(wanted)
+    spec["clusterIP"], spec["clusterIPs"] = addresses[0], addresses
     return causes
 
 
-def _requested_address(wanted: str, used: set[str | None]) -> list[Cause]:
-    if ":" in wanted or IPv4Address(wanted) not in SERVICE_CIDR:
-        why = (
-            f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {SERVICE_CIDR}"
-        )
+def _requested_address(given: list[str], wanted: str, family: str, used: set[str | None]) -> list[Cause]:
+    cidr = CIDRS[family]
+    if ip_address(wanted) not in cidr:
+        why = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {cidr}"
     elif wanted in used:
         why = "provided IP is already allocated"
     else:
         return []
-    text = f'Invalid value: ["{wanted}"]: failed to allocate IP {wanted}: {why}'
+    shown = ",".join(f'"{address}"' for address in given)
+    text = f"Invalid value: [{shown}]: failed to allocate IP {wanted}: {why}"
     return [Cause("FieldValueInvalid", text, "spec.clusterIPs")]
 
 
-def _free_address(used: set[str | None]) -> str:
+def _free_address(cidr: IPv4Network | IPv6Network, used: set[str | None]) -> str:
     while True:
-        offset = random.randrange(STATIC_BAND, SERVICE_CIDR.num_addresses - 1)  # noqa: S311 - an address, no secret
-        address = str(SERVICE_CIDR[offset])
+        offset = random.randrange(STATIC_BAND, cidr.num_addresses - 1)  # noqa: S311 - an address, no secret
+        address = str(cidr[offset])
         if address not in used:
             return address
 

@@ -66,11 +66,17 @@ def timestamp(moment: datetime) -> str:
 
 
 class ObjectStore:
-    """Implements ``Registry``; the keyword arguments beyond it serve the HTTP handlers."""
+    """Implements ``Registry``; the keyword arguments beyond it serve the HTTP handlers. ``families``: of the cluster's Services."""
 
-    def __init__(self, storage: Storage | None = None, clock: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(
+        self,
+        storage: Storage | None = None,
+        clock: Callable[[], datetime] = _utc_now,
+        families: Sequence[str] = ("IPv4", "IPv6"),
+    ) -> None:
         self._storage = storage or Storage()
         self._clock = clock
+        self._families = families
         self._revision = self._storage.revision()
         self._index: dict[str, dict[tuple[str, str], Entry]] = {kind.resource: {} for kind in KINDS}
         self._retention = Retention(clock)
@@ -180,7 +186,7 @@ class ObjectStore:
         _refuse(kind, new, rules.validate(new))
         if (namespace, metadata["name"]) in self._index[resource]:
             raise already_exists(kind, metadata["name"])
-        _refuse(kind, new, admission.allocate(kind, new, None, lambda: self.list(resource)))
+        _refuse(kind, new, admission.allocate(kind, new, None, lambda: self.list(resource), self._families))
         return self._commit("ADDED", kind, new, None, dry_run=dry_run)
 
     def replace(
@@ -209,7 +215,7 @@ class ObjectStore:
         rules.apply_defaults(new)
         admission.prepare_update(kind, new, old)
         _refuse(kind, new, rules.validate(new, old))
-        _refuse(kind, new, admission.allocate(kind, new, old, lambda: self.list(resource)))
+        _refuse(kind, new, admission.allocate(kind, new, old, lambda: self.list(resource), self._families))
         return self._update(kind, old, new, dry_run=dry_run)
 
     def mutate(

@@ -2,6 +2,7 @@
 
         Deployment ─► ReplicaSet ─► Pod ─► scheduler ─► (kubelet) ─► Ready ─► EndpointSlice, Endpoints
         Service of type LoadBalancer ─► its address
+        Node not Ready or cordoned ─► taints
         Namespace ─► default ServiceAccount, kube-root-ca.crt         owners gone ─► garbage
 
 Called by the lab's daemon: ``run_controllers`` beside the API server and the kubelet, in one event loop.
@@ -18,6 +19,7 @@ from stockade.lab.controllers.endpoints import EndpointsController
 from stockade.lab.controllers.garbage import GarbageCollector
 from stockade.lab.controllers.loadbalancer import LoadBalancerController
 from stockade.lab.controllers.namespace import NamespaceController
+from stockade.lab.controllers.node import NodeController
 from stockade.lab.controllers.replicaset import ReplicaSetController
 from stockade.lab.controllers.scheduler import Scheduler
 
@@ -31,6 +33,7 @@ async def run_controllers(
     ``ca_certificate`` (PEM) is published in each namespace."""
     controllers = (
         NamespaceController(registry, ca_certificate),
+        NodeController(registry),
         Scheduler(registry, node_names),
         DeploymentController(registry),
         ReplicaSetController(registry),

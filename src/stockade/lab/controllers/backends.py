@@ -28,8 +28,19 @@ def group_by_ports(service: JsonObject, pods: Iterable[JsonObject]) -> dict[Port
     return dict(sorted(groups.items())) or {(): []}
 
 
-def _address(pod: JsonObject) -> str:
-    return str(pod.get("status", {}).get("podIP") or "")
+def families(service: JsonObject) -> list[str]:
+    """Address types of the Service's slices; Services of before there were families have none written."""
+    return list(service["spec"].get("ipFamilies") or ["IPv4"])
+
+
+def _address(pod: JsonObject, family: str = "") -> str:
+    """The pod's address of ``family``, or its primary one."""
+    status = pod.get("status", {})
+    primary = str(status.get("podIP") or "")
+    listed = [primary, *(str(entry.get("ip") or "") for entry in status.get("podIPs") or ())]
+    if not family:
+        return primary
+    return next((ip for ip in listed if ip and (":" in ip) == (family == "IPv6")), "")
 
 
 def _ports(service: JsonObject, pod: JsonObject) -> Ports:
@@ -69,9 +80,13 @@ def _is_offered(service: JsonObject, pod: JsonObject) -> bool:
     return published or (is_ready(pod) and not is_terminating(pod))
 
 
-def endpoint(service: JsonObject, pod: JsonObject) -> JsonObject:
+def endpoint(service: JsonObject, pod: JsonObject, family: str) -> JsonObject | None:
+    """None when the pod has no address of ``family``."""
+    address = _address(pod, family)
+    if not address:
+        return None
     entry: JsonObject = {
-        "addresses": [_address(pod)],
+        "addresses": [address],
         "conditions": {
             "ready": _is_offered(service, pod),
             "serving": is_ready(pod) or bool(service["spec"].get("publishNotReadyAddresses")),
@@ -90,8 +105,9 @@ def endpoint_subsets(service: JsonObject, groups: dict[Ports, list[JsonObject]])
     """Endpoints.subsets; terminating pods are not in it at all, unless published."""
     subsets = []
     for ports, pods in groups.items():
-        offered = [_endpoint_address(service, pod) for pod in pods if _is_offered(service, pod)]
-        waiting = [pod for pod in pods if not _is_offered(service, pod) and not is_terminating(pod)]
+        usable = [pod for pod in pods if _address(pod, families(service)[0])]
+        offered = [_endpoint_address(service, pod) for pod in usable if _is_offered(service, pod)]
+        waiting = [pod for pod in usable if not _is_offered(service, pod) and not is_terminating(pod)]
         subset: JsonObject = {"addresses": offered} if offered else {}
         if waiting:
             subset["notReadyAddresses"] = [_endpoint_address(service, pod) for pod in waiting]
@@ -104,7 +120,7 @@ def endpoint_subsets(service: JsonObject, groups: dict[Ports, list[JsonObject]])
 
 
 def _endpoint_address(service: JsonObject, pod: JsonObject) -> JsonObject:
-    address = {"ip": _address(pod), "targetRef": _reference(pod)}
+    address = {"ip": _address(pod, families(service)[0]), "targetRef": _reference(pod)}
     if node := pod["spec"].get("nodeName"):
         address["nodeName"] = node
     if hostname := _hostname(service, pod):

@@ -7,10 +7,17 @@ Called by ``run_controllers``; what an endpoint is, ``backends`` says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from stockade.lab.apiserver.registry import ApiError, Change, JsonObject, Registry
-from stockade.lab.controllers.backends import Ports, endpoint, endpoint_subsets, group_by_ports, slice_ports
+from stockade.lab.controllers.backends import (
+    Ports,
+    endpoint,
+    endpoint_subsets,
+    families,
+    group_by_ports,
+    slice_ports,
+)
 from stockade.lab.controllers.loop import Place, itself, place, run_loop
 from stockade.lab.controllers.objects import (
     is_controlled_by,
@@ -81,23 +88,25 @@ class EndpointsController:
             if (entry["metadata"].get("labels") or {}).get(SERVICE_NAME_LABEL) == name
             and is_controlled_by(entry, service)
         ]
-        for ports, pods in groups.items():
-            endpoints = [endpoint(service, pod) for pod in pods]
-            for start in range(0, max(1, len(endpoints)), _SLICE_SIZE):
-                content = {"endpoints": endpoints[start : start + _SLICE_SIZE], "ports": slice_ports(ports)}
-                self._write_slice(service, content, spare)
+        for family in families(service):
+            alike = [entry for entry in spare if entry["addressType"] == family]
+            for content in _contents(service, groups, family):
+                self._write_slice(service, content, alike, spare)
         for entry in spare:
             self._registry.delete(SLICES, *place(entry))
 
-    def _write_slice(self, service: JsonObject, content: JsonObject, spare: list[JsonObject]) -> None:
-        """Into the slice with the same ports if there is one, else any that is left over, else a new one."""
+    def _write_slice(
+        self, service: JsonObject, content: JsonObject, usable: list[JsonObject], spare: list[JsonObject]
+    ) -> None:
+        """Into the slice with the same ports if there is one, else any that is usable, else a new one."""
         namespace, name = place(service)
         labels = {**(service["metadata"].get("labels") or {}), SERVICE_NAME_LABEL: name, MANAGED_BY: MANAGER}
         if service["spec"].get("clusterIP") == "None":
             labels[HEADLESS] = ""
-        alike = [entry for entry in spare if entry.get("ports") == content["ports"]]
-        if spare:
-            chosen = (alike or spare)[0]
+        alike = [entry for entry in usable if entry.get("ports") == content["ports"]]
+        if usable:
+            chosen = (alike or usable)[0]
+            usable.remove(chosen)
             spare.remove(chosen)
 
             def update(entry: JsonObject) -> None:
@@ -114,7 +123,6 @@ class EndpointsController:
                 "labels": labels,
                 "ownerReferences": [owner_reference(service)],
             },
-            "addressType": "IPv4",
             **content,
         }
         self._registry.create(SLICES, namespace, made)
@@ -141,6 +149,22 @@ class EndpointsController:
         made["metadata"]["ownerReferences"] = [owner_reference(service)]
         update(made)
         self._registry.create("endpoints", namespace, made)
+
+
+def _contents(
+    service: JsonObject, groups: dict[Ports, list[JsonObject]], family: str
+) -> Iterator[JsonObject]:
+    """What the slices of one address type shall hold; one empty slice when there is no endpoint."""
+    empty = True
+    for ports, pods in groups.items():
+        endpoints = [entry for pod in pods if (entry := endpoint(service, pod, family)) is not None]
+        for start in range(0, len(endpoints), _SLICE_SIZE):
+            empty = False
+            part = endpoints[start : start + _SLICE_SIZE]
+            yield {"addressType": family, "endpoints": part, "ports": slice_ports(ports)}
+    if empty:
+        ports = next(iter(groups), ())
+        yield {"addressType": family, "endpoints": [], "ports": slice_ports(ports)}
 
 
 def _is_served(service: JsonObject) -> bool:

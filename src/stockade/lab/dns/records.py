@@ -95,7 +95,8 @@ class Zone:
             record.value.rsplit(" ", 1)[1].rstrip(".") for record in records if record.kind == "SRV"
         )
         for name in names:
-            yield from self._records.get(name, {}).get("A", {}).values()
+            for kind in ("A", "AAAA"):
+                yield from self._records.get(name, {}).get(kind, {}).values()
 
     def _is_mine(self, name: str) -> bool:
         """In the cluster's domain, or the reverse name of one of its addresses."""
@@ -112,10 +113,11 @@ def soa(domain: str) -> Record:
     return Record(domain, "SOA", f"ns.dns.{domain}. hostmaster.{domain}. 1 7200 1800 86400 {_TTL}")
 
 
-def outside_zone(names: Mapping[str, str]) -> Zone:
-    """The simulated Internet alone: address records."""
+def outside_zone(*names: Mapping[str, str]) -> Zone:
+    """The simulated Internet alone: address records of either family."""
     zone = Zone()
-    _add_outside(zone, names)
+    for some in names:
+        _add_outside(zone, some)
     return zone
 
 
@@ -152,7 +154,7 @@ def cluster_zone(
 
 def _add_outside(zone: Zone, names: Mapping[str, str]) -> None:
     for name, address in names.items():
-        zone.add(name, "A", address, _OUTSIDE_TTL)
+        zone.add(name, _kind(address), address, _OUTSIDE_TTL)
 
 
 def _add_virtual(zone: Zone, base: str, spec: JsonObject) -> None:
@@ -174,7 +176,7 @@ def _add_headless(
 ) -> None:
     for port in ports:
         for endpoint in port.endpoints:
-            zone.add(base, "A", endpoint.address)
+            zone.add(base, _kind(endpoint.address), endpoint.address)
             host = f"{_label(endpoint, service, hostnames)}.{base}"
             _add_address(zone, host, endpoint.address, reverse=True)
             if port.name:
@@ -186,7 +188,15 @@ def _add_headless(
 def _label(endpoint: Endpoint, service: ServiceKey, hostnames: Mapping[tuple[ServiceKey, str], str]) -> str:
     """Its hostname, or its address with dashes."""
     named = endpoint.hostname or (hostnames.get((endpoint.pod, service[1])) if endpoint.pod else None)
-    return named or endpoint.address.replace(".", "-")
+    return named or _dashes(endpoint.address)
+
+
+def _dashes(address: str) -> str:
+    return address.replace(".", "-").replace(":", "-")
+
+
+def _kind(address: str) -> str:
+    return "AAAA" if ":" in address else "A"
 
 
 def _hostnames(pods: Iterable[JsonObject]) -> dict[tuple[ServiceKey, str], str]:
@@ -203,10 +213,14 @@ def _hostnames(pods: Iterable[JsonObject]) -> dict[tuple[ServiceKey, str], str]:
 def _add_pods(zone: Zone, pods: Iterable[JsonObject], domain: str) -> None:
     """``1-2-3-4.<namespace>.pod.<domain>``, only for pods that exist."""
     for pod in pods:
-        address = (pod.get("status") or {}).get("podIP")
-        if address and (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}:
-            label = address.replace(".", "-").replace(":", "-")
-            _add_address(zone, f"{label}.{pod['metadata']['namespace']}.pod.{domain}", address)
+        status = pod.get("status") or {}
+        if status.get("phase") in {"Succeeded", "Failed"}:
+            continue
+        others = [entry.get("ip") for entry in status.get("podIPs") or ()]
+        for address in dict.fromkeys((status.get("podIP"), *others)):
+            if address:
+                name = f"{_dashes(address)}.{pod['metadata']['namespace']}.pod.{domain}"
+                _add_address(zone, name, address)
 
 
 def _add_address(zone: Zone, name: str, address: str, *, reverse: bool = False) -> None:
@@ -214,6 +228,6 @@ def _add_address(zone: Zone, name: str, address: str, *, reverse: bool = False) 
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return
-    zone.add(name, "A" if parsed.version == 4 else "AAAA", str(parsed))
+    zone.add(name, _kind(address), str(parsed))
     if reverse:
         zone.add(parsed.reverse_pointer, "PTR", f"{name}.")

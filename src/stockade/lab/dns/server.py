@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
-from stockade.lab.addresses import CLUSTER_DOMAIN, OUTSIDE_NAMES
+from stockade.lab.addresses import CLUSTER_DOMAIN, OUTSIDE_NAMES, OUTSIDE_NAMES_6
 from stockade.lab.apiserver.registry import Registry
 from stockade.lab.dns.records import cluster_zone
 from stockade.lab.dns.wire import Responder
@@ -25,6 +25,7 @@ PORT = 53
 _BACKLOG = 128
 _IDLE_SECONDS = 10.0
 _RESOURCES = ("services", "endpointslices.discovery.k8s.io", "pods")
+_OUTSIDE = {**OUTSIDE_NAMES, **OUTSIDE_NAMES_6}
 
 _log = logging.getLogger(__name__)
 Respond = Callable[[bytes, bool], bytes | None]
@@ -39,12 +40,12 @@ class Network(Protocol):
 
 
 class Listener:
-    """One address, port 53, UDP and TCP."""
+    """One address, port 53, UDP and TCP; ``::`` is every address of both families."""
 
-    def __init__(self, network: Network, respond: Respond, address: str = "0.0.0.0") -> None:  # noqa: S104  # the pod's own address is the only one in there
+    def __init__(self, network: Network, respond: Respond, address: str = "::") -> None:
         self._network = network
         self._respond = respond
-        self._where = (address, PORT)
+        self._address = address
         self._transport: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
         self._conversations: set[asyncio.StreamWriter] = set()
@@ -73,11 +74,14 @@ class Listener:
             writer.close()
 
     def _bound(self, kind: int) -> socket.socket:
-        opened = netns.open_socket(self._network.fd, socket.AF_INET, kind)
+        family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
+        opened = netns.open_socket(self._network.fd, family, kind)
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             opened.setblocking(False)
-            opened.bind(self._where)
+            opened.bind((self._address, PORT))
         except OSError:
             opened.close()
             raise
@@ -127,10 +131,11 @@ class DnsServer:
         registry: Registry,
         network: Network,
         domain: str = CLUSTER_DOMAIN,
-        outside: Mapping[str, str] = OUTSIDE_NAMES,
+        outside: Mapping[str, str] = _OUTSIDE,
+        address: str = "::",
     ) -> None:
         self._mirror = Mirror(registry, _RESOURCES)
-        self._listener = Listener(network, self._answer)
+        self._listener = Listener(network, self._answer, address)
         self._domain = domain
         self._outside = outside
         self._responder: Responder | None = None
@@ -161,6 +166,7 @@ def _report_end(task: asyncio.Task[None]) -> None:
         _log.error("DNS no longer follows the cluster: %s", task.exception())
 
 
-def kube_dns(registry: Registry) -> Callable[[Network, Any], DnsServer]:
-    """The factory the kubelet part calls for the container of the kube-dns pod: (its network, the pod) → server."""
-    return lambda network, _pod: DnsServer(registry, network)
+def kube_dns(registry: Registry, address: str = "::") -> Callable[[Network, Any], DnsServer]:
+    """The factory the kubelet part calls for the container of the kube-dns pod: (its network, the pod) → server. ``address`` is
+    ``0.0.0.0`` where there is no IPv6."""
+    return lambda network, _pod: DnsServer(registry, network, address=address)

@@ -7,15 +7,13 @@ those of a kubelet where it has one.
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 
 import msgspec
 
-from stockade.lab.node import syscalls
 from stockade.lab.node.container import Container
+from stockade.lab.node.netns import open_connection
 from stockade.lab.node.parts import Parts
 from stockade.lab.node.pod import PodWorker
 from stockade.lab.node.process import AttachSession, ExecSession, spawn_piped
@@ -27,7 +25,10 @@ class PodAccess:
     def __init__(self, parts: Parts, workers: Mapping[str, PodWorker]) -> None:
         self._parts = parts
         self._workers = workers
-        self._own_network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self.reachable = True
+
+    def has(self, uid: str) -> bool:
+        return uid in self._workers
 
     async def exec(self, uid: str, container: str, command: list[str], options: StreamOptions) -> Session:
         _, found = self._running(uid, container)
@@ -73,20 +74,16 @@ class PodAccess:
 
     async def connect(self, uid: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         worker = self._worker(uid)
-        if worker.on_host_network:
-            connection = socket.socket()
-        elif worker.netns is None:
+        if worker.netns is None and not worker.on_host_network:
             raise NotRunningError(f'pod "{worker.name}" is not running')
-        else:
-            with syscalls.in_network(worker.netns.fd, self._own_network):
-                connection = socket.socket()
-        try:
-            connection.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
-            return await asyncio.open_connection(sock=connection)
-        except BaseException:
-            connection.close()
-            raise
+        fd = (worker.netns or self._parts.network).fd
+        return await open_connection(fd, "127.0.0.1", port)
+
+    def check_reachable(self) -> None:
+        """Raises NotRunningError while the node is cut off."""
+        if not self.reachable:
+            address = self._parts.facts.address
+            raise NotRunningError(f"error dialing backend: dial tcp {address}:10250: i/o timeout")
 
     def _worker(self, uid: str) -> PodWorker:
         worker = self._workers.get(uid)
@@ -106,3 +103,27 @@ class PodAccess:
         if not found.is_running:
             raise NotRunningError(f'container not found ("{name}")')
         return worker, found
+
+
+class ClusterAccess:
+    """``runtime.Runtime`` for pods of several nodes: each question goes to the node that has the pod."""
+
+    def __init__(self, nodes: Sequence[PodAccess]) -> None:
+        self._nodes = nodes
+
+    async def exec(self, uid: str, container: str, command: list[str], options: StreamOptions) -> Session:
+        return await self._node(uid).exec(uid, container, command, options)
+
+    async def attach(self, uid: str, container: str, options: StreamOptions) -> Session:
+        return await self._node(uid).attach(uid, container, options)
+
+    def logs(self, uid: str, container: str, options: LogOptions) -> AsyncIterator[bytes]:
+        return self._node(uid).logs(uid, container, options)
+
+    async def connect(self, uid: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await self._node(uid).connect(uid, port)
+
+    def _node(self, uid: str) -> PodAccess:
+        found = next((node for node in self._nodes if node.has(uid)), self._nodes[0])
+        found.check_reachable()
+        return found

@@ -82,7 +82,7 @@ def field_value(pod: JsonObject, path: str) -> str:
         "spec.nodeName": spec.get("nodeName"),
         "spec.serviceAccountName": spec.get("serviceAccountName"),
         "status.hostIP": status.get("hostIP"),
-        "status.hostIPs": status.get("hostIP"),
+        "status.hostIPs": ",".join(entry["ip"] for entry in status.get("hostIPs") or []),
         "status.podIP": status.get("podIP"),
         "status.podIPs": ",".join(entry["ip"] for entry in status.get("podIPs") or []),
     }

@@ -168,7 +168,7 @@ class Container:
             "binds": list(image.binds),
             "files": command.files(place.pod(), place.hostname, facts.cluster_dns, facts.resolv_conf),
         }
-        netns = place.netns.fd if place.netns is not None else None
+        netns = (place.netns or place.parts.network).fd
         spawn = partial(
             place.parts.spawner.spawn_container, what, root=root, hostname=place.hostname, netns=netns
         )
@@ -181,7 +181,7 @@ class Container:
         grace = place.pod()["spec"].get("terminationGracePeriodSeconds")
         health = Health(self.spec, piped, place.changed, tell, 30.0 if grace is None else float(grace))
         address = place.netns.address if place.netns is not None else place.parts.facts.address
-        health.watch(place.parts.spawner, what, address)
+        health.watch(place.parts.spawner, what, address, place.parts.network.fd)
         return health
 
     async def _prepare(self, place: Place) -> tuple[Image, Command] | None:

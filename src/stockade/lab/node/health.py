@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from stockade.lab.node import probes
+from stockade.lab.node.netns import open_connection
 from stockade.lab.node.process import Piped, spawn_piped
 from stockade.lab.node.spawner import Command, Spawner, StartError
 
@@ -36,14 +37,16 @@ class Health:
         self.started = not spec.get("startupProbe")
         self.ready = self.started and not spec.get("readinessProbe")
 
-    def watch(self, spawner: Spawner, command: Command, address: str) -> None:
+    def watch(self, spawner: Spawner, command: Command, address: str, node: int) -> None:
+        """``node``: the node's network namespace, from which the probes go out."""
         if not any(self._spec.get(f"{kind}Probe") for kind in ("startup", "readiness", "liveness")):
             return
         ports = {
             port["name"]: port["containerPort"] for port in self._spec.get("ports") or [] if port.get("name")
         }
         execute = partial(_execute, spawner, command, self._piped.process.pid)
-        target = probes.Target(address=address, ports=ports, execute=execute)
+        connect = partial(open_connection, node)
+        target = probes.Target(address=address, ports=ports, execute=execute, connect=connect)
         self._probing = asyncio.create_task(probes.run(self._spec, target, self))
 
     def end(self) -> None:

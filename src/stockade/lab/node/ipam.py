@@ -1,12 +1,13 @@
-"""Addresses for the node's pods, out of its pod CIDR.
+"""Addresses for the node's pods, out of its pod CIDRs.
 
-In: the node's spec.podCIDR. Out: addresses as text. Called by the kubelet part only. An address is handed out again as late as
+In: the node's spec.podCIDRs. Out: addresses as text. Called by the kubelet part only. An address is handed out again as late as
 possible (next free one after the last, round the range), so that rules, connections and caches of a dead pod do not meet a new one.
 """
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 
 
 class AddressesExhaustedError(Exception):
@@ -35,3 +36,24 @@ class AddressPool:
 
     def release(self, address: str) -> None:
         self._used.discard(address)
+
+
+class AddressPools:
+    """One pool for each family; a pod has an address of each."""
+
+    def __init__(self, pod_cidrs: Iterable[str]) -> None:
+        self._pools = [AddressPool(cidr) for cidr in pod_cidrs]
+
+    def allocate(self) -> tuple[str, ...]:
+        """In the order of the CIDRs; all or none."""
+        allocated: list[str] = []
+        try:
+            allocated.extend(pool.allocate() for pool in self._pools)
+        except AddressesExhaustedError:
+            self.release(allocated)
+            raise
+        return tuple(allocated)
+
+    def release(self, addresses: Iterable[str]) -> None:
+        for pool, address in zip(self._pools, addresses, strict=False):
+            pool.release(address)

@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import logging
 import resource
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stockade.lab.apiserver.registry import Change, Registry
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.node.access import PodAccess
-from stockade.lab.node.ipam import AddressPool
+from stockade.lab.node.ipam import AddressPools
 from stockade.lab.node.parts import BuiltinFactory, Events, Gate, Network, NodeFacts, Parts
 from stockade.lab.node.pod import PodWorker
 from stockade.lab.node.spawner import Spawner
@@ -36,7 +36,7 @@ class Kubelet:
         gate: Gate,
         *,
         facts: NodeFacts,
-        pod_cidr: str,
+        pod_cidrs: Iterable[str],
         builtins: Mapping[str, BuiltinFactory] | None = None,
     ) -> None:
         self._parts = Parts(
@@ -47,11 +47,13 @@ class Kubelet:
             gate=gate,
             images=images,
             events=events,
-            addresses=AddressPool(pod_cidr),
+            addresses=AddressPools(pod_cidrs),
             builtins={} if builtins is None else builtins,
         )
         self._workers: dict[str, PodWorker] = {}
         self._watching: asyncio.Task[None] | None = None
+        self._online = asyncio.Event()
+        self._online.set()
         self.runtime = PodAccess(self._parts, self._workers)
 
     async def start(self) -> None:
@@ -72,10 +74,25 @@ class Kubelet:
         if killing:
             await asyncio.wait(killing, timeout=1.0)
 
+    def cut(self) -> None:
+        """Nothing of the API is heard, and nothing said to it. The pods run on."""
+        self._online.clear()
+        self.runtime.reachable = False
+        for worker in self._workers.values():
+            worker.mute()
+
+    def heal(self) -> None:
+        """Hear what happened meanwhile, and say how the pods are."""
+        self._online.set()
+        self.runtime.reachable = True
+        for worker in self._workers.values():
+            worker.unmute()
+
     async def _watch(self) -> None:
         async for change in self._parts.registry.watch("pods"):
             if change.object.get("spec", {}).get("nodeName") != self._parts.facts.name:
                 continue
+            await self._online.wait()
             try:
                 self._on_change(change)
             except Exception:  # one pod's defect must not stop the node

@@ -87,9 +87,9 @@ def _reset_signals() -> None:
 
 
 def _isolate(request: wire.SpawnRequest, fds: dict[str, int]) -> None:
+    if wire.NETNS in fds:
+        syscalls.setns(fds[wire.NETNS], syscalls.CLONE_NEWNET)
     if request["kind"] == "container":
-        if wire.NETNS in fds:
-            syscalls.setns(fds[wire.NETNS], syscalls.CLONE_NEWNET)
         syscalls.unshare(_ISOLATED)
         sandbox.enter(request["root"])
         syscalls.sethostname(request["hostname"])

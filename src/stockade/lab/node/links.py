@@ -102,14 +102,14 @@ def add_route(
         body += netlink.attribute(_RTA_GATEWAY, ipaddress.ip_address(via).packed)
     if source is not None:
         body += netlink.attribute(_RTA_PREFSRC, ipaddress.ip_address(source).packed)
-    return Request(_RTM_NEWROUTE, body, _CREATE, f"add route to {destination}")
+    return Request(_RTM_NEWROUTE, body, _CREATE, f"add route to {network}")
 
 
 def add_unreachable(destination: str) -> Request:
     """Forwarded packets to ``destination`` are answered with ICMP unreachable."""
     network = ipaddress.ip_network(destination)
     body = _route_header(network, SCOPE_GLOBAL, _RTN_UNREACHABLE, 0)
-    return Request(_RTM_NEWROUTE, body, _CREATE, f"make {destination} unreachable")
+    return Request(_RTM_NEWROUTE, body, _CREATE, f"make {network} unreachable")
 
 
 def delete_route(destination: str, index: int) -> Request:
@@ -117,7 +117,7 @@ def delete_route(destination: str, index: int) -> Request:
     body = _route_header(network, 255, 0, 0) + netlink.u32(
         _RTA_OIF, index
     )  # RT_SCOPE_NOWHERE: whatever scope
-    return Request(_RTM_DELROUTE, body, purpose=f"delete route to {destination}")
+    return Request(_RTM_DELROUTE, body, purpose=f"delete route to {network}")
 
 
 def carrier(socket_fd: int, name: str) -> bool:

@@ -9,9 +9,11 @@ opened there stays there: a socket keeps the namespace it was made in, from what
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -19,6 +21,7 @@ from typing import Generic, TypeVar
 from stockade.lab.node.syscalls import CLONE_NEWNET, setns, unshare
 
 _SIOCGSKNS = 0x894C
+_SO_NETNS_COOKIE = 71
 
 T = TypeVar("T")
 
@@ -66,8 +69,30 @@ def namespace_of(sock: socket.socket | int) -> int:
     return fd
 
 
+def cookie(sock: socket.socket) -> bytes:
+    """What tells the network namespace of a socket from all others (Linux 5.14 and newer)."""
+    return sock.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+
+
 def open_socket(
     netns: int, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, proto: int = 0
 ) -> socket.socket:
     """A socket of the namespace behind ``netns``."""
     return inside(netns, lambda: socket.socket(family, kind, proto))
+
+
+async def open_connection(
+    netns: int, host: str, port: int, *, secure: ssl.SSLContext | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A TCP connection from inside the namespace behind ``netns`` to an address of either family."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    connection = open_socket(netns, family)
+    try:
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, (host, port))
+        return await asyncio.open_connection(
+            sock=connection, ssl=secure, server_hostname=host if secure else None
+        )
+    except BaseException:
+        connection.close()
+        raise

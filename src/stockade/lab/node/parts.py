@@ -14,7 +14,7 @@ import msgspec
 
 from stockade.lab.apiserver.registry import Registry
 from stockade.lab.images.catalog import Catalog
-from stockade.lab.node.ipam import AddressPool
+from stockade.lab.node.ipam import AddressPools
 from stockade.lab.node.spawner import Spawner
 
 JsonObject = dict[str, Any]
@@ -24,13 +24,22 @@ class Netns(Protocol):
     """A pod's network namespace; it lives while ``fd`` is open."""
 
     fd: int
-    address: str
+
+    @property
+    def addresses(self) -> tuple[str, ...]: ...
+
+    @property
+    def address(self) -> str: ...
 
     def close(self) -> None: ...
 
 
 class Network(Protocol):
-    def create(self, name: str, address: str) -> Netns: ...
+    """``fd`` is the node's own network namespace."""
+
+    fd: int
+
+    def create(self, name: str, *addresses: str) -> Netns: ...
 
 
 class Gate(Protocol):
@@ -54,15 +63,20 @@ BuiltinFactory = Callable[[Netns, JsonObject], Builtin]
 
 
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """``directory``: logs and mount point, inside the lab's state directory. ``resolv_conf``: for pods with dnsPolicy Default."""
+    """``addresses``: the node's, the primary one first. ``directory``: logs and mount point, inside the lab's state directory.
+    ``resolv_conf``: for pods with dnsPolicy Default."""
 
     name: str
-    address: str
+    addresses: tuple[str, ...]
     cluster_dns: str
     directory: Path
     resolv_conf: str = ""
     gate_timeout: float = 10.0
     retry_seconds: float = 1.0
+
+    @property
+    def address(self) -> str:
+        return self.addresses[0]
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,5 +89,5 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     gate: Gate
     images: Catalog
     events: Events
-    addresses: AddressPool
+    addresses: AddressPools
     builtins: Mapping[str, BuiltinFactory]

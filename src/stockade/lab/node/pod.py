@@ -45,10 +45,12 @@ class PodWorker:
             for container in self.containers:
                 container.state = status.waiting("PodInitializing")
         self.netns: Netns | None = None
-        self._address = ""
+        self._addresses: tuple[str, ...] = ()
         self._start_time = status.now()
         self._policy: str = spec.get("restartPolicy") or "Always"
         self._publishing = False
+        self._audible = asyncio.Event()
+        self._audible.set()
         self._terminating: asyncio.Task[None] | None = None
         self._life: asyncio.Task[None] | None = None
         self._place: Place | None = None
@@ -85,6 +87,14 @@ class PodWorker:
                 await self._life
         await asyncio.gather(*(c.ended for c in self._all() if c.ended is not None), return_exceptions=True)
         self._close_network()
+
+    def mute(self) -> None:
+        """The node is cut off: no status, and no removal, reaches the API."""
+        self._audible.clear()
+
+    def unmute(self) -> None:
+        self._audible.set()
+        self._publish()
 
     def find(self, name: str) -> Container | None:
         return next((container for container in self._all() if container.name == name), None)
@@ -143,12 +153,14 @@ class PodWorker:
         return self._place
 
     async def _make_network(self, gate_timeout: float) -> None:
-        if not self._address:
-            self._address = self._parts.addresses.allocate()
+        if not self._addresses:
+            self._addresses = self._parts.addresses.allocate()
         if self.netns is None:
-            self.netns = self._parts.network.create(f"{self.namespace}/{self.name}", self._address)
+            self.netns = self._parts.network.create(f"{self.namespace}/{self.name}", *self._addresses)
             self._publish_now()
-        await self._parts.gate.wait(self.namespace, self.name, self.uid, self._address, timeout=gate_timeout)
+        # The agent learns of all addresses at once, and programs them in one transaction: asking for the first is asking for all.
+        address = self._addresses[0]
+        await self._parts.gate.wait(self.namespace, self.name, self.uid, address, timeout=gate_timeout)
 
     def _warn_of_what_is_left_out(self) -> None:
         """Fields that the lab stores but does not act on are said once, where the user looks first."""
@@ -166,7 +178,7 @@ class PodWorker:
         if self.netns is not None:
             self.netns.close()
             self.netns = None
-            self._parts.addresses.release(self._address)
+            self._parts.addresses.release(self._addresses)
 
     async def _terminate(self, grace: float) -> None:
         for container in self._all():
@@ -191,6 +203,7 @@ class PodWorker:
         with contextlib.suppress(OSError):
             if self._place is not None:
                 self._place.log_directory.rmdir()
+        await self._audible.wait()
         with contextlib.suppress(ApiError):
             self._parts.registry.remove("pods", self.namespace, self.name, self.uid)
         self._gone(self)
@@ -203,6 +216,8 @@ class PodWorker:
 
     def _publish_now(self) -> None:
         self._publishing = False
+        if not self._audible.is_set():
+            return
         apps = [container.status() for container in self.containers]
         inits = [container.status(is_init=True) for container in self.inits]
         facts = self._parts.facts
@@ -214,8 +229,8 @@ class PodWorker:
                 pod,
                 apps,
                 inits,
-                pod_ip=facts.address if self.on_host_network else self._address,
-                host_ip=facts.address,
+                pod_ips=facts.addresses if self.on_host_network else self._addresses,
+                host_ips=facts.addresses,
                 has_network=self.on_host_network or self.netns is not None,
                 start_time=self._start_time,
             )

@@ -18,8 +18,17 @@ import msgspec
 JsonObject = dict[str, Any]
 Execute = Callable[[list[str]], Awaitable[tuple[int, str]]]
 _STATUS_LINE_LIMIT = 4096
+
 # A server that starts at once is not called unhealthy for the milliseconds until it listens.
 _HEAD_START = 0.2
+
+
+class Connect(Protocol):
+    """A TCP connection from the node."""
+
+    async def __call__(
+        self, host: str, port: int, *, secure: ssl.SSLContext | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]: ...
 
 
 class Watcher(Protocol):
@@ -49,6 +58,7 @@ class Target(msgspec.Struct, frozen=True):
     address: str
     ports: dict[str, int]
     execute: Execute
+    connect: Connect
 
 
 async def run(spec: JsonObject, target: Target, watcher: Watcher) -> None:
@@ -149,17 +159,17 @@ def _port(value: int | str, target: Target) -> int:
 
 
 async def _tcp(what: JsonObject, target: Target) -> None:
-    _, writer = await asyncio.open_connection(what.get("host") or target.address, _port(what["port"], target))
+    _, writer = await target.connect(what.get("host") or target.address, _port(what["port"], target))
     writer.close()
 
 
 async def _http(what: JsonObject, target: Target) -> str | None:
     host, port = what.get("host") or target.address, _port(what["port"], target)
     secure = (what.get("scheme") or "HTTP").upper() == "HTTPS"
-    reader, writer = await asyncio.open_connection(host, port, ssl=_unverified() if secure else None)
+    reader, writer = await target.connect(host, port, secure=_unverified() if secure else None)
     try:
         headers = {
-            "Host": f"{host}:{port}",
+            "Host": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             "User-Agent": "kube-probe/1.33",
             "Accept": "*/*",
             "Connection": "close",

@@ -97,14 +97,14 @@ class Spawner:
             self._loop.remove_reader(self._channel.fileno())
         self._channel.close()
 
-    async def spawn_plain(self, command: Command, streams: Streams) -> Process:
-        """In the lab's own namespaces with the daemon's rights: for the node agent, never for a user's command."""
-        return await self._spawn("plain", command, streams, {})
+    async def spawn_plain(self, command: Command, streams: Streams, *, netns: int) -> Process:
+        """In a node's network, else in the lab's own namespaces with the daemon's rights: for the node agent, never for a user's command."""
+        return await self._spawn("plain", command, streams, {}, netns)
 
     async def spawn_container(
-        self, command: Command, streams: Streams, *, root: wire.Root, hostname: str, netns: int | None
+        self, command: Command, streams: Streams, *, root: wire.Root, hostname: str, netns: int
     ) -> Process:
-        """The first process of a container; ``netns`` None is the node's network."""
+        """The first process of a container; ``netns`` is its pod's network, or the node's."""
         return await self._spawn("container", command, streams, {"root": root, "hostname": hostname}, netns)
 
     async def spawn_exec(self, command: Command, streams: Streams, *, init: int) -> Process:

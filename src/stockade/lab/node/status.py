@@ -109,8 +109,8 @@ def pod_status(
     apps: Sequence[JsonObject],
     inits: Sequence[JsonObject],
     *,
-    pod_ip: str,
-    host_ip: str,
+    pod_ips: Sequence[str],
+    host_ips: Sequence[str],
     has_network: bool,
     start_time: str,
 ) -> JsonObject:
@@ -122,14 +122,14 @@ def pod_status(
         "conditions": conditions(
             old.get("conditions") or [], current_phase, apps, inits, has_network=has_network
         ),
-        "hostIP": host_ip,
-        "hostIPs": [{"ip": host_ip}],
+        "hostIP": host_ips[0],
+        "hostIPs": [{"ip": ip} for ip in host_ips],
         "startTime": start_time,
         "containerStatuses": list(apps),
         "qosClass": old.get("qosClass") or "BestEffort",
     }
     if inits:
         status["initContainerStatuses"] = list(inits)
-    if pod_ip:
-        status |= {"podIP": pod_ip, "podIPs": [{"ip": pod_ip}]}
+    if pod_ips:
+        status |= {"podIP": pod_ips[0], "podIPs": [{"ip": ip} for ip in pod_ips]}
     return status

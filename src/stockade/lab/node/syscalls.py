@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 CLONE_NEWNS: Final = 0x00020000
@@ -89,16 +87,6 @@ def unshare(flags: int) -> None:
 def setns(fd: int, kind: int = 0) -> None:
     """Join the namespace that ``fd`` refers to (for CLONE_NEWPID: the next child does)."""
     _check(_libc.setns(ctypes.c_int(fd), ctypes.c_int(kind)), "setns", f"{kind:#x}")
-
-
-@contextmanager
-def in_network(fd: int, own_fd: int) -> Iterator[None]:
-    """The calling thread is inside network namespace ``fd`` for the block: sockets made there stay there. No await inside."""
-    setns(fd, CLONE_NEWNET)
-    try:
-        yield
-    finally:
-        setns(own_fd, CLONE_NEWNET)
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:

@@ -1,4 +1,5 @@
-"""The Service proxy of the node: keeps table ``ip stockade-proxy`` in step with Services and EndpointSlices.
+"""The Service proxy of a node: keeps the tables ``ip stockade-proxy`` and ``ip6 …`` in step with Services and EndpointSlices,
+and with the host ports of the node's pods.
 
 In: a Registry (watched) and a function that loads nft text. Out: rules in the kernel; ``synced`` once the first have been
 loaded. Run by the lab's cluster as one task. It never touches the table of the policy agent.
@@ -13,37 +14,60 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from stockade.dataplane.programmer import ProgrammingError
-from stockade.lab.addresses import SERVICE_CIDR
+from stockade.lab.addresses import SERVICE_CIDR, SERVICE_CIDR_6
 from stockade.lab.apiserver.registry import Registry
 from stockade.lab.mirror import Mirror
 from stockade.lab.proxy.conntrack import forget
-from stockade.lab.proxy.render import Door, Target, cluster_ips, lost_flows, render, targets
+from stockade.lab.proxy.hostports import has_host_port, host_ports
+from stockade.lab.proxy.render import (
+    IPV4,
+    IPV6,
+    Door,
+    Outward,
+    Target,
+    cluster_ips,
+    lost_flows,
+    render,
+    targets,
+)
 
 SERVICES = "services"
 SLICES = "endpointslices.discovery.k8s.io"
+PODS = "pods"
 _RETRY_SECONDS = 2.0
 _PAUSE_SECONDS = 0.03  # between two loads: a hundred pods that become ready are a few loads, not a hundred
+
+Forget = Callable[[Mapping[Door, frozenset[Door]]], int]
 
 _log = logging.getLogger(__name__)
 
 
 class ServiceProxy:
-    """One node's proxy. ``load`` is a door to nft (``Nft().load``); it raises when the kernel refuses the rules."""
+    """One node's proxy. ``load`` is a door to nft; it raises when the kernel refuses the rules. ``forget``: see ``conntrack``."""
 
     def __init__(
         self,
         registry: Registry,
         load: Callable[[str], Awaitable[None]],
         node_addresses: Sequence[str] = (),
-        service_cidr: str = SERVICE_CIDR,
+        *,
+        node: str = "",
+        forget: Forget = forget,
+        outward: Sequence[Outward] = (),
     ) -> None:
-        self._mirror = Mirror(registry, (SERVICES, SLICES))
+        self._mirror = Mirror(registry, (SERVICES, SLICES, PODS), {PODS: has_host_port})
+        self._node = node
         self._load = load
+        self._forget = forget
         self._node_addresses = tuple(node_addresses)
-        self._service_cidr = service_cidr
+        self._outward = {":" in each.address: each for each in outward}
+        has_ipv6 = any(":" in address for address in node_addresses)
+        self._families = ((IPV4, SERVICE_CIDR), *([(IPV6, SERVICE_CIDR_6)] if has_ipv6 else []))
         self._applied = ""
         self._targets: list[Target] = []
         self.synced = asyncio.Event()
+        self.online = asyncio.Event()  # cleared while the node is cut off: the rules stay as they are
+        self.online.set()
 
     async def run(self) -> None:
         """Until cancelled. The rules stay in the kernel afterwards."""
@@ -54,6 +78,7 @@ class ServiceProxy:
     async def _keep(self) -> None:
         while True:
             await self._mirror.changed.wait()
+            await self.online.wait()
             self._mirror.changed.clear()
             try:
                 await self._program()
@@ -64,21 +89,26 @@ class ServiceProxy:
                 self._mirror.changed.set()
 
     async def _program(self) -> None:
-        services = list(self._mirror.objects(SERVICES))
-        wanted = targets(services, self._mirror.objects(SLICES), self._node_addresses)
-        text = render(wanted, cluster_ips(services), self._service_cidr)
+        services, slices = list(self._mirror.objects(SERVICES)), list(self._mirror.objects(SLICES))
+        text, wanted = "", []
+        for family, service_cidr in self._families:
+            found = targets(services, slices, self._node_addresses, family)
+            pods = self._mirror.objects(PODS)
+            found += host_ports(pods, self._node, self._node_addresses, family)
+            outward = self._outward.get(family is IPV6)
+            text += render(found, cluster_ips(services, family), service_cidr, family, outward)
+            wanted += found
         if text != self._applied:
             await self._load(text)
             self._applied = text
             lost, self._targets = lost_flows(self._targets, wanted), wanted
-            _end_flows(lost)
+            self._end_flows(lost)
         self.synced.set()
 
-
-def _end_flows(lost: Mapping[Door, frozenset[Door]]) -> None:
-    """The rules are right already: where this fails, a UDP client with a fixed port has to pause half a minute."""
-    try:
-        if lost:
-            forget(lost)
-    except (OSError, ProgrammingError) as error:
-        _log.warning("UDP flows to endpoints that are gone could not be ended: %s", error)
+    def _end_flows(self, lost: Mapping[Door, frozenset[Door]]) -> None:
+        """The rules are right already: where this fails, a UDP client with a fixed port has to pause half a minute."""
+        try:
+            if lost:
+                self._forget(lost)
+        except (OSError, ProgrammingError) as error:
+            _log.warning("UDP flows to endpoints that are gone could not be ended: %s", error)

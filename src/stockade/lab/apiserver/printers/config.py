@@ -20,9 +20,9 @@ def _namespace(obj: JsonObject) -> list[object]:
 
 def _node(obj: JsonObject) -> list[object]:
     info = obj.get("status", {}).get("nodeInfo") or {}
-    addresses = {
-        item.get("type"): item.get("address") for item in obj.get("status", {}).get("addresses") or []
-    }
+    addresses: dict[str, str] = {}
+    for item in obj.get("status", {}).get("addresses") or []:
+        addresses.setdefault(item.get("type"), item.get("address"))  # of two families, the primary one
     labels = obj["metadata"].get("labels") or {}
     roles = sorted(key.removeprefix(ROLE) for key in labels if key.startswith(ROLE))
     return [

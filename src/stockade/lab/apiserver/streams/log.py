@@ -35,7 +35,10 @@ class Log:
         options = parse_options(request)
         target = find_container(request, self._registry)
         _require_log(target, options)
-        chunks = self._runtime.logs(target.uid, target.container, options)
+        try:
+            chunks = self._runtime.logs(target.uid, target.container, options)
+        except NotRunningError as error:
+            raise bad_request(str(error)) from error
         first = asyncio.ensure_future(_next(chunks))
         try:
             await asyncio.wait({first}, timeout=_FIRST)

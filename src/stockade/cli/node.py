@@ -1,0 +1,59 @@
+"""``stockade node``: cut a lab's node off from the others, and heal it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from stockade.cli.failure import Failure
+from stockade.cli.options import lab_name
+from stockade.lab.paths import LabPaths, is_running
+
+
+@click.group("node")
+def command() -> None:
+    """Cut a node of a lab off from the network, and heal it."""
+
+
+@command.command("cut", epilog="Example:  stockade node cut lab-node-2")
+@click.argument("node")
+@lab_name
+def cut(node: str, name: LabPaths) -> None:
+    """Cut NODE off: no packet to or from other nodes, the API or the simulated Internet.
+
+    Its pods run on, and the rules in its kernel stay. Its agent and kubelet hear nothing: after 40 s without a sign of life the
+    node is NotReady, as in any cluster.
+    """
+    _annotate(name, node, cut=True)
+    click.echo(f"node {node} is cut off", err=True)
+
+
+@command.command("heal", epilog="Example:  stockade node heal lab-node-2")
+@click.argument("node")
+@lab_name
+def heal(node: str, name: LabPaths) -> None:
+    """Undo a cut."""
+    _annotate(name, node, cut=False)
+    click.echo(f"node {node} is connected again", err=True)
+
+
+def _annotate(paths: LabPaths, node: str, *, cut: bool) -> None:
+    from stockade.kube.client import ApiClient  # noqa: PLC0415 - --help must not load all this
+    from stockade.kube.config import load  # noqa: PLC0415
+    from stockade.kube.errors import KubeError  # noqa: PLC0415
+    from stockade.kube.resources import NODES  # noqa: PLC0415
+    from stockade.lab.partition import ANNOTATION, VALUE  # noqa: PLC0415
+
+    if not is_running(paths):
+        raise Failure(f"no lab named {paths.name!r} is running")
+
+    async def write() -> None:
+        async with ApiClient(load(paths.kubeconfig)) as api:
+            annotations = {ANNOTATION: VALUE if cut else None}
+            await api.patch(NODES, "", node, {"metadata": {"annotations": annotations}})
+
+    try:
+        asyncio.run(write())
+    except KubeError as error:
+        raise Failure(str(error)) from error

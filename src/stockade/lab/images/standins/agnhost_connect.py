@@ -76,7 +76,8 @@ def connect(place: str, flags: dict[str, str]) -> None:
         raise UsageError(f"Unsupported protocol: {protocol}")
     host, port = split(place)
     kind = _socket.SOCK_DGRAM if protocol == "udp" else _socket.SOCK_STREAM
-    family, _, _, _, address = _socket.getaddrinfo(host, port, 0, kind)[0]
+    # As bytes: for a str Python would load its whole IDNA codec.
+    family, _, _, _, address = _socket.getaddrinfo(host.encode(), port, 0, kind)[0]
     sock = _socket.socket(family, kind, SCTP if protocol == "sctp" else 0)
     sock.settimeout(seconds(flags["timeout"]) or None)
     sock.connect(address)

@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rounds import Round, report
-from stockade.lab.demo.recipe import ALLOW_DNS
+from stockade.lab.demo.recipes.deny_egress import ALLOW_DNS
 from stockade.manifests.load import load
 from stockade.policy.compile import compile_state
 from stockade.policy.compiled import CompiledPolicies

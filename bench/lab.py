@@ -31,7 +31,7 @@ import aiohttp
 
 from rounds import Round, report
 from stockade.kube.config import load
-from stockade.lab.demo.recipe import DENY_ALL
+from stockade.lab.demo.recipes.deny_egress import DENY_ALL
 from stockade.lab.paths import LabPaths
 from stockade.lab.processes import of_lab
 

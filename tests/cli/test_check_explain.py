@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stockade.cli.main import cli
-from stockade.lab.demo.recipe import ALLOW_DNS, DENY_ALL
+from stockade.lab.demo.recipes.deny_egress import ALLOW_DNS, DENY_ALL
 
 WORLD = """\
 apiVersion: v1
@@ -114,7 +114,8 @@ def test_without_files_and_without_cluster(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "name", ["check", "explain", "up", "down", "status", "kubeconfig", "image", "drops", "agent", "demo"]
+    "name",
+    ["check", "explain", "up", "down", "status", "kubeconfig", "image", "drops", "agent", "demo", "outside"],
 )
 def test_every_command_has_help_with_an_example(name: str) -> None:
     result = run(name, "--help") if name != "image" else run("image", "load", "--help")

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stockade.cli.main import cli
-from stockade.lab.demo.recipe import ALLOW_DNS, DENY_ALL, POLICY
+from stockade.lab.demo.recipes.deny_egress import ALLOW_DNS, DENY_ALL, POLICY
 from stockade.manifests.load import load, load_text
 from stockade.model.meta import ObjectRef
 from stockade.store.state import ClusterState

@@ -1,4 +1,4 @@
-"""``stockade demo``: a lab, the recipe, kubectl, and everything cleaned up again."""
+"""``stockade demo``: a lab, a recipe, kubectl, and everything cleaned up again."""
 
 from __future__ import annotations
 
@@ -17,26 +17,36 @@ from stockade.lab.paths import LabPaths
 WIDTH = 118  # of output that goes to a file
 
 
-@click.command("demo", epilog="Example:  stockade demo --svg docs/demo.svg")
+@click.command("demo", epilog="Example:  stockade demo allow-port")
+@click.argument("name", default="deny-egress", metavar="[RECIPE]")
+@click.option("--list", "listed", is_flag=True, help="List the recipes.")
 @click.option(
     "--svg", type=click.Path(dir_okay=False, path_type=Path), help="Also write the run as a picture."
 )
 @click.option("--kubectl", type=click.Path(exists=True, dir_okay=False), help="Which kubectl to drive.")
-def command(svg: Path | None, kubectl: str | None) -> None:
-    """Play the recipe "DENY egress traffic from an application" with real kubectl in a lab of its own.
+def command(*, name: str, listed: bool, svg: Path | None, kubectl: str | None) -> None:
+    """Play a NetworkPolicy recipe with real kubectl in a lab of its own; "deny-egress" unless another is named.
 
-    Exit status 0 when every connection was allowed or denied as the recipe says.
+    RECIPE is a name or a number of --list. Exit status 0 when everything printed and every connection was as the recipe says.
     """
     from rich.console import Console  # noqa: PLC0415 - only here
 
     from stockade.lab.demo.play import Player  # noqa: PLC0415
+    from stockade.lab.demo.recipes import RECIPES, by_name  # noqa: PLC0415
 
+    if listed:
+        for known in RECIPES:
+            click.echo(f"{known.number:4}{known.name:30}{known.title}")
+        return
+    recipe = by_name(name)
+    if recipe is None:
+        raise Failure(f"there is no recipe {name!r}; stockade demo --list names them")
     program = kubectl or _find_kubectl()
     paths = LabPaths.of(f"demo-{os.getpid()}")
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     started = time.monotonic()
     _stockade("up", "--name", paths.name, "--fresh")
-    player = Player(console, kubectl=program, kubeconfig=paths.kubeconfig)
+    player = Player(recipe, console, kubectl=program, lab=paths)
     try:
         player.play(f"a cluster after {time.monotonic() - started:.1f} s")
     finally:

@@ -1,7 +1,10 @@
-"""``stockade image``: root file systems that a lab's pods may use instead of the built-in stand-ins."""
+"""``stockade image``: what a lab's pods may run instead of the built-in stand-ins."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -9,25 +12,29 @@ import click
 from stockade.cli.failure import Failure
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.images.image import ImageError
-from stockade.lab.paths import UnsafeStateError, make_state_root, state_root
+from stockade.lab.paths import UnsafeStateError, make_state_root, running_labs, state_root
 
 
 @click.group("image")
 def command() -> None:
-    """Load and list root file systems for a lab's pods."""
+    """Load, list and remove images for a lab's pods. All labs of a user share them."""
 
 
-@command.command("load", epilog="Example:  stockade image load my-app:1.2 ./rootfs.tar")
-@click.argument("name")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
-def load(name: str, path: Path) -> None:
-    """Store PATH (a root-fs directory or a tar of one) as image NAME."""
-    try:
-        make_state_root()
-        _catalog().load(name, path)
-    except (ImageError, UnsafeStateError) as error:
-        raise Failure(str(error)) from error
-    click.echo(f"image {name} loaded", err=True)
+@command.command("load", epilog="Example:  docker save my-app:1.2 -o app.tar && stockade image load app.tar")
+@click.argument("name", metavar="[NAME]")
+@click.argument("path", required=False, type=click.Path(exists=True, path_type=Path), metavar="PATH")
+def load(name: str, path: Path | None) -> None:
+    """Store PATH as image NAME.
+
+    PATH is what docker save or an OCI tool wrote (a tar, or a directory in OCI layout), or a root file system (a directory or a tar).
+    Without NAME the image keeps the name that the archive gives it.
+    """
+    source = path or Path(name)
+    if not source.exists():
+        raise Failure(f"{source}: no such file or directory")
+    with _told():
+        loaded = _catalog().load(name if path else "", source)
+    click.echo(f"image {name if path else loaded.reference} loaded", err=True)
 
 
 @command.command("list", epilog="Example:  stockade image list")
@@ -38,6 +45,40 @@ def list_images() -> None:
         click.echo(f"{image.reference}\tloaded")
     for name in catalog.stand_ins():
         click.echo(f"{name}\tbuilt-in stand-in")
+
+
+@command.command("rm", epilog="Example:  stockade image rm my-app:1.2")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+def remove(names: tuple[str, ...]) -> None:
+    """Remove loaded images. Containers that use one keep it until their labs are down."""
+    with _told():
+        for name in names:
+            _catalog().remove(name)
+            click.echo(f"image {name} removed", err=True)
+    if not running_labs():
+        _catalog().prune()
+
+
+@command.command("pull", epilog="Example:  stockade image pull docker.io/library/alpine:3.20")
+@click.argument("name")
+def pull(name: str) -> None:
+    """Fetch image NAME from its registry, with skopeo."""
+    from stockade.lab.images.registry import fetch  # noqa: PLC0415 - only here
+
+    with _told(), tempfile.TemporaryDirectory(prefix="stockade-pull-") as directory:
+        archive = Path(directory) / "image.tar"
+        fetch(name, archive)
+        _catalog().load(name, archive)
+    click.echo(f"image {name} loaded", err=True)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        make_state_root()
+        yield
+    except (ImageError, UnsafeStateError) as error:
+        raise Failure(str(error)) from error
 
 
 def _catalog() -> Catalog:

@@ -27,12 +27,13 @@ class LazyGroup(click.Group):
         "status": "Show what a lab runs.",
         "kubeconfig": "Print the path or the content of a lab's kubeconfig.",
         "down": "Stop a lab and remove everything it made.",
+        "image": "Load, list and remove images for a lab's pods.",
+        "outside": "Fetch a page as a client outside a lab's cluster does.",
         "node": "Cut a node of a lab off from the network, and heal it.",
-        "image": "Load root file systems for a lab's pods.",
         "render": "Print the nft rules of a node, each with its policy.",
         "drops": "Show denied packets with the policies that denied them.",
         "agent": "Run the node agent (what a DaemonSet runs).",
-        "demo": "Play the deny-egress recipe in a lab with kubectl.",
+        "demo": "Play a NetworkPolicy recipe in a lab with kubectl.",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002

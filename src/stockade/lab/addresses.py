@@ -50,3 +50,6 @@ OUTSIDE_NAMES_6: dict[str, str] = {"ipv6.google.com": GOOGLE_IP_6}
 
 OUTSIDE_RESOLVER = GOOGLE_IP
 """The host outside that answers DNS: port 53 of any host is what a rule without ``to`` opens."""
+
+LOAD_BALANCER_CIDR = "203.0.113.0/24"
+"""Addresses of Services of type LoadBalancer (RFC 5737): the simulated Internet routes them to the first node."""

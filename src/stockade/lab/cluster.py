@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import struct
@@ -117,6 +118,7 @@ class _Cluster:
         store = self._open_store()
         internet = Internet(ipv6=self._topology.dual_stack)
         await internet.start()
+        write_private(self._paths.outside, str(os.fstat(internet.fd).st_ino))
         nodes = self._nodes(store, internet)
         secrets = self._credentials()
         runner = await self._serve(store, nodes, secrets)

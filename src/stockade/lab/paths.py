@@ -108,6 +108,11 @@ class LabPaths(msgspec.Struct, frozen=True):
         return self.directory / "pods"
 
     @property
+    def outside(self) -> Path:
+        """The inode of the simulated Internet's network namespace, by which ``stockade outside`` finds it."""
+        return self.directory / "outside"
+
+    @property
     def pki(self) -> Path:
         return self.directory / "pki"
 

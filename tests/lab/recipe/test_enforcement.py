@@ -10,7 +10,7 @@ import time
 import msgspec
 import pytest
 
-from stockade.lab.demo.recipe import ALLOW_DNS, DENY_ALL
+from stockade.lab.demo.recipes.deny_egress import ALLOW_DNS, DENY_ALL
 from stockade.lab.processes import agents
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]

@@ -10,7 +10,7 @@ import shlex
 
 import pytest
 
-from stockade.lab.demo.recipe import ALLOW_DNS, DENY_ALL, FIELD_DROPPED
+from stockade.lab.demo.recipes.deny_egress import ALLOW_DNS, DENY_ALL, FIELD_DROPPED
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 SHELL = "--rm --restart=Never --image=alpine -i -t -l app=foo test -- ash"

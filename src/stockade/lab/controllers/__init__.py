@@ -2,6 +2,7 @@
 
         Deployment ─► ReplicaSet ─► Pod ─► scheduler ─► (kubelet) ─► Ready ─► EndpointSlice, Endpoints
         StatefulSet, DaemonSet, Job, ReplicationController ─► Pod
+        Service of type LoadBalancer ─► its address
         Node not Ready or cordoned ─► taints
         Namespace ─► default ServiceAccount, kube-root-ca.crt         owners gone ─► garbage
 
@@ -20,6 +21,7 @@ from stockade.lab.controllers.definitions import DefinitionController
 from stockade.lab.controllers.deployment import DeploymentController
 from stockade.lab.controllers.endpoints import EndpointsController
 from stockade.lab.controllers.garbage import GarbageCollector
+from stockade.lab.controllers.loadbalancer import LoadBalancerController
 from stockade.lab.controllers.namespace import NamespaceController
 from stockade.lab.controllers.node import NodeController
 from stockade.lab.controllers.replicaset import REPLICATION_CONTROLLER, ReplicaSetController
@@ -49,6 +51,7 @@ async def run_controllers(
         DaemonSetController(registry),
         job.JobController(registry, job_delay),
         EndpointsController(registry),
+        LoadBalancerController(registry),
         GarbageCollector(registry),
         DefinitionController(registry),
     )

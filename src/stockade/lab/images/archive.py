@@ -1,24 +1,28 @@
-"""A root file system from a directory or a tar file, copied so that nothing of it can reach outside.
+"""A root file system from a directory, a tar file or the layers of an image, copied so that nothing of it can reach outside.
 
-In: a path that the user names. Out: a directory. Called by the catalog for ``stockade image load``. Device nodes, sockets and
-pipes are left out (a container gets its own /dev); absolute links are kept, they are resolved inside the container.
+In: a path that the user names, or layers. Out: a directory. Called by the catalog for ``stockade image load``. Device nodes, sockets and
+pipes are left out (a container gets its own /dev); absolute links are kept, they are resolved inside the container. Layers: OCI image-spec
+layer.md; whiteouts (``.wh.NAME``, ``.wh..wh..opq``) hide what lower layers brought, wherever they stand in their layer.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import shutil
 import stat
 import tarfile
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from stockade.lab.images.image import ImageError
 
 # Ours is the only filter: tarfile's own came with Python 3.11.4 (Debian 12 has 3.11.2), and its default differs between versions.
 _UNFILTERED: dict[str, Any] = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
-_IMAGE_ARCHIVES = ("oci-layout", "manifest.json", "index.json")
+_WHITEOUT, _OPAQUE, _METADATA = ".wh.", ".wh..wh..opq", ".wh..wh."
 
 
 class _EscapeError(Exception):
@@ -31,23 +35,83 @@ def unpack(source: Path, target: Path) -> None:
         raise ImageError(f"{source}: no such file or directory")
     try:
         if source.is_dir():
-            _refuse_image_layout(source, {entry.name for entry in source.iterdir()})
             _copy_tree(source, target)
         else:
             _extract(source, target)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ImageError(f"{source}: {error}") from error
     if not any(target.iterdir()):
         raise ImageError(f"{source}: is empty, not a root file system")
     target.chmod(0o755)
 
 
-def _refuse_image_layout(source: Path, names: set[str]) -> None:
-    if names & set(_IMAGE_ARCHIVES):
-        raise ImageError(
-            f"{source}: this is an image archive (OCI layout or docker save), not a root file system; "
-            "export one first, for example with: docker export CONTAINER -o rootfs.tar"
-        )
+def apply_layers(source: Path, layers: Iterable[IO[bytes]], target: Path) -> None:
+    """One over the other into ``target``, which does not exist yet. Raises ImageError."""
+    target.mkdir(mode=0o755)
+    try:
+        for layer in layers:
+            with tarfile.open(fileobj=layer) as archive:
+                _apply_layer(archive, target)
+    except tarfile.ReadError as error:
+        raise ImageError(f"{source}: a layer is no tar: {error}") from error
+    except (OSError, EOFError, zlib.error, tarfile.TarError, _EscapeError) as error:
+        raise ImageError(f"{source}: not usable as an image: {error}") from error
+    if not any(target.iterdir()):
+        raise ImageError(f"{source}: has no files")
+    target.chmod(0o755)
+
+
+def _apply_layer(archive: tarfile.TarFile, target: Path) -> None:
+    members = archive.getmembers()
+    _enough_room(members, target)
+    for member in members:
+        _hide(member, target)
+    own = [member for member in members if not Path(member.name).name.startswith(_WHITEOUT)]
+    safe = (kept for member in own if (kept := _only_inside(member, str(target), replace=True)) is not None)
+    _write(archive, target, safe)
+
+
+def _write(archive: tarfile.TarFile, target: Path, safe: Iterable[tarfile.TarInfo]) -> None:
+    """Directories that the archive does not list are for everybody to read, whatever the user's umask."""
+    before = os.umask(0o022)
+    try:
+        archive.extractall(target, safe, numeric_owner=True, **_UNFILTERED)  # noqa: S202 - filtered by us
+    finally:
+        os.umask(before)
+
+
+def _hide(member: tarfile.TarInfo, target: Path) -> None:
+    """What a whiteout takes away of the layers below."""
+    path = Path(member.name.lstrip("/"))
+    if not path.name.startswith(_WHITEOUT) or (path.name.startswith(_METADATA) and path.name != _OPAQUE):
+        return
+    if ".." in path.parts:
+        raise _EscapeError(f"{member.name}: leads out of its directory")
+    _through_directories_only(str(target), str(path))
+    if path.name == _OPAQUE:
+        with contextlib.suppress(FileNotFoundError):
+            for entry in list((target / path.parent).iterdir()):
+                _remove(entry)
+        return
+    name = path.name.removeprefix(_WHITEOUT)
+    if name in {"", ".", ".."}:
+        raise _EscapeError(f"{member.name}: hides no file")
+    _remove(target / path.parent / name)
+
+
+def _remove(path: Path) -> None:
+    """A file, a link, or a directory with everything in it; never what a link leads to."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if stat.S_ISDIR(path.lstat().st_mode):
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _enough_room(members: list[tarfile.TarInfo], target: Path) -> None:
+    size, free = sum(member.size for member in members), shutil.disk_usage(target).free
+    if size > free:
+        raise _EscapeError(f"it needs {size >> 20} MiB, there are {free >> 20} MiB")
 
 
 def _extract(source: Path, target: Path) -> None:
@@ -55,10 +119,10 @@ def _extract(source: Path, target: Path) -> None:
     try:
         with tarfile.open(source) as archive:
             members = archive.getmembers()
-            _refuse_image_layout(source, {member.name.removeprefix("./") for member in members})
+            _enough_room(members, target)
             # One by one: each member is looked at when those before it are in place.
             safe = (kept for member in members if (kept := _only_inside(member, str(target))) is not None)
-            archive.extractall(target, safe, numeric_owner=True, **_UNFILTERED)  # noqa: S202 - filtered by us
+            _write(archive, target, safe)
     except tarfile.ReadError as error:
         raise ImageError(
             f"{source}: not usable as a root file system: neither a directory nor a tar"
@@ -83,8 +147,9 @@ def _through_directories_only(root: str, name: str) -> None:
             raise _EscapeError(f"{name}: {part} is a link in this archive, not a directory")
 
 
-def _only_inside(member: tarfile.TarInfo, target: str) -> tarfile.TarInfo | None:
-    """The member as it may be extracted: below ``target``, through no link, without special files. None: leave it out."""
+def _only_inside(member: tarfile.TarInfo, target: str, *, replace: bool = False) -> tarfile.TarInfo | None:
+    """The member as it may be extracted: below ``target``, through no link, without special files. None: leave it out. ``replace``: take
+    away what another layer has there, unless both are directories (a file would be written through its hard links)."""
     if member.isdev():
         return None
     safe = copy.copy(member)
@@ -97,10 +162,12 @@ def _only_inside(member: tarfile.TarInfo, target: str) -> tarfile.TarInfo | None
         if ".." in safe.linkname.split("/"):
             raise _EscapeError(f"{member.name}: a hard link to {member.linkname}, out of its directory")
         _through_directories_only(target, safe.linkname)
-    _through_directories_only(target, f"{safe.name}/" if safe.isdir() else safe.name)
+    _through_directories_only(target, f"{safe.name}/" if safe.isdir() and not replace else safe.name)
     place = Path(target, safe.name)
     if place.is_symlink():  # a later member replaces an earlier link and is not written through it
         place.unlink()
+    elif replace and place != Path(target) and not (safe.isdir() and place.is_dir()):
+        _remove(place)
     return safe
 
 

@@ -1,8 +1,9 @@
 """Built-in stand-ins: small root file systems made of the host's busybox, for use without a registry.
 
-In: a directory to build in. Out: ``Image`` values for alpine, busybox and nginx. Called by the catalog, on first use of each.
-A stand-in shows of the host: the busybox binary, the system's libraries and the lab's Python, all read-only. Debian's busybox has a
-``wget`` without ``--timeout`` (FEATURE_WGET_TIMEOUT is off), so ``standins/wget.py`` takes its place.
+In: a directory to build in. Out: an ``Image`` for each of ``stand_in.STAND_INS``. Called by the catalog, on first use of each.
+A stand-in shows of the host: the busybox binary, the system's libraries, the lab's Python and what ``StandIn.host`` names, all read-only.
+Debian's busybox has a ``wget`` without ``--timeout`` and an ``nc`` without ``-v`` (FEATURE_WGET_TIMEOUT and NC_110_COMPAT are off), so
+``standins/wget.py`` and ``standins/nc.py`` take their places.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from stockade.lab.images.image import DEFAULT_PATH, Image, ImageError, private_directory
+from stockade.lab.images.stand_in import SHELL_TOOLS, STAND_INS, StandIn
 
-NAMES: Final = ("alpine", "busybox", "nginx")
+NAMES: Final = tuple(STAND_INS)
 _PYTHON: Final = "/opt/stockade/python"
 _SCRIPTS: Final = "/opt/stockade/standins"
 _LIBRARIES: Final = ("lib", "lib32", "lib64")
@@ -43,38 +46,8 @@ _USERS: Final = (
     "nobody:x:65534:65534:nobody:/:/sbin/nologin\n"
 )
 _GROUP: Final = "root:x:0:root\ntty:x:5:\nnginx:x:101:nginx\nnobody:x:65534:\n"
-_NGINX_PAGE: Final = """<!DOCTYPE html>
-<html>
-<head>
-<title>Welcome to nginx!</title>
-<meta name="generator" content="Stockade stand-in for the nginx image">
-</head>
-<body>
-<h1>Welcome to nginx!</h1>
-<p>If you see this page, the nginx web server is successfully installed and
-working. Further configuration is required.</p>
-<p>For online documentation and support please refer to nginx.org.<br>
-Commercial support is available at nginx.com.</p>
-<p><em>Thank you for using nginx.</em></p>
-</body>
-</html>
-"""
-# As pid 1 httpd would ignore the signal that ends the pod; the shell does not.
-_NGINX_ENTRYPOINT: Final = """#!/bin/sh
-case "$1" in
-nginx|nginx-debug)
-  trap 'exit 0' TERM QUIT INT
-  httpd -f -v -p 80 -h /usr/share/nginx/html &
-  wait $!
-  ;;
-*) exec "$@" ;;
-esac
-"""
 _WORK: Final = ".building-"
 _ABANDONED: Final = 600.0  # seconds
-_WGET: Final = f"""#!/bin/sh
-LD_LIBRARY_PATH={_PYTHON}/lib exec {_PYTHON}/bin/python -ISE {_SCRIPTS}/wget.pyc "$@"
-"""
 
 
 def build(name: str, store: Path) -> Image:
@@ -87,31 +60,48 @@ def build(name: str, store: Path) -> Image:
         )
     busybox = os.path.realpath(busybox)
     listing = subprocess.run([busybox, "--list-full"], capture_output=True, text=True, check=True).stdout
-    script = Path(__file__).with_name("standins") / "wget.py"
-    recipe = [Path(__file__).read_bytes(), script.read_bytes(), listing.encode(), sys.version.encode()]
-    digest = hashlib.sha256(b"\0".join([name.encode(), *recipe])).hexdigest()
+    stand_in = STAND_INS[name]
+    host = _of_host(stand_in)
+    digest = _digest(name, stand_in, [listing, sys.version, *host])
     root = store / f"{name}-{digest[:16]}"
     if not root.is_dir():
-        _build_tree(name, root, listing.split(), script)
-    is_nginx = name == "nginx"
+        _build_tree(name, root, listing.split(), {path for _, path in host})
     return Image(
         reference=name,
         id=f"stockade.local/stand-in/{name}@sha256:{digest}",
         root=str(root),
-        binds=((busybox, "/bin/busybox"), *_library_binds(), *_python_binds()),
+        binds=((busybox, "/bin/busybox"), *_library_binds(), *_python_binds(), *host),
         environment={"PATH": DEFAULT_PATH},
-        entrypoint=("/docker-entrypoint.sh",) if is_nginx else (),
-        command=("nginx", "-g", "daemon off;")
-        if is_nginx
-        else ("sh",)
-        if name == "busybox"
-        else ("/bin/sh",),
+        entrypoint=stand_in.entrypoint,
+        command=stand_in.command,
+        working_directory=stand_in.working_directory,
         note=f"built-in stand-in for {name}: this machine's busybox, not the published image",
     )
 
 
-def _build_tree(name: str, root: Path, applets: list[str], script: Path) -> None:
-    """Built beside and renamed, so that a half-built tree is never used."""
+def _of_host(stand_in: StandIn) -> list[tuple[str, str]]:
+    """Programs that this machine has, and where the image shows them."""
+    found = [(shutil.which(program), path) for path, program in stand_in.host.items()]
+    return [(os.path.realpath(place), path) for place, path in found if place is not None]
+
+
+def _script(name: str) -> Path:
+    return Path(__file__).with_name("standins") / f"{name}.py"
+
+
+def _programs(stand_in: StandIn) -> dict[str, str]:
+    return SHELL_TOOLS | stand_in.programs
+
+
+def _digest(name: str, stand_in: StandIn, others: Iterable[object]) -> str:
+    """Of everything that a tree is made of: another content is another directory."""
+    scripts = [_script(script).read_bytes() for script in _programs(stand_in).values()]
+    recipe = [name.encode(), Path(__file__).read_bytes(), repr(stand_in).encode(), *scripts]
+    return hashlib.sha256(b"\0".join([*recipe, *(repr(other).encode() for other in others)])).hexdigest()
+
+
+def _build_tree(name: str, root: Path, applets: list[str], shown: set[str]) -> None:
+    """Built beside and renamed, so that a half-built tree is never used. At ``shown`` a program of the host will be."""
     private_directory(root.parent)
     for other in root.parent.glob(f"{_WORK}*"):
         if time.time() - other.stat().st_mtime > _ABANDONED:  # by a lab that was killed while it built
@@ -136,18 +126,36 @@ def _build_tree(name: str, root: Path, applets: list[str], script: Path) -> None
         work / "etc/os-release",
         f'NAME="Stockade stand-in for {name}"\nID={name}\nPRETTY_NAME="Stockade stand-in for {name}"\n',
     )
-    py_compile.compile(str(script), cfile=f"{work}{_SCRIPTS}/wget.pyc", dfile="wget", doraise=True)
-    (work / "usr/bin/wget").unlink(missing_ok=True)
-    _write(work / "usr/bin/wget", _WGET, 0o755)
-    if name == "nginx":
-        (work / "usr/share/nginx/html").mkdir(parents=True)
-        _write(work / "usr/share/nginx/html/index.html", _NGINX_PAGE)
-        _write(work / "docker-entrypoint.sh", _NGINX_ENTRYPOINT, 0o755)
+    _add(STAND_INS[name], work, shown)
     _open_to_all(work)
     try:
         work.rename(root)
     except OSError:  # another process was faster; the content is the same
         shutil.rmtree(work)
+
+
+def _add(stand_in: StandIn, work: Path, shown: set[str]) -> None:
+    (work / stand_in.working_directory.lstrip("/")).mkdir(parents=True, exist_ok=True)
+    for path, script in _programs(stand_in).items():
+        compiled = f"{work}{_SCRIPTS}/{script}.pyc"
+        py_compile.compile(str(_script(script)), cfile=compiled, dfile=script, doraise=True)
+        run = f'LD_LIBRARY_PATH={_PYTHON}/lib exec {_PYTHON}/bin/python -ISE {_SCRIPTS}/{script}.pyc "$@"'
+        _replace(work / path.lstrip("/"), f"#!/bin/sh\n{run}\n", 0o755)
+        other = work / path.lstrip("/").removeprefix("usr/")
+        if other.is_symlink():  # busybox has the name in /bin, too
+            other.unlink()
+            other.symlink_to(path)
+    for path, text in stand_in.executables.items():
+        if path not in shown:
+            _replace(work / path.lstrip("/"), text, 0o755)
+    for path, text in stand_in.files.items():
+        _replace(work / path.lstrip("/"), text)
+
+
+def _replace(path: Path, text: str, mode: int = 0o644) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # a link to busybox must not be written through
+    _write(path, text, mode)
 
 
 def _open_to_all(root: Path) -> None:

@@ -7,19 +7,24 @@ between the two). Out: ``Image`` values or ImageError with what to do. Called by
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
+import os
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 import msgspec
 
-from stockade.lab.images import archive, builtin
+from stockade.lab.images import archive, builtin, bundle
 from stockade.lab.images.image import Image, ImageError, normalize, private_directory, short_name
+from stockade.lab.images.process import Process, process_of
 
 _RECORD = "image.json"
+_PARTIAL = ".partial-"  # begins no reference
 
 
 class LoadedImage(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +34,7 @@ class LoadedImage(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     directory: str
     created: float
+    process: Process = Process()
 
 
 class Catalog:
@@ -46,41 +52,78 @@ class Catalog:
                 reference=record.reference,
                 id=f"stockade.local/loaded/{record.directory}@sha256:{hashlib.sha256(str(root).encode()).hexdigest()}",
                 root=str(root),
+                environment=record.process.environment,
+                entrypoint=record.process.entrypoint,
+                command=record.process.command,
+                working_directory=record.process.working_directory,
+                uid=record.process.uid,
+                gid=record.process.gid,
                 note=f"loaded from {record.source}",
             )
         name = short_name(reference)
         if name not in builtin.NAMES:
             raise ImageError(
                 f'image "{reference}" is neither loaded nor built in; the built-in stand-ins are {", ".join(builtin.NAMES)}. '
-                f"Load a root file system (directory or tar file) with: stockade image load {reference} PATH"
+                f"Load an image (docker save, OCI layout) or a root file system with: stockade image load {reference} PATH"
             )
         if name not in self._stand_ins:
             self._stand_ins[name] = builtin.build(name, self._builtin)
         return self._stand_ins[name]
 
     def load(self, reference: str, path: Path) -> LoadedImage:
-        """Copies; an earlier image of that name stays until ``prune`` for the containers that still use it."""
-        full = normalize(reference)
-        place = self._directory(full)
-        private_directory(place)
+        """Copies; an earlier image of that name stays until ``prune`` for the containers that still use it. ``reference`` "": the name
+        that the archive gives it."""
+        if not path.exists():
+            raise ImageError(f"{path}: no such file or directory")
+        private_directory(self._loaded)
         token = secrets.token_hex(8)
-        partial = place / f".partial-{token}"
+        partial = self._loaded / f"{_PARTIAL}{token}"
         try:
-            archive.unpack(path, partial)
-            partial.rename(place / token)
+            named, process = _unpack(reference, path, partial)
+            record = LoadedImage(
+                reference=named,
+                source=str(path.absolute()),
+                directory=token,
+                created=time.time(),
+                process=process,
+            )
+            with self._alone():
+                self._keep(record, partial)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
-            with contextlib.suppress(OSError):  # not empty: an earlier image of that name stays
-                place.rmdir()
             raise
-        record = LoadedImage(
-            reference=full, source=str(path.absolute()), directory=token, created=time.time()
-        )
-        fresh = place / f"{_RECORD}.{token}"
+        return record
+
+    def _keep(self, record: LoadedImage, files: Path) -> None:
+        place = self._directory(record.reference)
+        private_directory(place)
+        files.rename(place / record.directory)
+        fresh = place / f"{_RECORD}.{record.directory}"
         fresh.touch(mode=0o600)
         fresh.write_bytes(msgspec.json.encode(record))
         fresh.rename(place / _RECORD)
-        return record
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process prunes meanwhile, or loads into what is pruned."""
+        fd = os.open(
+            self._loaded.parent / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def remove(self, reference: str) -> None:
+        """Raises ImageError. The files stay until ``prune`` for the containers that still use them."""
+        full = normalize(reference)
+        if short_name(reference) in builtin.NAMES and self._record(full) is None:
+            raise ImageError(f"{reference} is a built-in stand-in; there is nothing to remove")
+        try:
+            (self._directory(full) / _RECORD).unlink()
+        except FileNotFoundError:
+            raise ImageError(f"no image {reference!r} is loaded") from None
 
     def list(self) -> list[LoadedImage]:
         if not self._loaded.is_dir():
@@ -93,10 +136,21 @@ class Catalog:
 
     def prune(self) -> None:
         """Removes what no loaded image uses any more; only while no container of any lab runs."""
-        for record in self.list():
-            for entry in self._directory(record.reference).iterdir():
-                if entry.is_dir() and entry.name != record.directory:
-                    shutil.rmtree(entry, ignore_errors=True)
+        if not self._loaded.is_dir():
+            return
+        with self._alone():
+            for place in self._loaded.iterdir():
+                if not place.name.startswith(_PARTIAL):
+                    self._prune(place)
+
+    def _prune(self, place: Path) -> None:
+        record = self._record(unquote(place.name))
+        if record is None:
+            shutil.rmtree(place, ignore_errors=True)
+            return
+        for entry in place.iterdir():
+            if entry.is_dir() and entry.name != record.directory:
+                shutil.rmtree(entry, ignore_errors=True)
 
     def _directory(self, full_reference: str) -> Path:
         return self._loaded / quote(full_reference, safe="")
@@ -107,3 +161,34 @@ class Catalog:
         except FileNotFoundError:
             return None
         return msgspec.json.decode(data, type=LoadedImage)
+
+
+def _unpack(reference: str, path: Path, target: Path) -> tuple[str, Process]:
+    """An image archive, or else a root file system; returns the image's full name and what it says of its process."""
+    full = normalize(reference) if reference else ""
+    try:
+        with bundle.opened(path, full) as found:
+            if found is not None:
+                named = full or _own_name(found.tags)
+                archive.apply_layers(path, found.layers(), target)
+                return named, process_of(found.config, target)
+    except ImageError as error:
+        if str(error).startswith(f"{path}:"):
+            raise
+        raise ImageError(f"{path}: not usable as an image or root file system: {error}") from error
+    except OSError as error:
+        raise ImageError(f"{path}: {error}") from error
+    if not full:
+        raise ImageError(
+            f"{path}: a root file system has no name of its own; give one: stockade image load NAME {path}"
+        )
+    archive.unpack(path, target)
+    return full, Process()
+
+
+def _own_name(tags: list[str]) -> str:
+    """The first of its names that is one; an OCI layout often has only a tag (``latest``) there."""
+    for tag in (tag for tag in tags if "/" in tag or ":" in tag):
+        with contextlib.suppress(ImageError):
+            return normalize(tag)
+    raise ImageError("it does not say its name; give one")

@@ -35,6 +35,8 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ("/bin/sh",)
     working_directory: str = "/"
+    uid: int = 0
+    gid: int = 0
     note: str = ""
 
 

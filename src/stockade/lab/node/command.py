@@ -35,7 +35,7 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
 
 
 def environment(container: JsonObject, pod: JsonObject, image: Image, hostname: str) -> dict[str, str]:
-    home = "/" if _user(container, pod) else "/root"
+    home = "/" if _user(container, pod, image) else "/root"
     result = {"HOME": home, **image.environment, "HOSTNAME": hostname}
     if container.get("tty"):
         result.setdefault("TERM", "xterm")
@@ -52,9 +52,9 @@ def environment(container: JsonObject, pod: JsonObject, image: Image, hostname: 
     return result | declared
 
 
-def _user(container: JsonObject, pod: JsonObject) -> int:
-    context = _security_context(container, pod)
-    return int(context.get("runAsUser") or 0)
+def _user(container: JsonObject, pod: JsonObject, image: Image) -> int:
+    user = _security_context(container, pod).get("runAsUser")
+    return image.uid if user is None else int(user)
 
 
 def _security_context(container: JsonObject, pod: JsonObject) -> JsonObject:
@@ -105,18 +105,20 @@ def build(container: JsonObject, pod: JsonObject, image: Image, hostname: str) -
     if not argv:
         raise ConfigError("no command specified")
     return _with_security(
-        container, pod, argv, variables, container.get("workingDir") or image.working_directory
+        container, pod, image, argv, variables, container.get("workingDir") or image.working_directory
     )
 
 
 def _with_security(
-    container: JsonObject, pod: JsonObject, argv: list[str], variables: dict[str, str], cwd: str
+    container: JsonObject, pod: JsonObject, image: Image, argv: list[str], variables: dict[str, str], cwd: str
 ) -> Command:
     pod_context = pod.get("spec", {}).get("securityContext") or {}
     context = _security_context(container, pod)
     if context.get("privileged"):
         raise ConfigError("privileged containers are not given in the lab")
-    uid = int(context.get("runAsUser") or 0)
+    uid = _user(container, pod, image)
+    # A runAsUser without runAsGroup has group 0, as in container runtimes.
+    gid = image.gid if context.get("runAsUser") is None else 0
     if uid == 0 and context.get("runAsNonRoot"):
         raise ConfigError("container has runAsNonRoot and image will run as root")
     wanted = context.get("capabilities") or {}
@@ -132,7 +134,7 @@ def _with_security(
         env=variables,
         cwd=cwd,
         uid=uid,
-        gid=int(context.get("runAsGroup") or 0),
+        gid=int(context.get("runAsGroup") or gid),
         groups=groups,
         capabilities=capabilities,
         tty=bool(container.get("tty")),

@@ -1,8 +1,8 @@
 """One container of a pod: its image, its runs, its restarts, its status.
 
 In: the container's spec and what the pod gives it (``Place``). Out: ``status`` (a ContainerStatus) and a call of ``changed`` each time
-it changed. Called by the pod's worker. Restart rules and back-off are the kubelet's: at once the first time, then 10 s doubling up to
-5 min, forgotten after 10 min of running.
+it changed. Called by the pod's worker. Restart rules and back-off are the kubelet's: when it next looks the first time, then 10 s doubling
+up to 5 min, forgotten after 10 min of running.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ JsonObject = dict[str, Any]
 START_ERROR: Final = 128
 _FIRST_BACKOFF: Final = 10.0
 _LONGEST_BACKOFF: Final = 300.0
+# A kubelet notices an end within a second (its relist period); `kubectl run --rm` deletes the pod before that, and no second shell starts.
+_NOTICED: Final = 1.0
 _BRIEF: Final = 0.1  # seconds
 _FORGET_AFTER: Final = 600.0
 _IMAGE_POLL: Final = 1.0
@@ -132,9 +134,9 @@ class Container:
                 backoff = 0.0
             if backoff:
                 self._wait_before_restart(place, backoff)
-                await self._pause(backoff)
-                if self._stopping.is_set():
-                    return code
+            await self._pause(backoff or _NOTICED)
+            if self._stopping.is_set():
+                return code
             backoff = min(max(2 * backoff, _FIRST_BACKOFF), _LONGEST_BACKOFF)
             self.restarts += 1
 

@@ -58,9 +58,12 @@ def run(request: wire.SpawnRequest, fds: dict[str, int]) -> NoReturn:
         _standard_streams(request, fds, status)
         os.closerange(_FIRST_FREE_FD, status)
         os.closerange(status + 1, _FD_LIMIT)
+        if request["kind"] == "container":
+            # Runtimes make a missing working directory, as root.
+            os.makedirs(request["cwd"], 0o755, exist_ok=True)
         if request["kind"] != "plain":
             privileges.drop(request["capabilities"], request["uid"], request["gid"], request["groups"])
-        _change_directory(request["cwd"])
+        os.chdir(request["cwd"])
         _execute(request, own_binary)
     except _CommandError as error:
         _report(status, str(error), not_found=error.not_found)
@@ -118,15 +121,6 @@ def _standard_streams(request: wire.SpawnRequest, fds: dict[str, int], status: i
         os.dup2(fd, target, inheritable=True)
         if request["uid"] != 0 and stat.S_ISFIFO(os.fstat(target).st_mode):
             os.fchown(target, request["uid"], -1)  # /dev/stdout of a user who is not root
-
-
-def _change_directory(path: str) -> None:
-    try:
-        os.chdir(path)
-    except FileNotFoundError:
-        # Runtimes make a missing working directory.
-        os.makedirs(path, 0o755, exist_ok=True)
-        os.chdir(path)
 
 
 def _execute(request: wire.SpawnRequest, own_binary: os.stat_result) -> NoReturn:

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from stockade.dataplane.programmer import ProgrammingError
-from stockade.lab.addresses import SERVICE_CIDR, SERVICE_CIDR_6
+from stockade.lab.addresses import LOAD_BALANCER_CIDR, SERVICE_CIDR, SERVICE_CIDR_6
 from stockade.lab.apiserver.registry import Registry
 from stockade.lab.mirror import Mirror
 from stockade.lab.proxy.conntrack import forget
@@ -41,6 +41,9 @@ Forget = Callable[[Mapping[Door, frozenset[Door]]], int]
 
 _log = logging.getLogger(__name__)
 
+_VIRTUAL = f"{{ {SERVICE_CIDR}, {LOAD_BALANCER_CIDR} }}"
+"""Where nothing lives but Services: what they do not translate is unreachable, and told so."""
+
 
 class ServiceProxy:
     """One node's proxy. ``load`` is a door to nft; it raises when the kernel refuses the rules. ``forget``: see ``conntrack``."""
@@ -62,7 +65,7 @@ class ServiceProxy:
         self._node_addresses = tuple(node_addresses)
         self._outward = {":" in each.address: each for each in outward}
         has_ipv6 = any(":" in address for address in node_addresses)
-        self._families = ((IPV4, SERVICE_CIDR), *([(IPV6, SERVICE_CIDR_6)] if has_ipv6 else []))
+        self._families = ((IPV4, _VIRTUAL), *([(IPV6, SERVICE_CIDR_6)] if has_ipv6 else []))
         self._applied = ""
         self._targets: list[Target] = []
         self.synced = asyncio.Event()

@@ -1,0 +1,48 @@
+"""Addresses of Services of type LoadBalancer."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+
+from stockade.lab.addresses import LOAD_BALANCER_CIDR
+from stockade.lab.controllers.loadbalancer import addresses
+
+from .conftest import service
+
+
+def given(world, name, namespace="default"):
+    return addresses(world.get("services", name, namespace))
+
+
+async def test_each_gets_an_address_of_the_pool_and_keeps_it(world) -> None:
+    for name in ("one", "two"):
+        world.add("services", service(name, type="LoadBalancer"))
+        await world.until(lambda: given(world, name))  # noqa: B023
+    one, two = given(world, "one"), given(world, "two")
+    assert one != two
+    assert {ip_address(ip) in ip_network(LOAD_BALANCER_CIDR) for ip in one + two} == {True}
+    world.edit("services", "one", lambda obj: obj["metadata"].update(labels={"a": "b"}))
+    await world.settle()
+    assert given(world, "one") == one
+
+
+async def test_the_address_asked_for_when_it_is_free(world) -> None:
+    for name in ("one", "two"):
+        world.add("services", service(name, type="LoadBalancer", loadBalancerIP="203.0.113.77"))
+        await world.until(lambda: given(world, name))  # noqa: B023
+    assert given(world, "one") == ["203.0.113.77"]
+    assert given(world, "two") != ["203.0.113.77"]
+    world.add("services", service("three", type="LoadBalancer", loadBalancerIP="8.8.8.8"))
+    await world.until(lambda: given(world, "three"))
+    assert given(world, "three")[0].startswith("203.0.113.")
+
+
+async def test_others_get_none_and_a_change_of_type_gives_it_back(world) -> None:
+    world.add("services", service("plain"))
+    world.add("services", service("foreign", type="LoadBalancer", loadBalancerClass="other.example/lb"))
+    world.add("services", service("web", type="LoadBalancer"))
+    await world.until(lambda: given(world, "web"))
+    await world.settle()
+    assert given(world, "plain") == given(world, "foreign") == []
+    world.edit("services", "web", lambda obj: obj["spec"].update(type="ClusterIP"))
+    await world.until(lambda: not given(world, "web"))

@@ -84,6 +84,11 @@ def test_related_errors_pass_but_not_the_fence(ruleset: Ruleset) -> None:
     assert not simulate(ruleset, packet(OUTSIDE, ABSENT, state="related", protocol=1)).accepted
 
 
+def test_what_a_helper_expects_is_judged_like_any_connection(ruleset: Ruleset) -> None:
+    assert not simulate(ruleset, packet(OUTSIDE, A, state="related")).accepted
+    assert simulate(ruleset, packet(B, OUTSIDE, state="related")).marks
+
+
 def test_invalid_packets_of_pods_are_dropped_silently_and_others_left_alone(ruleset: Ruleset) -> None:
     assert simulate(ruleset, packet(B, OUTSIDE, state="invalid")) == Outcome(
         accepted=False, path=("fwd_hook", "check", "judge", "invalid", "stray")

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 
 from stockade.dataplane.deny import fence_chain
 from stockade.dataplane.ir import (
+    PROTOCOLS,
     Accept,
     AcceptKnown,
     Chain,
@@ -36,6 +37,7 @@ from stockade.dataplane.ir import (
     Hook,
     HopLimit,
     Identify,
+    IsProtocol,
     KeyType,
     Member,
     NamedSet,
@@ -73,13 +75,20 @@ def frame_chains(fenced: tuple[Block, ...], options: Options) -> Iterator[Chain]
     yield from _exceptions(fenced)
     judge = (
         Rule((CtState("invalid"),), Goto("invalid")),
-        Rule((CtState("related"),), Goto("related"), note="ICMP errors of known connections"),
+        *_errors(),
         Rule((CtReply(),), Goto("replies")),
         *_identify(_SOURCES, "from_pod", fenced),
         Rule((), Goto("ingress")),
     )
     yield Chain("judge", judge, note="connections that are new, or older than the newest stricter policy")
     yield from _entries(fenced, options)
+
+
+def _errors() -> Iterator[Rule]:
+    """Only ICMP: what else is related, as an FTP helper's data connections are, is judged like any connection."""
+    for protocol in ("ICMP", "ICMPv6"):
+        matches = (IsProtocol(PROTOCOLS[protocol]), CtState("related"))
+        yield Rule(matches, Goto("related"), note="errors of known connections")
 
 
 def _judgements(fenced: tuple[Block, ...]) -> Iterator[Chain]:

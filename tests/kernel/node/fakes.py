@@ -57,6 +57,9 @@ class FakeRegistry:
         if pod is not None:
             self._tell("DELETED", pod)
 
+    def list(self, resource, namespace=""):
+        return [copy.deepcopy(pod) for pod in self.pods.values()]
+
     async def watch(self, resource, namespace=""):
         while True:
             yield await self.queue.get()

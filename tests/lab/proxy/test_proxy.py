@@ -100,3 +100,11 @@ async def test_it_is_not_synced_before_the_kernel_took_the_rules():
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(kernel.next(), 0.1)
         assert not proxy.synced.is_set()
+
+
+async def test_what_somebody_did_to_the_tables_does_not_last():
+    registry, kernel = MemoryRegistry(), Kernel()
+    registry.create(SERVICES, "default", service("web", "10.96.0.5"))
+    async with running(ServiceProxy(registry, kernel.load, resync=0.05)):
+        first = await kernel.next()
+        assert await kernel.next() == first

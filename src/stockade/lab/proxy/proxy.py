@@ -35,6 +35,7 @@ SERVICES = "services"
 SLICES = "endpointslices.discovery.k8s.io"
 PODS = "pods"
 _RETRY_SECONDS = 2.0
+_RESYNC_SECONDS = 30.0  # as kube-proxy: what somebody else did to the tables does not last
 _PAUSE_SECONDS = 0.03  # between two loads: a hundred pods that become ready are a few loads, not a hundred
 
 Forget = Callable[[Mapping[Door, frozenset[Door]]], int]
@@ -57,7 +58,9 @@ class ServiceProxy:
         node: str = "",
         forget: Forget = forget,
         outward: Sequence[Outward] = (),
+        resync: float = _RESYNC_SECONDS,
     ) -> None:
+        self._resync = resync
         self._mirror = Mirror(registry, (SERVICES, SLICES, PODS), {PODS: has_host_port})
         self._node = node
         self._load = load
@@ -77,6 +80,7 @@ class ServiceProxy:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._mirror.run(), name="service proxy mirror")
             group.create_task(self._keep(), name="service proxy")
+            group.create_task(self._keep_in_step(), name="service proxy resync")
 
     async def _keep(self) -> None:
         while True:
@@ -90,6 +94,13 @@ class ServiceProxy:
                 _log.warning("Services could not be programmed, trying again: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
                 self._mirror.changed.set()
+
+    async def _keep_in_step(self) -> None:
+        """Load everything again now and then, in one transaction that changes nothing where nothing was changed."""
+        while True:
+            await asyncio.sleep(self._resync)
+            self._applied = ""
+            self._mirror.changed.set()
 
     async def _program(self) -> None:
         services, slices = list(self._mirror.objects(SERVICES)), list(self._mirror.objects(SLICES))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stockade.cli import up
+from stockade.cli import lab_shape
 from stockade.cli.failure import Failure
 
 
@@ -19,12 +19,12 @@ from stockade.cli.failure import Failure
     ],
 )
 def test_families(monkeypatch, capsys, wanted, has_ipv6, expected, says) -> None:
-    monkeypatch.setattr(up, "has_ipv6", lambda: has_ipv6)
-    assert up._families(wanted) == expected
+    monkeypatch.setattr(lab_shape, "has_ipv6", lambda: has_ipv6)
+    assert lab_shape._families(wanted) == expected
     assert capsys.readouterr().err == says
 
 
 def test_what_cannot_be_had_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr(up, "has_ipv6", lambda: False)
+    monkeypatch.setattr(lab_shape, "has_ipv6", lambda: False)
     with pytest.raises(Failure, match="no IPv6; run: stockade up --ip-family ipv4"):
-        up._families("dual")
+        lab_shape._families("dual")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from stockade.dataplane.nfnetlink.backend import Netlink
 from stockade.testing.namespaces import inside, missing, remove_leftovers
 from stockade.testing.network import Network
 
@@ -28,3 +29,10 @@ def network(kernel: None) -> Iterator[Network]:
             yield made
     finally:
         made.stop()
+
+
+@pytest.fixture
+def netlink(network: Network) -> Iterator[Netlink]:
+    made = Netlink()
+    yield made
+    made.close()

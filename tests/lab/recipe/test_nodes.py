@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import urllib.request
 import time
 
 import pytest
@@ -144,14 +145,12 @@ def test_streams_reach_every_node(two_nodes) -> None:
     with subprocess.Popen(command, env=lab.env, stdout=subprocess.PIPE, text=True) as forward:
         assert forward.stdout is not None
         port = forward.stdout.readline().split(":")[1].split()[0]
-        page = subprocess.run(
-            ["curl", "-s", "-m", "5", f"http://127.0.0.1:{port}/"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        forward.terminate()
-    assert "Welcome to nginx!" in page.stdout
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+                page = answer.read().decode()
+        finally:
+            forward.terminate()
+    assert "Welcome to nginx!" in page
 
 
 def test_cordoned_nodes_get_no_pods_and_ports_are_taken_once(two_nodes) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-import urllib.request
 import time
+import urllib.request
 
 import pytest
 

@@ -20,8 +20,10 @@ from aiohttp import web
 from stockade.lab.apiserver import (
     discovery,
     failures,
+    negotiation,
     openapi,
     openapi_v2,
+    options,
     reads,
     rules,
     subresources,
@@ -142,14 +144,20 @@ async def _resource(request: web.Request) -> web.StreamResponse:
     if not path:
         return _resource_list(request, group, version)
     target = parse_target(_served(request), group, version, path)
-    if request.method == "GET" and not target.subresource and flag(request.query, "watch"):
-        return await watches.watch_objects(request, target)
     handler = _handlers(target).get(request.method)
     if handler is None:
         raise failures.method_not_allowed()
+    form = negotiation.form_of(request.headers.get("Accept", ""))
+    if request.method == "GET" and not target.subresource and flag(request.query, "watch"):
+        options.check_list(request.query, watch=True)
+        return await watches.watch_objects(request, target)
+    if handler is reads.list_objects:
+        options.check_list(request.query, watch=False)
+    elif request.method in ("POST", "PUT", "PATCH"):
+        options.check_write(request.method, request.query, request.content_type)
     response = await handler(request, target)
     warn(response, rules.deprecation(target.kind))
-    return response
+    return negotiation.present(request, response, form)
 
 
 def _served(request: web.Request) -> Catalogue:

@@ -55,7 +55,7 @@ def _of_token(header: str, tokens: Mapping[str, str]) -> str:
 
 def user_of_token(given: str, tokens: Mapping[str, str]) -> str:
     """ "" for a token of nobody."""
-    presented = given.encode(errors="surrogateescape")  # header bytes that are no UTF-8
+    presented = given.encode(errors="surrogatepass")  # bytes that are no UTF-8
     user = ""
     for token, name in tokens.items():  # all of them: the time taken tells nothing
         if hmac.compare_digest(token.encode(), presented):

@@ -14,13 +14,14 @@ from stockade.lab.apiserver.apply import applier, apply
 from stockade.lab.apiserver.bodies import JSON, answer, check_kind, decode_json, decode_yaml, read_object
 from stockade.lab.apiserver.context import context_of
 from stockade.lab.apiserver.crd.versions import as_served
+from stockade.lab.apiserver.identity import Managers
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.merge_keys import merge_keys_of
 from stockade.lab.apiserver.options import APPLY_PATCH, DeleteOptions, Preconditions, delete_options
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.lab.apiserver.requests import Target, field_validation, flag, is_dry_run
 from stockade.lab.apiserver.selectors import parse_selection
-from stockade.lab.apiserver.store import Managers, ObjectStore
+from stockade.lab.apiserver.store import ObjectStore
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"

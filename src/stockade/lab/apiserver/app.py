@@ -166,7 +166,8 @@ async def _resource(request: web.Request) -> web.StreamResponse:
     if handler is reads.list_objects:
         options.check_list(request.query, watch=False)
     elif request.method in ("POST", "PUT", "PATCH"):
-        options.check_write(request.method, request.query, request.content_type)
+        dry_run = request.query.getall("dryRun", [])
+        options.check_write(request.method, request.query, dry_run, request.content_type)
     response = await handler(request, target)
     warn(response, rules.deprecation(target.kind))
     return negotiation.present(request, response, form)

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from multidict import MultiMapping
 
 from stockade.lab.apiserver.failures import Cause, bad_request, failure
 from stockade.lab.apiserver.registry import ApiError, JsonObject
@@ -103,9 +102,9 @@ def _no_continue(query: Mapping[str, str]) -> list[Cause]:
     return [_forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")]
 
 
-def check_write(method: str, query: MultiMapping[str], media: str = "") -> None:
-    """Of POST, PUT and PATCH; ``media`` is the type of the body. Raises ApiError Invalid."""
-    causes = _dry_run(query.getall("dryRun", [])) + _manager(query.get("fieldManager", ""))
+def check_write(method: str, query: Mapping[str, str], dry_run: Sequence[str], media: str = "") -> None:
+    """Of POST, PUT and PATCH; ``dry_run``: every value of that parameter; ``media`` is the type of the body. Raises ApiError Invalid."""
+    causes = _dry_run(dry_run) + _manager(query.get("fieldManager", ""))
     asked = query.get("fieldValidation", "")
     if asked not in ("", "Strict", "Warn", "Ignore"):
         causes.append(_unsupported("fieldValidation", asked, ("", "Ignore", "Strict", "Warn")))
@@ -137,7 +136,7 @@ def _manager(name: str) -> list[Cause]:
     return causes
 
 
-def delete_options(body: JsonObject, query: MultiMapping[str]) -> DeleteOptions:
+def delete_options(body: JsonObject, query: Mapping[str, str], dry_run: Sequence[str]) -> DeleteOptions:
     """From the body, or without one from the query, which ``kubectl delete --raw`` and curl use. Raises ApiError."""
     given = {key: value for key, value in body.items() if value is not None} or _of_query(query)
     try:
@@ -145,9 +144,9 @@ def delete_options(body: JsonObject, query: MultiMapping[str]) -> DeleteOptions:
     except msgspec.ValidationError as error:
         text = f'DeleteOptions in version "v1" cannot be handled as a DeleteOptions: json: cannot unmarshal: {error}'
         raise bad_request(text) from None
-    if not options.is_dry_run and _dry_run(query.getall("dryRun", [])) == [] and query.get("dryRun"):
+    if not options.is_dry_run and "All" in dry_run:
         options = msgspec.structs.replace(options, dryRun=["All"])
-    causes = _dry_run(query.getall("dryRun", [])) + _dry_run(options.dryRun or ())
+    causes = _dry_run(dry_run) + _dry_run(options.dryRun or ())
     if options.propagationPolicy is not None and options.orphanDependents is not None:
         text = (
             f"Invalid value: {_shown(options.propagationPolicy)}: "
@@ -161,7 +160,7 @@ def delete_options(body: JsonObject, query: MultiMapping[str]) -> DeleteOptions:
     return options
 
 
-def _of_query(query: MultiMapping[str]) -> JsonObject:
+def _of_query(query: Mapping[str, str]) -> JsonObject:
     found: JsonObject = {}
     if (grace := number(query, "gracePeriodSeconds")) is not None:
         found["gracePeriodSeconds"] = grace

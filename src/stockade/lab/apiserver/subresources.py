@@ -155,7 +155,7 @@ async def evict_pod(request: web.Request, target: Target) -> web.Response:
     given = _typed(body, _Eviction, "Eviction")
     if given.metadata.name not in ("", target.name):
         raise failures.bad_request("name in URL does not match name in Eviction object")
-    options, store = delete_options(given.deleteOptions or {}, request.query), context_of(request).store
+    options, store = delete_options(given.deleteOptions or {}, request.query, ()), context_of(request).store
     held = store.get("pods", target.namespace, target.name)
     check_preconditions(target.kind, held, options.preconditions)
     store.delete(

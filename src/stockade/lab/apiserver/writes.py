@@ -229,7 +229,7 @@ async def delete_collection(request: web.Request, target: Target) -> web.Respons
 
 async def _delete_options(request: web.Request) -> DeleteOptions:
     body = await read_object(request) if await request.read() else {}
-    return delete_options(body, request.query)
+    return delete_options(body, request.query, request.query.getall("dryRun", []))
 
 
 def check_preconditions(kind: Kind, held: JsonObject, wanted: Preconditions | None) -> None:

@@ -50,7 +50,7 @@ def test_objects_and_errors(api):
     made.delete()
     assert not made.exists()
     with pytest.raises(kr8s.NotFoundError):
-        ConfigMap.get("a", namespace=api.namespace, api=api)
+        ConfigMap.get("a", namespace=api.namespace, api=api, timeout=1)
 
 
 def test_lists_and_selectors(api):

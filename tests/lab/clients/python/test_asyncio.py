@@ -47,7 +47,9 @@ async def test_objects_and_errors(api, space):
         found = await core.patch_namespaced_config_map("a", space, {"data": {"y": kind}}, _content_type=kind)
         assert found.data == {"x": "1", "y": kind}
     steps = [{"op": "remove", "path": "/data/y"}]
-    found = await core.patch_namespaced_config_map("a", space, steps, _content_type="application/json-patch+json")
+    found = await core.patch_namespaced_config_map(
+        "a", space, steps, _content_type="application/json-patch+json"
+    )
     assert found.data == {"x": "1"}
     body = {"apiVersion": "v1", "kind": "ConfigMap", **config_map("a", x="2")}
     how = {"_content_type": "application/apply-patch+yaml", "field_manager": "tests"}
@@ -85,10 +87,14 @@ async def test_watch(api, space):
     assert seen == [("ADDED", "w"), ("DELETED", "w")]
     version = first.metadata.resource_version
     async with watch.Watch() as again:
-        stream = again.stream(core.list_namespaced_config_map, space, resource_version=version, timeout_seconds=1)
+        stream = again.stream(
+            core.list_namespaced_config_map, space, resource_version=version, timeout_seconds=1
+        )
         assert [event["type"] async for event in stream] == ["DELETED"]
     async with watch.Watch() as old:
-        stream = old.stream(core.list_namespaced_config_map, space, resource_version="99999999", timeout_seconds=5)
+        stream = old.stream(
+            core.list_namespaced_config_map, space, resource_version="99999999", timeout_seconds=5
+        )
         with pytest.raises(ApiException) as caught:
             await anext(stream)
         assert caught.value.status == 410
@@ -115,7 +121,10 @@ async def test_pod_from_start_to_end(api, client_lab, space, pod_manifest):
     async with WsApiClient(configuration) as streams:
         command = ["sh", "-c", "echo out; exit 0"]
         call = client.CoreV1Api(streams).connect_get_namespaced_pod_exec
-        assert await call("p", space, command=command, stderr=True, stdin=False, stdout=True, tty=False) == "out\n"
+        assert (
+            await call("p", space, command=command, stderr=True, stdin=False, stdout=True, tty=False)
+            == "out\n"
+        )
     eviction = {"metadata": {"name": "p", "namespace": space}}
     await core.create_namespaced_pod_eviction("p", space, eviction)
 

@@ -75,7 +75,9 @@ def test_watch(api):
 
 
 def test_pod_wait_exec_and_logs(api, pod_manifest):
-    pod = Pod(pod_manifest("p", "sh", "-c", "echo one; echo two; sleep 600"), namespace=api.namespace, api=api)
+    pod = Pod(
+        pod_manifest("p", "sh", "-c", "echo one; echo two; sleep 600"), namespace=api.namespace, api=api
+    )
     pod.create()
     pod.wait("condition=Ready", timeout=20)
     assert pod.ready()
@@ -108,7 +110,9 @@ def test_scale(api, pod_manifest):
 
 def test_kinds_that_it_does_not_know(api):
     lease = new_class("Lease", version="coordination.k8s.io/v1", namespaced=True)
-    found = lease({"metadata": {"name": "l"}, "spec": {"holderIdentity": "me"}}, namespace=api.namespace, api=api)
+    found = lease(
+        {"metadata": {"name": "l"}, "spec": {"holderIdentity": "me"}}, namespace=api.namespace, api=api
+    )
     found.create()
     assert found.spec.holderIdentity == "me"
     service = object_from_spec(

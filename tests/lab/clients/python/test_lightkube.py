@@ -35,7 +35,9 @@ spec:
 
 @pytest.fixture
 def api(client_lab, space) -> Client:
-    return Client(KubeConfig.from_file(client_lab.kubeconfig).get(), namespace=space, field_manager="lightkube")
+    return Client(
+        KubeConfig.from_file(client_lab.kubeconfig).get(), namespace=space, field_manager="lightkube"
+    )
 
 
 def config_map(name: str, **data: str) -> ConfigMap:
@@ -61,7 +63,10 @@ def test_objects_and_errors(api):
     assert refused(api.replace, made) == (409, "Conflict")
     assert changed.data == {"x": "1", "y": "2"}
     assert api.patch(ConfigMap, "a", {"data": {"y": None}}).data == {"x": "1"}
-    assert api.patch(ConfigMap, "a", {"data": {"z": "3"}}, patch_type=PatchType.MERGE).data == {"x": "1", "z": "3"}
+    assert api.patch(ConfigMap, "a", {"data": {"z": "3"}}, patch_type=PatchType.MERGE).data == {
+        "x": "1",
+        "z": "3",
+    }
     steps = [{"op": "remove", "path": "/data/z"}]
     assert api.patch(ConfigMap, "a", steps, patch_type=PatchType.JSON).data == {"x": "1"}
     api.delete(ConfigMap, "a", grace_period=0, cascade=CascadeType.BACKGROUND)
@@ -130,7 +135,9 @@ def test_custom_kind(api, client_lab, tmp_path):
     file = tmp_path / "crd.yaml"
     file.write_text(CRD)
     client_lab.kubectl("apply", "-f", str(file))
-    client_lab.kubectl("wait", "--for=condition=Established", "crd/widgets.lightkube.example.com", "--timeout=10s")
+    client_lab.kubectl(
+        "wait", "--for=condition=Established", "crd/widgets.lightkube.example.com", "--timeout=10s"
+    )
     widget = create_namespaced_resource("lightkube.example.com", "v1", "Widget", "widgets")
     try:
         api.create(widget(metadata=ObjectMeta(name="w"), spec={"size": 1}))

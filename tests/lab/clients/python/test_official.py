@@ -47,7 +47,9 @@ def test_token_and_certificate(client_lab, core):
     assert "kube-system" in {each.metadata.name for each in core.list_namespace().items}
     with config.new_client_from_config(client_lab.certificate) as connection:
         assert client.CoreV1Api(connection).read_namespace("default").status.phase == "Active"
-        review = client.AuthenticationV1Api(connection).create_self_subject_review(client.V1SelfSubjectReview())
+        review = client.AuthenticationV1Api(connection).create_self_subject_review(
+            client.V1SelfSubjectReview()
+        )
     assert "admin" in review.status.user_info.username
 
 
@@ -71,7 +73,11 @@ def test_create_read_replace_patch_delete(core, space):
     patched = core.patch_namespaced_config_map("one", space, {"data": {"a": None, "c": "3"}})
     assert patched.data == {"b": "2", "c": "3"}
     gone = core.delete_namespaced_config_map("one", space)
-    assert (gone["status"], gone["details"]["name"], gone["details"]["kind"]) == ("Success", "one", "configmaps")
+    assert (gone["status"], gone["details"]["name"], gone["details"]["kind"]) == (
+        "Success",
+        "one",
+        "configmaps",
+    )
     code, body = failure(lambda: core.read_namespaced_config_map("one", space))
     assert (code, body["reason"], body["message"]) == (404, "NotFound", 'configmaps "one" not found')
     assert body["details"] == {"name": "one", "kind": "configmaps"}
@@ -93,7 +99,9 @@ def test_every_kind_of_patch(core, space):
     assert found.data["a"] == "mine"
     assert "tests" in {each.manager for each in found.metadata.managed_fields if each.operation == "Apply"}
     code, body = failure(
-        lambda: core.patch_namespaced_config_map("p", space, [{"op": "test", "path": "/data/a", "value": "9"}])
+        lambda: core.patch_namespaced_config_map(
+            "p", space, [{"op": "test", "path": "/data/a", "value": "9"}]
+        )
     )
     assert (code, body["reason"]) == (422, "Invalid")
 
@@ -191,7 +199,9 @@ def test_watch_starts_goes_on_and_ends(core, space):
 
 
 def test_watch_with_a_version_that_is_gone(core, space):
-    old = watch.Watch().stream(core.list_namespaced_config_map, space, resource_version="99999999", timeout_seconds=5)
+    old = watch.Watch().stream(
+        core.list_namespaced_config_map, space, resource_version="99999999", timeout_seconds=5
+    )
     with pytest.raises(ApiException) as caught:
         next(old)
     assert caught.value.status == 410

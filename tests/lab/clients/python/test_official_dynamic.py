@@ -10,7 +10,13 @@ import pytest
 pytest.importorskip("kubernetes")
 from kubernetes import client, config, utils
 from kubernetes.dynamic import DynamicClient
-from kubernetes.dynamic.exceptions import BadRequestError, ConflictError, NotFoundError, ResourceNotFoundError, UnprocessibleEntityError
+from kubernetes.dynamic.exceptions import (
+    BadRequestError,
+    ConflictError,
+    NotFoundError,
+    ResourceNotFoundError,
+    UnprocessibleEntityError,
+)
 
 pytestmark = pytest.mark.lab
 GROUP = "official.example.com"
@@ -94,7 +100,9 @@ def test_objects_and_errors(dynamic, space):
     assert changed.data.to_dict() == {"a": "1", "b": "2"}
     with pytest.raises(ConflictError):
         maps.replace(body=made.to_dict(), namespace=space)
-    assert [each.metadata.name for each in maps.get(namespace=space, field_selector="metadata.name=d").items] == ["d"]
+    assert [
+        each.metadata.name for each in maps.get(namespace=space, field_selector="metadata.name=d").items
+    ] == ["d"]
     maps.delete(name="d", namespace=space)
     with pytest.raises(NotFoundError):
         maps.get(name="d", namespace=space)
@@ -123,20 +131,26 @@ def test_server_side_apply(dynamic, space):
 
 
 def test_custom_kind(api, gadgets, space):
-    made = gadgets.create(body={"metadata": {"name": "g"}, "kind": "Gadget", "apiVersion": f"{GROUP}/v1"}, namespace=space)
+    made = gadgets.create(
+        body={"metadata": {"name": "g"}, "kind": "Gadget", "apiVersion": f"{GROUP}/v1"}, namespace=space
+    )
     assert made.spec is None
     gadgets.patch(body={"spec": {}}, name="g", namespace=space, content_type="application/merge-patch+json")
     custom = client.CustomObjectsApi(api)
     where = (GROUP, "v1", space, "gadgets")
     assert custom.get_namespaced_custom_object(*where, "g")["spec"] == {"size": 1}
     with pytest.raises(UnprocessibleEntityError):
-        gadgets.patch(body={"spec": {"size": 9}}, name="g", namespace=space, content_type="application/merge-patch+json")
+        gadgets.patch(
+            body={"spec": {"size": 9}}, name="g", namespace=space, content_type="application/merge-patch+json"
+        )
     custom.patch_namespaced_custom_object_status(*where, "g", {"status": {"size": 3}, "spec": {"size": 4}})
     found = custom.list_namespaced_custom_object(*where)["items"][0]
     assert (found["spec"], found["status"]) == ({"size": 1}, {"size": 3})
     scale = custom.get_namespaced_custom_object_scale(*where, "g")
     assert (scale["spec"]["replicas"], scale["status"]["replicas"]) == (1, 3)
-    gadgets.status.patch(body={"status": {"size": 4}}, name="g", namespace=space, content_type="application/merge-patch+json")
+    gadgets.status.patch(
+        body={"status": {"size": 4}}, name="g", namespace=space, content_type="application/merge-patch+json"
+    )
     assert gadgets.get(name="g", namespace=space).status.size == 4
     custom.delete_namespaced_custom_object(*where, "g")
     assert custom.list_namespaced_custom_object(*where)["items"] == []

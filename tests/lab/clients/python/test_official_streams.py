@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 pytest.importorskip("kubernetes")
-from kubernetes import client, config
+from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import portforward, stream
 
@@ -31,7 +31,9 @@ def test_logs(core):
         assert [next(answer) for _ in range(3)]
     finally:
         answer.close()
-    stamped = core.read_namespaced_pod_log("sleeper", SPACE, timestamps=True, limit_bytes=40, since_seconds=60)
+    stamped = core.read_namespaced_pod_log(
+        "sleeper", SPACE, timestamps=True, limit_bytes=40, since_seconds=60
+    )
     assert stamped.startswith("20")
     assert len(stamped) == 40
     with pytest.raises(ApiException) as caught:
@@ -41,8 +43,6 @@ def test_logs(core):
 
 
 def test_logs_followed_by_a_watch(core):
-    from kubernetes import watch
-
     lines = watch.Watch().stream(core.read_namespaced_pod_log, "sleeper", SPACE)
     assert list(itertools.islice(lines, 2)) == ["tick", "tick"]
 
@@ -116,4 +116,6 @@ def test_port_forward(core):
     assert nobody.recv(1) == b""
     assert "port 81" in forward.error(81)
     assert forward.error(81).endswith("connection refused")
+    while web.recv(4096):  # what is left unread when it closes would break the client's own thread
+        pass
     forward.close()

@@ -69,7 +69,7 @@ class _Channels:
                 await self._send(channel, struct.pack("<H", port))
         found = [await self._connect(2 * number, port) for number, port in enumerate(ports)]
         pipes = {pipe.data: pipe for pipe in found if pipe is not None}
-        downward = asyncio.ensure_future(asyncio.gather(*map(self._to_client, pipes.values())))
+        downward = asyncio.create_task(self._all_to_client(list(pipes.values())))
         upward = asyncio.create_task(self._to_pod(pipes))
         try:
             await asyncio.wait({downward, upward}, return_when=asyncio.FIRST_COMPLETED)
@@ -89,6 +89,9 @@ class _Channels:
             await self._send(channel + 1, self._target.forward_error(str(port), problem).encode())
             return None
         return _Pipe(channel, reader, writer)
+
+    async def _all_to_client(self, pipes: Sequence[_Pipe]) -> None:
+        await asyncio.gather(*map(self._to_client, pipes))
 
     async def _to_client(self, pipe: _Pipe) -> None:
         with contextlib.suppress(OSError):

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from stockade.lab.demo.terminal import Terminal
 from stockade.lab.paths import LabPaths
 from stockade.lab.preflight import missing_requirement

@@ -8,7 +8,6 @@ import time
 import urllib.request
 
 import pytest
-
 from stockade.lab.addresses import EXAMPLE_IP
 from stockade.lab.processes import agents, node_of
 

@@ -29,6 +29,8 @@ from stockade.pytest.trial import Result, Trial, try_it
 
 MANAGER = "stockade-pytest"
 READY_SECONDS = 60.0
+TRY_SECONDS = 1
+"""To connect. Enough: an attempt that is slower than that is repeated for ``settle`` before it counts as denied."""
 _PAUSE = 0.03
 
 
@@ -184,7 +186,7 @@ class Stockade:
         port: int | str | None = None,
         protocol: str | None = None,
         *,
-        timeout: int = 3,
+        timeout: int = TRY_SECONDS,
         settle: float = 5.0,
     ) -> Result:
         """What the policies say about a connection, and what the network does with it. Asserts nothing."""
@@ -200,7 +202,7 @@ class Stockade:
         protocol: str | None = None,
         *,
         via: str = "",
-        timeout: int = 3,
+        timeout: int = TRY_SECONDS,
         settle: float = 5.0,
     ) -> Result:
         """From every pod of a workload, by every backend of a Service, with the name lookup; and really. ``via``: a policy that must allow it."""
@@ -215,7 +217,7 @@ class Stockade:
         protocol: str | None = None,
         *,
         via: str = "",
-        timeout: int = 3,
+        timeout: int = TRY_SECONDS,
         settle: float = 5.0,
     ) -> Result:
         """By a policy (``via``: by this one), and really: a Service without endpoints denies nothing."""
@@ -234,7 +236,9 @@ class Stockade:
     ) -> str:
         """The text of ``stockade explain``; nothing is tried."""
         return try_it(
-            self.cluster, self._trial(ALLOWED, (source, target, port, protocol), "", 3, 0), live=False
+            self.cluster,
+            self._trial(ALLOWED, (source, target, port, protocol), "", TRY_SECONDS, 0),
+            live=False,
         ).explanation
 
     def _trial(
@@ -263,8 +267,8 @@ class Stockade:
 @contextlib.contextmanager
 def fresh_namespace(cluster: Cluster, title: str) -> Iterator[Stockade]:
     """Named after the test. It is not waited for at its end: nothing of it reaches the next one's pods."""
-    words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:20].strip("-") or "test"
-    name = f"{words}-{uuid.uuid4().hex[:8]}"
+    words = re.sub(r"[^a-z0-9]+", "-", title.lower().removeprefix("test_"))[:20].strip("-") or "test"
+    name = f"{words}-{uuid.uuid4().hex[:6]}"
     cluster.ask(lambda client: _make(client, name))
     try:
         yield Stockade(cluster, name)

@@ -74,8 +74,8 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     assertion: Assertion
     namespace: str
     hosts: Mapping[str, str] = {}
-    seconds: int = 3
-    settle: float = 5.0
+    seconds: int
+    settle: float
 
 
 def try_it(cluster: Cluster, trial: Trial, *, live: bool = True) -> Result:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from stockade.lab.demo.terminal import Terminal
 from stockade.lab.paths import LabPaths
 from stockade.lab.preflight import missing_requirement

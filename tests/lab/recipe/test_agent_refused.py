@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from stockade.lab.processes import first_process
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+
 from stockade.lab.preflight import SEARCH_PATH
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]

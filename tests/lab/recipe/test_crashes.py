@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from stockade.lab.paths import LabPaths
 from stockade.lab.preflight import missing_requirement
 from stockade.testing.crashes import Crashes, report

@@ -8,8 +8,8 @@ import subprocess
 import time
 
 import msgspec
-
 import pytest
+
 from stockade.lab.demo.recipes.deny_egress import ALLOW_DNS, DENY_ALL
 from stockade.lab.processes import agents
 

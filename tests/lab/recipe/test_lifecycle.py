@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from stockade.lab.paths import is_running
 from stockade.lab.preflight import missing_requirement
 from stockade.lab.processes import first_process, of_lab

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+
 from stockade.lab.processes import agents
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]

@@ -8,6 +8,7 @@ import time
 import urllib.request
 
 import pytest
+
 from stockade.lab.addresses import EXAMPLE_IP
 from stockade.lab.processes import agents, node_of
 

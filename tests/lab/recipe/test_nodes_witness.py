@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from stockade.kube.config import load
 from stockade.kube.snapshot import read_cluster
 from stockade.model.meta import ObjectRef

@@ -9,6 +9,7 @@ import re
 import shlex
 
 import pytest
+
 from stockade.lab.demo.recipes.deny_egress import ALLOW_DNS, DENY_ALL, FIELD_DROPPED
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]

@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+
 from stockade.lab.paths import is_running, wait_unlocked
 from stockade.lab.preflight import missing_requirement
 from stockade.lab.processes import first_process

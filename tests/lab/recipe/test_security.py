@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from stockade.lab import credentials
 from stockade.lab.processes import of_lab
 

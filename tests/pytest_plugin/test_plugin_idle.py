@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 import stockade.pytest as package
 from stockade.pytest.cluster import StockadeError, current, running
 

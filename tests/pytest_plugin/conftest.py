@@ -25,6 +25,11 @@ class Runner:
                 "-p", "stockade.pytest.plugin", "-q", *options, timeout=110
             )
 
+    def write(self, name: str, text: str) -> None:
+        path = self._pytester.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
     def stockade(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "stockade.cli.main", *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from stockade.model.meta import ObjectMeta
 from stockade.model.netpol import NetworkPolicy
 from stockade.model.objects import PodSpec

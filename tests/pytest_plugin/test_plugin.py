@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
+
 from stockade.lab.paths import running_labs
 from stockade.lab.preflight import missing_requirement
+from stockade.pytest.cluster import current
+from stockade.pytest.space import fresh_namespace
 
 pytestmark = [
     pytest.mark.lab,
@@ -43,7 +49,7 @@ def test_the_story(shop, tmp_path):
     assert (found.allowed, found.denied, found.verdict, found.observed) == (True, False, "allowed", "allowed")
     (tmp_path / "deny.yaml").write_text(DENY)
     shop.apply(tmp_path / "deny.yaml")
-    found = shop.assert_denied("pod/client", "svc/web", 80, via="web-deny-all", timeout=1)
+    found = shop.assert_denied("pod/client", "svc/web", 80, via="web-deny-all")
     assert found.policies == (f"{shop.namespace}/web-deny-all",)
     assert "timed out" in found.symptom
     assert "web-deny-all" in shop.explain("pod/client", "svc/web")
@@ -54,11 +60,11 @@ def test_the_story(shop, tmp_path):
 
 def test_an_expectation_that_fails_names_the_policy(shop):
     shop.apply(DENY)
-    shop.assert_allowed("pod/client", "svc/web", timeout=1)
+    shop.assert_allowed("pod/client", "svc/web")
 
 
 def test_denied_must_be_by_a_policy(shop):
-    shop.assert_denied("pod/client", "svc/web", 81, timeout=1, settle=0.1)
+    shop.assert_denied("pod/client", "svc/web", 81, settle=0.1)
 
 
 def test_other_forms_of_objects(stockade):
@@ -71,7 +77,7 @@ def test_other_forms_of_objects(stockade):
     stockade.assert_allowed(client, pod, 8080)
     deny = NetworkPolicy(metadata=ObjectMeta(name="none"), spec=NetworkPolicySpec(policy_types=["Ingress"]))
     stockade.apply(deny)
-    stockade.assert_denied(client, pod, 8080, timeout=1)
+    stockade.assert_denied(client, pod, 8080)
     stockade.delete(deny, client)
     with pytest.raises(StockadeError, match="pod .*/client does not exist"):
         stockade.probe(client, pod, 8080)
@@ -108,12 +114,39 @@ def test_mistakes_are_told(stockade, tmp_path):
 '''
 
 
+POLICIES = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: db-from-shop}
+spec:
+  podSelector: {matchLabels: {app: db}}
+  ingress:
+  - from: [{podSelector: {matchLabels: {app: shop}}}]
+    ports: [{port: 6379}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: shop-egress}
+spec:
+  podSelector: {matchLabels: {app: shop}}
+  policyTypes: [Egress]
+  egress:
+  - to: [{podSelector: {matchLabels: {app: db}}}]
+  - ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+"""
+
+
 def test_a_run(plugin):
+    """The manual's example in the same run: it must pass as it is printed."""
+    manual = (Path(__file__).parents[2] / "docs" / "pytest.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", manual, re.DOTALL)
+    plugin.write("test_manual.py", example)
+    plugin.write("deploy/policies/shop.yaml", POLICIES)
     result = plugin.run(SUITE)
-    result.assert_outcomes(passed=4, failed=2)
+    result.assert_outcomes(passed=7, failed=2)
     text = result.stdout.str()
     assert "pod/client → svc/web: expected allowed, is denied" in text
-    assert "isolated by test-an-expectation" in text
+    assert "isolated by an-expectation" in text
     assert "/web-deny-all, which has no ingress rules" in text
     assert "Smallest change that allows it" in text
     assert "pod/client → svc/web TCP 81: fails, but no policy denies it" in text
@@ -139,7 +172,7 @@ def test_own_lab(stockade_fresh):
 """
 
 
-def test_labs_that_are_there_and_labs_of_one_test(plugin):
+def test_labs_that_are_there_and_labs_of_one_test(plugin, monkeypatch):
     """By its name, and by the kubeconfig; neither is touched at the end."""
     up = plugin.stockade("up", "--name", "mine", "--ip-family", "ipv4")
     assert up.returncode == 0, up.stderr
@@ -148,9 +181,9 @@ def test_labs_that_are_there_and_labs_of_one_test(plugin):
         result.assert_outcomes(passed=1, failed=1)
         assert "SystemError" in result.stdout.str()
         assert running_labs() == ["mine"]
-        kubeconfig = up.stdout.strip().removeprefix("export KUBECONFIG=")
-        result = plugin.run(LABS, "--stockade-lab=kubeconfig", "-k", "shared", KUBECONFIG=kubeconfig)
-        result.assert_outcomes(passed=1, deselected=1)
-        assert running_labs() == ["mine"]
+        monkeypatch.setenv("KUBECONFIG", up.stdout.strip().removeprefix("export KUBECONFIG="))
+        with fresh_namespace(current(), "test_x[a b/C]") as space:
+            assert re.fullmatch("x-a-b-c-[0-9a-f]{6}", space.namespace)
+            assert space.kubectl("get", "pods") == ""
     finally:
         plugin.stockade("down", "--name", "mine")

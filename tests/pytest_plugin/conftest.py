@@ -7,8 +7,6 @@ import sys
 
 import pytest
 
-pytest_plugins = ["pytester"]
-
 
 class Runner:
     """Runs a file of tests with nothing loaded but the plugin."""

@@ -24,13 +24,12 @@ def core(client_lab, sleeper) -> Iterator[client.CoreV1Api]:
 
 
 def test_logs(core):
-    lines = core.read_namespaced_pod_log("sleeper", SPACE, tail_lines=1)
-    assert lines == "tick\n"
     answer = core.read_namespaced_pod_log("sleeper", SPACE, follow=True, _preload_content=False)
     try:
-        assert [next(answer) for _ in range(3)]
+        assert [next(answer) for _ in range(3)] == [b"tick\n"] * 3
     finally:
         answer.close()
+    assert core.read_namespaced_pod_log("sleeper", SPACE, tail_lines=1) == "tick\n"
     stamped = core.read_namespaced_pod_log(
         "sleeper", SPACE, timestamps=True, limit_bytes=40, since_seconds=60
     )

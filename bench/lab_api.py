@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from labs import Api, median_ms, pod
 from lab_watch import MAPS
+from labs import Api, median_ms, pod
 from stockade.lab.paths import LabPaths
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"

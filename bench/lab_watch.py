@@ -33,9 +33,7 @@ async def fan_out(paths: LabPaths, watchers: int, *, stuck: int = 0) -> dict[str
     name = f"{watchers} watchers" + (f", {stuck} stuck" if stuck else "")
     stuck_sockets = [await _open(paths.kubeconfig, read=False) for _ in range(stuck)]
     arguments = [sys.executable, __file__, str(paths.kubeconfig), str(watchers), str(EVENTS)]
-    client = await asyncio.create_subprocess_exec(
-        *arguments, stdout=subprocess.PIPE, limit=2**24
-    )
+    client = await asyncio.create_subprocess_exec(*arguments, stdout=subprocess.PIPE, limit=2**24)
     assert client.stdout is not None
     async with Api(paths.kubeconfig, connections=WRITERS) as api:
         assert await client.stdout.readline() == b"ready\n"

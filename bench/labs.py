@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import aiohttp
 import msgspec
@@ -26,7 +27,12 @@ from stockade.lab.paths import LabPaths
 from stockade.lab.processes import PROC, first_process, of_lab
 
 BIN = Path(sys.executable).parent
-KERNEL = ("SUnreclaim", "Percpu", "KernelStack", "PageTables")  # of /proc/meminfo: what the kernel holds for pods
+KERNEL = (
+    "SUnreclaim",
+    "Percpu",
+    "KernelStack",
+    "PageTables",
+)  # of /proc/meminfo: what the kernel holds for pods
 MIB = 2**20
 
 
@@ -69,7 +75,7 @@ class Api:
             connector=aiohttp.TCPConnector(ssl=tls, limit=connections, force_close=not keep),
         )
 
-    async def __aenter__(self) -> Api:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -142,7 +148,8 @@ def cost(paths: LabPaths) -> Cost:
     processes = of_lab(paths)
     zygote = next(each.pid for each in processes if each.pid == first_process(paths))
     agents = [each.pid for each in processes if "agent" in each.command[:4]]
-    (daemon,) = (each.pid for each in processes if each.pid != zygote and each.pid not in agents)
+    # The first that the zygote started; later ones may just be on their way into a container.
+    daemon = min(each.pid for each in processes if each.pid != zygote and each.pid not in agents)
     own = {zygote, daemon, *agents}
     pods = [pid for pid in _descendants(zygote) if pid not in own]
     return Cost(

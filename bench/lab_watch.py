@@ -15,6 +15,7 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -39,7 +40,8 @@ async def fan_out(paths: LabPaths, watchers: int, *, stuck: int = 0) -> dict[str
         assert await client.stdout.readline() == b"ready\n"
         before = cost(paths)
         started = time.time()
-        await asyncio.gather(*(_write(api, f"m{started:.6f}", number) for number in range(EVENTS)))
+        numbers = iter(range(EVENTS))
+        await asyncio.gather(*(_write_all(api, f"m{started:.6f}", numbers) for _ in range(WRITERS)))
         written = time.time()
         told = json.loads(await client.stdout.readline())
         after = cost(paths)
@@ -57,15 +59,16 @@ async def fan_out(paths: LabPaths, watchers: int, *, stuck: int = 0) -> dict[str
     }
 
 
-async def _write(api: Api, prefix: str, number: int) -> None:
-    """About 1.5 kB as an event."""
-    body = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": f"{prefix}-{number}", "labels": {"app": "bench"}},
-        "data": {"stamp": f"{time.time():.6f}", "text": "x" * 1000},
-    }
-    await api.post(MAPS, body)
+async def _write_all(api: Api, prefix: str, numbers: Iterator[int]) -> None:
+    """Each about 1.5 kB as an event, with the time when it was sent."""
+    for number in numbers:
+        body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": f"{prefix}-{number}", "labels": {"app": "bench"}},
+            "data": {"stamp": f"{time.time():.6f}", "text": "x" * 1000},
+        }
+        await api.post(MAPS, body)
 
 
 async def _open(kubeconfig: Path, *, read: bool = True) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

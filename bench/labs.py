@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import ssl
 import subprocess
@@ -202,7 +201,3 @@ def _kernel() -> float:
 
 def median_ms(samples: list[float]) -> float:
     return 1000 * sorted(samples)[len(samples) // 2]
-
-
-def dumps(value: object) -> str:
-    return json.dumps(value)

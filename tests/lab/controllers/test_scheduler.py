@@ -70,3 +70,14 @@ async def test_pods_of_other_schedulers_and_gated_pods_are_left_alone(world):
     world.add("pods", unplaced("gated", schedulingGates=[{"name": "wait"}]))
     await world.settle()
     assert not any("nodeName" in p["spec"] for p in world.pods())
+
+
+async def test_two_pods_at_once_do_not_get_one_host_port(world):
+    """The first is placed before any watch has told the scheduler so; and its end makes room for the second."""
+    port = {"containerPort": 80, "hostPort": 8080, "protocol": "TCP"}
+    for name in ("a", "b"):
+        world.add("pods", unplaced(name, containers=[{"name": "c", "image": "busybox", "ports": [port]}]))
+    await world.until(lambda: world.events("FailedScheduling"))
+    assert [bool(p["spec"].get("nodeName")) for p in world.pods()] == [True, False]
+    world.registry.delete("pods", "default", "a", 0)
+    await world.until(lambda: world.get("pods", "b")["spec"].get("nodeName"))

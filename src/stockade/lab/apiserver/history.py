@@ -42,9 +42,7 @@ class History:
         self._bytes += len(record.raw)
         if len(self._records) >= 2 * self._limit:
             self._forget(self._limit)
-        elif (
-            self._bytes > self._most
-        ):  # a few large objects that change all the time, as a Service's endpoints do
+        elif self._bytes > self._most:  # few but large ones that change all the time, as endpoints do
             self._forget(len(self._records) // 2)
         if self._next is not None:
             self._next.set_result(None)

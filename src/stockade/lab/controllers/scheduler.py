@@ -72,9 +72,7 @@ class Scheduler:
             set_condition(conditions, {"type": "PodScheduled", "status": "True", "lastProbeTime": None})
 
         bound = self._registry.mutate("pods", *place(pod), bind)
-        self._pods.follow(
-            Change("MODIFIED", bound)
-        )  # known before its watch tells: the next pod is placed now
+        self._pods.follow(Change("MODIFIED", bound))  # before its watch tells: the next pod is placed now
         namespace, name = place(pod)
         self._events.event(bound, NORMAL, "Scheduled", f"Successfully assigned {namespace}/{name} to {node}")
 

@@ -26,7 +26,7 @@ Keys = Callable[[Change], Iterable[K]]
 Place = tuple[str, str]
 """Namespace and name: the key of most controllers."""
 
-_LABORIOUS = 0.002  # seconds of one look
+_LABORIOUS = 0.002  # seconds of work for one look; not of waiting for a processor
 _SHARE = 4  # a laborious look is followed by so many times as long without another at the same key
 _LONGEST_REST = 0.5
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ async def feed(registry: Registry, queue: WorkQueue[K], resource: str, keys: Key
 async def _work(queue: WorkQueue[K], reconcile: Callable[[K], None]) -> None:
     while True:
         key = await queue.get()
-        started = time.perf_counter()
+        started = time.thread_time()
         try:
             reconcile(key)
         except ApiError as error:
@@ -80,6 +80,6 @@ async def _work(queue: WorkQueue[K], reconcile: Callable[[K], None]) -> None:
             queue.retry(key)
         else:
             queue.forget(key)
-        if (took := time.perf_counter() - started) > _LABORIOUS:
+        if (took := time.thread_time() - started) > _LABORIOUS:
             queue.rest(key, min(_SHARE * took, _LONGEST_REST))
         await asyncio.sleep(0)  # a long queue must not keep requests waiting

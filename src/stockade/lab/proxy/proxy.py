@@ -105,8 +105,8 @@ class ServiceProxy:
             self._mirror.changed.set()
 
     async def _program(self) -> float:
-        """Seconds that it took to make the rules; loading them is the work of another process."""
-        started = time.perf_counter()
+        """Seconds of work for making the rules; loading them is the work of another process."""
+        started = time.thread_time()
         services, slices = list(self._mirror.objects(SERVICES)), list(self._mirror.objects(SLICES))
         text, wanted = "", []
         for family, service_cidr in self._families:
@@ -116,7 +116,7 @@ class ServiceProxy:
             outward = self._outward.get(family is IPV6)
             text += render(found, cluster_ips(services, family), service_cidr, family, outward)
             wanted += found
-        took = time.perf_counter() - started
+        took = time.thread_time() - started
         if text != self._applied:
             await self._load(text)
             self._applied = text

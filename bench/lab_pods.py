@@ -63,7 +63,7 @@ async def replicas(paths: LabPaths, size: int = SIZES[-1]) -> dict[str, float]:
         waits = await _until_available(api, size)
         took, after = time.perf_counter() - started, cost(paths)
         await api.delete(f"{DEPLOYMENTS}/web")
-        while json.loads(await api.get(f"{api.base}?limit=1"))["items"]:  # noqa: ASYNC110 - in another process
+        while json.loads(await api.get(f"{api.base}?limit=1&labelSelector=app%3Dweb"))["items"]:  # noqa: ASYNC110 - in another process
             await asyncio.sleep(0.05)
         gone = time.perf_counter() - started - took
     return {

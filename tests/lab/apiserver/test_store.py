@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stockade.lab.apiserver.history import History, Record
 from stockade.lab.apiserver.registry import ApiError
 from stockade.lab.apiserver.storage import Storage
 from stockade.lab.apiserver.store import ObjectStore
@@ -297,18 +296,3 @@ def test_orphans_forget_their_owner(store):
     store.create("configmaps", "default", {"metadata": {"name": "owned", "ownerReferences": [reference]}})
     store.orphan(owner["metadata"]["uid"])
     assert store.get("configmaps", "default", "owned")["metadata"]["ownerReferences"] == []
-
-
-def test_what_is_remembered_is_bounded_in_bytes():
-    """The newest record stays, whatever it weighs."""
-    history = History(0, limit=100, most_bytes=1000)
-    for revision in range(1, 50):
-        history.append(Record(revision, "ADDED", {}, b"x" * 150))
-    kept = history.since(49 - 5)
-    assert [record.revision for record in kept] == [45, 46, 47, 48, 49]
-    with pytest.raises(ApiError, match="too old resource version"):
-        history.since(20)
-    history.append(Record(50, "ADDED", {}, b"x" * 5000))
-    assert [record.revision for record in history.since(49)] == [50]
-    with pytest.raises(ApiError):
-        history.since(48)

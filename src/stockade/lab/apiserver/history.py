@@ -14,8 +14,6 @@ import msgspec
 from stockade.lab.apiserver.failures import expired
 from stockade.lab.apiserver.registry import JsonObject
 
-MOST_BYTES = 16 * 1024 * 1024
-
 
 class Record(msgspec.Struct, frozen=True):
     """``type`` ADDED, MODIFIED or DELETED; ``raw`` is ``object`` as JSON; ``previous`` is what it replaced."""
@@ -28,12 +26,13 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class History:
-    """Keeps at least ``limit`` records, or fewer that fill ``most_bytes``. ``floor`` is the newest revision whose successors are all known."""
+    """Keeps at least ``limit`` records, or the newest half of ``most`` bytes of JSON where that is less. ``floor`` is the newest revision
+    whose successors are all known."""
 
-    def __init__(self, floor: int, limit: int = 1024, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, floor: int, limit: int = 1024, most: int = 8 * 2**20) -> None:
         self._records: list[Record] = []
         self._limit = limit
-        self._most_bytes = most_bytes
+        self._most = most
         self._bytes = 0
         self._floor = floor
         self._next: asyncio.Future[None] | None = None
@@ -43,20 +42,11 @@ class History:
         self._bytes += len(record.raw)
         if len(self._records) >= 2 * self._limit:
             self._forget(self._limit)
-        elif self._bytes > 2 * self._most_bytes:
-            self._forget(self._heavy())
+        elif self._bytes > self._most:  # few but large ones that change all the time, as endpoints do
+            self._forget(len(self._records) // 2)
         if self._next is not None:
             self._next.set_result(None)
             self._next = None
-
-    def _heavy(self) -> int:
-        """How many of the oldest must go; the newest always stays."""
-        left = self._bytes
-        for count, record in enumerate(self._records):
-            if left <= self._most_bytes:
-                return count
-            left -= len(record.raw)
-        return len(self._records) - 1
 
     def _forget(self, count: int) -> None:
         if count:

@@ -1,13 +1,12 @@
-"""The suite's own small model: what must connect, from plain JSON. Written for these cases alone, and so it knows only what they use."""
+"""What must connect in a cyclonus case, from plain JSON: the suite's own small model. Written for these cases, it knows only what they use."""
 
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from cyclonus.world import PORTS, Name, World
-
-Json = dict[str, Any]
+from stockade.testing.conformance.case import Json, Name
+from stockade.testing.conformance.world import PORTS, World
 
 
 def connects(world: World, source: Name, destination: Name, protocol: str, port: int) -> bool:

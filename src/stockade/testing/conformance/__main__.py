@@ -19,7 +19,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from stockade.kube.client import ApiClient
@@ -97,33 +97,38 @@ def _cluster(options: argparse.Namespace) -> Iterator[Path]:
 
 
 async def _play(options: argparse.Namespace, kubeconfig: Path) -> list[Result]:
-    results = []
     skipped = () if has_sctp() else ("SCTP",)
     if skipped:
         _say("this kernel has no SCTP: its probes are skipped, and compared with the engine only")
-    suites = list(SUITES) if options.suite == "all" else [options.suite]
+    results: list[Result] = []
     async with ApiClient(load(kubeconfig)) as client:
         cluster = Cluster(client, PROBES)
-        began = time.monotonic()
-        await cluster.build(World(labelled=False))
-        _say(
-            f"{len(cluster.pods)} pods with {len(PROBES)} containers each in {time.monotonic() - began:.1f} s"
-        )
-        for suite in suites:
-            how = How(options.destination_type or DEFAULT_DESTINATION[suite], skipped, options.at_once)
-            for number in range(len(SUITES[suite](cluster.addresses))):
-                if options.case and number + 1 not in options.case:
-                    continue
-                await cluster.reset(labelled=suite == "cyclonus")
-                result = await run(SUITES[suite](cluster.addresses)[number], cluster, how)
-                _tell(result)
-                results.append(result)
-            if suite == "e2e" and not options.case:
-                for case in api.CASES:
-                    result = await api.run(case, client)
+        try:
+            began = time.monotonic()
+            await cluster.build(World(labelled=False))
+            _say(
+                f"{len(cluster.pods)} pods with {len(PROBES)} containers each in {time.monotonic() - began:.1f} s"
+            )
+            for suite in list(SUITES) if options.suite == "all" else [options.suite]:
+                how = How(options.destination_type or DEFAULT_DESTINATION[suite], skipped, options.at_once)
+                async for result in _suite(suite, cluster, how, options.case):
                     _tell(result)
                     results.append(result)
+        finally:
+            if options.kubeconfig:  # a cluster that goes on without us
+                await cluster.remove()
     return results
+
+
+async def _suite(suite: str, cluster: Cluster, how: How, chosen: list[int] | None) -> AsyncIterator[Result]:
+    """The cases are made anew for each: their blocks are those of the pods' present addresses."""
+    for number in range(1, len(SUITES[suite](cluster.addresses)) + 1):
+        if not chosen or number in chosen:
+            await cluster.reset(labelled=suite == "cyclonus")
+            yield await run(SUITES[suite](cluster.addresses)[number - 1], cluster, how)
+    for case in api.CASES if suite == "e2e" else ():
+        if not chosen or case.number in chosen:
+            yield await api.run(case, cluster.client)
 
 
 def has_sctp() -> bool:
@@ -135,7 +140,7 @@ def has_sctp() -> bool:
 
 
 def _tell(result: Result) -> None:
-    late = f", {result.late} late" if result.late else ""
+    late = "".join(f", {count} late ({word})" for word, count in result.late.items())
     figures = f"{len(result.case.steps)} step(s), {result.probes} probes{late}, {result.seconds:.1f} s"
     sys.stdout.write(f"{result.outcome:4}  {result.case.name} ({figures})\n")
     if result.complaint:
@@ -148,9 +153,8 @@ def _summary(results: list[Result]) -> None:
     matrices = [each for result in results for each in result.matrices]
     _say(f"{counts['ok']} passed, {counts['FAIL']} failed, {counts['skip']} skipped")
     if matrices:
-        probes, late, skipped = (
-            sum(getattr(result, name) for result in results) for name in ("probes", "late", "skipped")
-        )
+        probes, skipped = (sum(getattr(result, name) for result in results) for name in ("probes", "skipped"))
+        late = sum(result.late.total() for result in results)
         _say(
             f"{probes} probes in {len(matrices)} matrices: median {statistics.median(matrices):.2f} s, longest {max(matrices):.2f} s; "
             f"{late} as expected at the second try; {skipped} skipped (no SCTP in this kernel)"

@@ -75,6 +75,10 @@ class Cluster:
         await asyncio.gather(*(self.create_namespace(*each) for each in world.namespaces.items()))
         await asyncio.gather(*(self.create_pod(*name, pod["labels"]) for name, pod in world.pods.items()))
 
+    async def remove(self) -> None:
+        for space in list(self._spaces):
+            await self.delete_namespace(space)
+
     async def reset(self, *, labelled: bool) -> None:
         """As new for the next case: no policy, the nine pods, exactly their labels. Only what a case has changed is touched."""
         world = World(labelled=labelled)
@@ -200,8 +204,10 @@ class Cluster:
         obj: Json = {}
         try:
             async with asyncio.timeout(PATIENCE):
-                while not wanted(obj := await self.client.get(resource, space, name)):
+                obj = await self.client.get(resource, space, name)
+                while not wanted(obj):
                     await asyncio.sleep(_POLL)
+                    obj = await self.client.get(resource, space, name)
         except TimeoutError as error:
             state = obj.get("status", {})
             raise ClusterError(f"{resource.kind} {space}/{name} after {PATIENCE:g} s: {state}") from error
@@ -215,8 +221,7 @@ class Cluster:
                 raise
 
     def _forget(self, name: Name) -> None:
-        for known in (self._labels, self.addresses, self.services):
-            known.pop(name, None)  # type: ignore[attr-defined]
+        del self._labels[name], self.addresses[name], self.services[name]
 
 
 def _is_running(pod: Json) -> bool:

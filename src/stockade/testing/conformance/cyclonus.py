@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 from itertools import combinations, product
-from typing import Any
 
 from stockade.testing.conformance.case import Action, Case, Json, Name, Step, among, label
 
@@ -40,9 +39,9 @@ def policy(name: str, spec: Json, space: str = "x") -> Json:
     return {"metadata": {"namespace": space, "name": name}, "spec": spec}
 
 
-def base(*, space: str = "x", **changed: Any) -> Json:
+def base(changed: Json | None = None, *, space: str = "x") -> Json:
     rules = {way: [{FAR[way]: BASE_PEERS[way], "ports": [tcp(80)]}] for way in FAR}
-    spec = {"podSelector": label("pod", "a"), **rules, **changed}
+    spec: Json = {"podSelector": label("pod", "a"), **rules, **(changed or {})}
     return policy("base", {**spec, "egress": [*spec["egress"], DNS]}, space)
 
 
@@ -74,13 +73,13 @@ def peers(addresses: Addresses) -> Iterator[Draft]:
         "block with except": {"ipBlock": {"cidr": whole, "except": [part]}},
     }
     for way, far in FAR.items():
-        lists = [("nobody named", [])]
+        lists: list[tuple[str, list[Json]]] = [("nobody named", [])]
         lists += [(title, [peer]) for title, peer in single.items()]
         for (one, first), (other, second) in combinations(single.items(), 2):
             lists.append((f"{one} + {other}", [first, second]))
         for title, items in lists:
             rule = {far: items, "ports": [tcp(80)]}
-            yield ("peers", f"{way} {title}", create(base(**{way: [rule]})))
+            yield ("peers", f"{way} {title}", create(base({way: [rule]})))
 
 
 def port_item(protocol: str | None, port: int | str | None, end: int | None = None) -> Json:
@@ -111,13 +110,13 @@ def ports() -> Iterator[Draft]:
     for way, items in product(FAR, PORT_LISTS):
         rule = {FAR[way]: BASE_PEERS[way], "ports": items}
         title = " + ".join("-".join(str(value) for value in item.values()) or "empty item" for item in items)
-        yield ("ports", f"{way} {title or 'none named'}", create(base(**{way: [rule]})))
+        yield ("ports", f"{way} {title or 'none named'}", create(base({way: [rule]})))
 
 
 def conflict() -> Iterator[Draft]:
     """Policies of pod x/b for egress and of y/c for ingress; deny and allow beside each other must allow."""
     never = {"podSelector": label("pod", "nobody"), "namespaceSelector": {}}
-    everyone = {"podSelector": {}, "namespaceSelector": {}}
+    everyone: Json = {"podSelector": {}, "namespaceSelector": {}}
     stacks: dict[str, list[list[Json]]] = {
         "deny all": [[]],
         "deny all, allow all": [[], [{}]],
@@ -148,7 +147,7 @@ def target() -> Iterator[Draft]:
         "not in": among("pod", "a", operator="NotIn"),
     }
     for title, selector in selectors.items():
-        yield ("target", f"pods {title}", create(base(podSelector=selector)))
+        yield ("target", f"pods {title}", create(base({"podSelector": selector})))
 
 
 def action() -> Iterator[Draft]:
@@ -162,16 +161,19 @@ def action() -> Iterator[Draft]:
     yield ("action", "set namespace labels", [*start, [away], [back]])
     also_d = {"podSelector": among("pod", "b", "d"), "namespaceSelector": among("ns", "x", "y")}
     made = [("create_pod", "x", "d", {"pod": "d"})]
-    start = create(base(ingress=[{"from": [also_d], "ports": [tcp(80)]}]))
+    start = create(base({"ingress": [{"from": [also_d], "ports": [tcp(80)]}]}))
     yield ("action", "create and delete pod", [*start, made, [("delete_pod", "x", "d")]])
     fresh = {"podSelector": label("is", "new"), "namespaceSelector": among("ns", "y", "z")}
-    start = create(base(egress=[{"to": [fresh], "ports": [tcp(80)]}]))
-    away = ("set_pod_labels", "y", "b", {"pod": "b", "is": "new"})
-    yield ("action", "set pod labels", [*start, [away], [("set_pod_labels", "y", "b", {"pod": "b"})]])
+    start = create(base({"egress": [{"to": [fresh], "ports": [tcp(80)]}]}))
+    relabel: list[list[Action]] = [
+        [("set_pod_labels", "y", "b", labels)] for labels in ({"pod": "b", "is": "new"}, {"pod": "b"})
+    ]
+    yield ("action", "set pod labels", [*start, *relabel])
 
 
 def rules() -> Iterator[Draft]:
-    for way, (title, content) in product(FAR, [("deny all", []), ("allow all", [{}])]):
+    kinds: list[tuple[str, list[Json]]] = [("deny all", []), ("allow all", [{}])]
+    for way, (title, content) in product(FAR, kinds):
         spec = {"podSelector": label("pod", "a"), way: content}
         yield ("rules", f"{way} {title}", create(policy("base", spec)))
 
@@ -180,7 +182,7 @@ def default_label() -> Iterator[Draft]:
     named = {"namespaceSelector": label("kubernetes.io/metadata.name", "y")}
     for way, far in FAR.items():
         rule = {far: [named], "ports": [tcp(80)]}
-        yield ("namespaces-by-default-label", way, create(base(**{way: [rule]})))
+        yield ("namespaces-by-default-label", way, create(base({way: [rule]})))
 
 
 def upstream(addresses: Addresses) -> Iterator[Draft]:

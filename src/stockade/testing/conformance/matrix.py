@@ -45,7 +45,11 @@ Seen = dict[Cell, str]
 
 def cells(cluster: Cluster, probes: Iterable[tuple[str, int]]) -> list[Cell]:
     """Also of a pod with itself: the suites probe those, too, and then leave them out of the comparison."""
-    return [Cell(*pair, *probe) for probe in probes for pair in product(cluster.pods, repeat=2)]
+    return [
+        Cell(source, destination, protocol, port)
+        for protocol, port in probes
+        for source, destination in product(cluster.pods, repeat=2)
+    ]
 
 
 def place(cluster: Cluster, cell: Cell, destination_type: str) -> str:

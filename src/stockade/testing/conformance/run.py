@@ -8,6 +8,7 @@ drops; a lookup that is denied says DNS.
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 import msgspec
 
@@ -30,16 +31,16 @@ class How(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct):
-    """``late``: probes that were as expected only when asked again. ``skipped``: probes of protocols that the kernel does not have."""
+    """``late``: what probes saw that were as expected only when asked again. ``skipped``: probes of protocols that the kernel does not have."""
 
     case: Case
     complaint: str = ""
     probes: int = 0
     asserted: int = 0
-    late: int = 0
+    late: Counter[str] = msgspec.field(default_factory=Counter)
     skipped: int = 0
     seconds: float = 0.0
-    matrices: list[float] = []
+    matrices: list[float] = msgspec.field(default_factory=list)
 
     @property
     def outcome(self) -> str:
@@ -83,10 +84,11 @@ async def _judge(step: Step, world: World, cluster: Cluster, how: How, result: R
     for _ in range(TRIES - 1):
         if not wrong:
             break
+        first = {cell: seen[cell] for cell in wrong}
         again = await matrix.probe(cluster, wrong, how.destination_type, at_once=how.at_once)
         seen |= again
         still = _wrong({cell: compared[cell] for cell in wrong}, again)
-        result.late += len(wrong) - len(still)
+        result.late.update(first[cell] or "connected" for cell in set(wrong) - set(still))
         wrong = still
     result.probes += len(wanted)
     result.skipped += len(everything) - len(wanted)

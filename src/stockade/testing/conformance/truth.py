@@ -65,7 +65,7 @@ def _selected(selector: Json, labels: dict[str, str]) -> bool:
 def _is_port(item: Json, protocol: str, port: int) -> bool:
     if item.get("protocol", "TCP") != protocol:
         return False
-    wanted = item.get("port")
+    wanted: Any = item.get("port")
     if isinstance(wanted, str):
         return {"name": wanted, "containerPort": port, "protocol": protocol} in PORTS
-    return wanted is None or wanted <= port <= item.get("endPort", wanted)
+    return wanted is None or bool(wanted <= port <= item.get("endPort", wanted))

@@ -28,6 +28,7 @@ def is_program(argv: list[str]) -> bool:
 
 def run(argv: list[str]) -> int:
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # a change of user has undone it
+    syscalls.set_name("agnhost")
     sys.meta_path.clear()
     sys.path_hooks.clear()
     return agnhost_connect.main(argv[2:], lookup.resolve)

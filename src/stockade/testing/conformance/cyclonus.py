@@ -5,8 +5,8 @@ A case is a list of steps, a step a list of actions; all probes are asked after 
 and y, egress on TCP 80 to pods a and b of y and z, and port 53 to anywhere.
 
 Chosen here, where a description leaves it open. Ports: the 35th shape is the empty list, and which seven pairs make lists of two.
-Conflict: each side is one of four stacks (deny all; deny all beside allow all; both by pod; both by address), all sixteen
-combinations. Target: two other namespaces and four selectors. Upstream: thirteen rows of the Kubernetes suite. Example: the steps.
+Conflict: each side is one of four stacks (deny all; deny all beside allow all; both by pod; both by address), all sixteen combinations.
+Target: two other namespaces and four selectors. Upstream: thirteen rows of the Kubernetes suite, where egress is limited with a rule for lookups (the suite's --allow-dns). Example: the steps.
 """
 
 from __future__ import annotations
@@ -194,8 +194,8 @@ def upstream(addresses: Addresses) -> Iterator[Draft]:
     y, alone = label("ns", "y"), f"{addresses['y', 'b']}/32"
     around = {"cidr": block(addresses["y", "b"], 12), "except": [alone]}
     deny_in, allow_in = policy("deny", {"ingress": []}), policy("allow", {"ingress": [{}]})
-    out = policy("p", {"egress": [{"to": [{"ipBlock": around}]}], "podSelector": label("pod", "a")})
-    to_b = policy("q", {"egress": [{"to": [{"ipBlock": {"cidr": alone}}]}], "podSelector": {}})
+    out = policy("p", {"egress": [{"to": [{"ipBlock": around}]}, DNS], "podSelector": label("pod", "a")})
+    to_b = policy("q", {"egress": [{"to": [{"ipBlock": {"cidr": alone}}]}, DNS], "podSelector": {}})
     relabel = ("set_namespace_labels", "y", {"ns": "y", "ns2": "updated"})
     cases: dict[str, list[list[Action]]] = {
         "deny all ingress": create(deny_in),

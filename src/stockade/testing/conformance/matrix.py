@@ -1,7 +1,7 @@
 """All pairs, all ports, with real packets: one exec of ``/agnhost connect`` for each, as the suites do.
 
 In: the cluster, how a destination is called (by its Service's name or address, by its own address), how many execs at once. Out: what each
-probe saw: "" connected, else agnhost's first word (TIMEOUT, REFUSED, DNS, OTHER). Called by ``run`` and ``bench/matrix.py``.
+probe saw: "" connected, else agnhost's first word (TIMEOUT, REFUSED, DNS, OTHER). Called by ``run`` and ``bench/lab_matrix.py``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Measures a matrix of probes as the conformance suites make it: 9 pods x 9 x 6 ports, one exec of ``/agnhost connect`` for each.
 
-    .venv/bin/python bench/matrix.py KUBECONFIG [--at-once N]
+    .venv/bin/python bench/lab_matrix.py KUBECONFIG [--at-once N]
 
 Three ports by TCP and three by UDP, so that all 486 are asked on a kernel without SCTP, too. Twice: nothing denied, and with all ingress of
 one namespace denied, where a third of the probes wait for their second to be over. Called by ``bench/lab.py``.
@@ -23,7 +23,7 @@ from stockade.testing.conformance.world import World
 PROBES = [(protocol, port) for port in (80, 81, 82) for protocol in ("TCP", "UDP")]
 
 
-async def seconds(kubeconfig: Path, at_once: int = matrix.AT_ONCE) -> dict[str, float]:
+async def matrices(kubeconfig: Path, at_once: int = matrix.AT_ONCE) -> dict[str, float]:
     """Makes namespaces x, y and z in a running lab, and removes them. AssertionError when a probe sees what it must not."""
     async with ApiClient(load(kubeconfig)) as client:
         cluster = Cluster(client, PROBES)
@@ -31,7 +31,7 @@ async def seconds(kubeconfig: Path, at_once: int = matrix.AT_ONCE) -> dict[str, 
         try:
             took = {"matrix s": await _once(cluster, at_once, denied=0)}
             await cluster.create_policy(DENY_IN)
-            took["matrix, a third denied, s"] = await _once(cluster, at_once, denied=3 * 8 * len(PROBES))
+            took["matrix, a third denied s"] = await _once(cluster, at_once, denied=3 * 8 * len(PROBES))
         finally:
             await cluster.remove()
     return took
@@ -55,5 +55,5 @@ if __name__ == "__main__":
     parser.add_argument("kubeconfig", type=Path)
     parser.add_argument("--at-once", type=int, default=matrix.AT_ONCE)
     options = parser.parse_args()
-    for name, value in asyncio.run(seconds(options.kubeconfig, options.at_once)).items():
+    for name, value in asyncio.run(matrices(options.kubeconfig, options.at_once)).items():
         print(f"{name:28} {value:6.2f}")

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from stockade.lab.images import archive, builtin, bundle
+from stockade.lab.images import archive, builtin, bundle, programs
 from stockade.lab.images.image import Image, ImageError, normalize, private_directory, short_name
 from stockade.lab.images.process import Process, process_of
 
@@ -61,6 +61,8 @@ class Catalog:
                 note=f"loaded from {record.source}",
             )
         name = short_name(reference)
+        if name in programs.PROGRAMS:
+            return programs.build(name, self._builtin)
         if name not in builtin.NAMES:
             raise ImageError(
                 f'image "{reference}" is neither loaded nor built in; the built-in stand-ins are {", ".join(builtin.NAMES)}. '

@@ -137,6 +137,7 @@ def _with_security(
         gid=int(context.get("runAsGroup") or gid),
         groups=groups,
         capabilities=capabilities,
+        program=image.program,
         tty=bool(container.get("tty")),
     )
 

@@ -17,6 +17,7 @@ STDIN: Final = "stdin"
 STDOUT: Final = "stdout"
 STDERR: Final = "stderr"
 NETNS: Final = "netns"
+FEED: Final = "feed"
 
 
 class Root(TypedDict):
@@ -31,6 +32,7 @@ class Root(TypedDict):
 class SpawnRequest(TypedDict):
     id: int
     kind: str  # "plain", "container", "exec"
+    program: str  # of a container: one of the lab's own, run instead of argv (``launch``)
     argv: list[str]
     env: dict[str, str]
     cwd: str

@@ -73,16 +73,18 @@ class ClusterNames:
 
 
 class Feed:
-    """The replicas of one node. While ``online`` is false they know what they knew before."""
+    """The replicas of one node: ``lines`` to them. While ``online`` is false they know what they knew before."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._last: Responder | None = None
         self.online = True
+        self.lines: set[socket.socket] = set()
 
     def attach(self) -> socket.socket:
         """The replica's end of a new line; the caller passes it to the process and closes it."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        self.lines.add(ours)
         asyncio.get_running_loop().add_reader(ours.fileno(), self._on_questions, ours)
         return theirs
 
@@ -104,6 +106,7 @@ class Feed:
         except (msgspec.DecodeError, dns.exception.DNSException, ValueError) as error:
             _log.warning("a DNS process said what it should not, and is cut off: %s", error)
         asyncio.get_running_loop().remove_reader(line.fileno())
+        self.lines.discard(line)
         line.close()
 
     def answer(self, message: bytes) -> bytes:

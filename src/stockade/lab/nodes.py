@@ -78,6 +78,7 @@ class LabNode:
             plan.addresses,
             node=plan.name,
             forget=lambda lost: netns.inside(self._network.fd, partial(forget, lost)),
+            recall=self._nft.affinities,
             outward=self._outward(),
         )
         self._dns = Feed(shared.names)

@@ -29,9 +29,12 @@ HEALTH, READY, METRICS = 8080, 8181, 9153
 _BACKLOG: Final = 128
 _TURN: Final = 32
 _LARGEST_QUERY: Final = 65535
+_LARGEST_HEAD: Final = 16384
 _MOST_CONNECTIONS: Final = 256
 _MOST_UNDER_WAY: Final = 1024
-_MOST_HELD: Final = 4 * 65535
+_MOST_HELD: Final = 2 * 65537
+_MOST_AT_ONCE: Final = 16
+"""Questions of one connection under way; the others wait, so that one client cannot take all."""
 _IDLE_SECONDS: Final = 10.0
 _LAME_DUCK: Final = 0.5
 """Seconds from SIGTERM to the end: every node's Services lead elsewhere by then."""
@@ -202,6 +205,7 @@ class Replica:
             self._send_datagram(answer, asker.address or ())
             return
         asker.connection.under_way -= 1
+        self._read_queries(asker.connection)  # the next one that waits
         self._send(asker.connection, len(answer).to_bytes(2, "big") + answer)
 
     def _send_datagram(self, answer: bytes, address: tuple[object, ...]) -> None:
@@ -247,13 +251,16 @@ class Replica:
             connection.received.clear()
             connection.ends = True
             self._send(connection, page)
-        if len(connection.received) > _MOST_HELD:
+        elif len(connection.received) > _LARGEST_HEAD:
             self._close(connection)
 
     def _read_queries(self, connection: _Connection) -> None:
         """Each with its length before it (RFC 1035 4.2.2)."""
         received = connection.received
-        while len(received) >= 2 and len(received) >= 2 + (length := int.from_bytes(received[:2], "big")):
+        while connection.under_way < _MOST_AT_ONCE and len(received) >= 2:
+            length = int.from_bytes(received[:2], "big")
+            if len(received) < 2 + length:
+                break
             query = bytes(received[2 : 2 + length])
             del received[: 2 + length]
             answer = self._ask(query, None, connection)
@@ -281,9 +288,11 @@ class Replica:
             self._close(connection)
             return
         if connection.ends and not connection.waiting and not connection.under_way:
+            # what is left is no whole question
             self._close(connection)
             return
-        reading = 0 if connection.ends else select.POLLIN
+        full = connection.ends or len(connection.received) >= _MOST_HELD
+        reading = 0 if full else select.POLLIN
         self._poll.modify(connection.socket, reading | (select.POLLOUT if connection.waiting else 0))
 
     def _close(self, connection: _Connection) -> None:

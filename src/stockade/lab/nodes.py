@@ -40,6 +40,7 @@ from stockade.lab.node.spawner import Spawner
 from stockade.lab.partition import HEAL, cut_text
 from stockade.lab.paths import LabPaths
 from stockade.lab.proxy.conntrack import forget
+from stockade.lab.proxy.healthcheck import HealthChecks
 from stockade.lab.proxy.nft import NamespaceNft
 from stockade.lab.proxy.proxy import ServiceProxy
 from stockade.lab.proxy.render import ANTI_SPOOFING, Outward
@@ -79,6 +80,7 @@ class LabNode:
             node=plan.name,
             forget=lambda lost: netns.inside(self._network.fd, partial(forget, lost)),
             recall=self._nft.affinities,
+            checks=HealthChecks(plan.addresses, partial(netns.open_socket, self._network.fd)),
             outward=self._outward(),
         )
         self._dns = Feed(shared.names)

@@ -23,6 +23,7 @@ from stockade.lab.addresses import (
 from stockade.lab.apiserver.registry import Registry
 from stockade.lab.mirror import Mirror
 from stockade.lab.proxy.conntrack import forget
+from stockade.lab.proxy.healthcheck import HealthChecks
 from stockade.lab.proxy.hostports import has_host_port, host_ports
 from stockade.lab.proxy.render import TABLE, Affinities, Outward, render
 from stockade.lab.proxy.targets import IPV4, IPV6, Door, Family, Target, cluster_ips, lost_flows, targets
@@ -57,6 +58,7 @@ class ServiceProxy:
         node: str = "",
         forget: Forget = forget,
         recall: Recall | None = None,
+        checks: HealthChecks | None = None,
         outward: Sequence[Outward] = (),
         resync: float = _RESYNC_SECONDS,
     ) -> None:
@@ -66,6 +68,7 @@ class ServiceProxy:
         self._load = load
         self._forget = forget
         self._recall = recall
+        self._checks = checks
         self._node_addresses = tuple(node_addresses)
         self._outward = {":" in each.address: each for each in outward}
         has_ipv6 = any(":" in address for address in node_addresses)
@@ -78,10 +81,14 @@ class ServiceProxy:
 
     async def run(self) -> None:
         """Until cancelled. The rules stay in the kernel afterwards."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._mirror.run(), name="service proxy mirror")
-            group.create_task(self._keep(), name="service proxy")
-            group.create_task(self._keep_in_step(), name="service proxy resync")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._mirror.run(), name="service proxy mirror")
+                group.create_task(self._keep(), name="service proxy")
+                group.create_task(self._keep_in_step(), name="service proxy resync")
+        finally:
+            if self._checks is not None:
+                self._checks.close()
 
     async def _keep(self) -> None:
         while True:
@@ -122,6 +129,8 @@ class ServiceProxy:
             self._applied = text
             lost, self._targets = lost_flows(self._targets, wanted), wanted
             self._end_flows(lost)
+        if self._checks is not None:
+            await self._checks.follow(services, wanted)
         self.synced.set()
 
     async def _clients(self, family: Family, wanted: Sequence[Target]) -> Affinities:

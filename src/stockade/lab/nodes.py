@@ -154,10 +154,13 @@ class LabNode:
         return [agent.run(), self._proxy.run(), heartbeat.run(shared.store, self.name, self._online)]
 
     async def ready(self) -> None:
-        """When its agent serves its gate and its Services are programmed; the Node object says so from then on."""
+        """When its agent serves its gate and its Services are programmed."""
         while not self._gate.exists():  # noqa: ASYNC110 - a file has no event
             await asyncio.sleep(POLL)
         await self._proxy.synced.wait()
+
+    def admit(self) -> None:
+        """The Node object says that it is Ready from now on."""
         with contextlib.suppress(ApiError):
             heartbeat.mark_ready(self._shared.store, self.name)
 

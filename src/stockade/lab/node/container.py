@@ -190,7 +190,7 @@ class Container:
         facts = place.parts.facts
         root: Root = {
             "mountpoint": str(facts.directory / "rootfs"),
-            "lower": image.root,
+            "lower": [image.root, *image.below],
             "binds": list(image.binds),
             "files": command.files(place.pod(), place.hostname, facts.cluster_dns, facts.resolv_conf),
         }

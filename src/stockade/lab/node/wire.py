@@ -21,10 +21,11 @@ FEED: Final = "feed"
 
 
 class Root(TypedDict):
-    """A container's file system: an image directory (never written), the host's directories to show read-only, own files."""
+    """A container's file system: the image's directories (never written, the uppermost first), the host's directories to show
+    read-only, own files."""
 
     mountpoint: str
-    lower: str
+    lower: list[str]
     binds: list[tuple[str, str]]
     files: dict[str, str]
 

@@ -39,9 +39,8 @@ class HealthChecks:
             for server in self._servers.pop(port):
                 server.close()
         for port in set(self._answers) - set(self._servers):
-            self._servers[port] = [
-                server for address in self._addresses if (server := await self._serve(address, port))
-            ]
+            tried = [await self._serve(address, port) for address in self._addresses]
+            self._servers[port] = [server for server in tried if server is not None]
 
     def close(self) -> None:
         for servers in self._servers.values():
@@ -91,5 +90,7 @@ def _answers(services: Iterable[JsonObject], targets: Iterable[Target]) -> dict[
         port = spec.get("healthCheckNodePort")
         if port and spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local":
             key = (metadata["namespace"], metadata["name"])
-            found[int(port)] = (key, len(here.get(key, ())))
+            addresses = here.get(key, set())
+            of_ipv6 = sum(":" in address for address in addresses)
+            found[int(port)] = (key, max(of_ipv6, len(addresses) - of_ipv6))  # a pod of both families is one
     return found

@@ -41,6 +41,7 @@ def load(name: str, path: Path | None, max_size: float, max_files: int) -> None:
     with _told():
         loaded = _catalog().load(name if path else "", source, Bounds(int(max_size * (1 << 30)), max_files))
     click.echo(f"image {name if path else loaded.reference} loaded", err=True)
+    _prune()
 
 
 @command.command("list", epilog="Example:  stockade image list")
@@ -77,8 +78,7 @@ def remove(names: tuple[str, ...]) -> None:
         for name in names:
             _catalog().remove(name)
             click.echo(f"image {name} removed", err=True)
-    if not running_labs():
-        _catalog().prune()
+    _prune()
 
 
 @command.command("pull", epilog="Example:  stockade image pull docker.io/library/alpine:3.20")
@@ -92,6 +92,12 @@ def pull(name: str) -> None:
         fetch(name, archive)
         _catalog().load(name, archive)
     click.echo(f"image {name} loaded", err=True)
+
+
+def _prune() -> None:
+    """What containers use stays: theirs are labs that run."""
+    if not running_labs():
+        _catalog().prune()
 
 
 @contextmanager

@@ -164,7 +164,7 @@ def _dns_deployment(replicas: int) -> dict[str, Any]:
         "livenessProbe": _probe(
             "/health", 8080, initialDelaySeconds=60, failureThreshold=5, timeoutSeconds=5
         ),
-        "readinessProbe": _probe("/ready", 8181),
+        "readinessProbe": _probe("/ready", 8181, periodSeconds=1),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},

@@ -227,8 +227,8 @@ class _Cluster:
         self._tell({"error": f"the policy agent ended: {last_words}"})
 
     async def _announce(self, store: ObjectStore, nodes: Sequence[LabNode]) -> None:
-        """Nodes are Ready when all their agents are, so that the first pods find every node; the lab is when all are and a lookup through the DNS Service is answered. A restored lab
-        need not have a DNS that answers, nor all its nodes on the network: its user may have seen to that."""
+        """Nodes are Ready when all their agents are, so that the first pods find every node; the lab is when a lookup through the DNS Service
+        is answered. A restored lab need not have a DNS that answers, nor all its nodes on the network: its user may have seen to that."""
         online = [
             node for node in nodes if not is_cut(store.find("nodes", "", node.name) or {"metadata": {}})
         ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from stockade.dataplane.programmer import ProgrammingError
@@ -34,6 +35,7 @@ PODS = "pods"
 _RETRY_SECONDS = 2.0
 _RESYNC_SECONDS = 30.0  # as kube-proxy: what somebody else did to the tables does not last
 _PAUSE_SECONDS = 0.03  # between two loads: a hundred pods that become ready are a few loads, not a hundred
+_SHARE = 4  # at least so many times as long as making the rules took, so that ten thousand endpoints do not stop the lab
 
 Forget = Callable[[Mapping[Door, frozenset[Door]]], int]
 Recall = Callable[[str, str], Awaitable[Affinities]]
@@ -96,8 +98,8 @@ class ServiceProxy:
             await self.online.wait()
             self._mirror.changed.clear()
             try:
-                await self._program()
-                await asyncio.sleep(_PAUSE_SECONDS)
+                took = await self._program()
+                await asyncio.sleep(max(_PAUSE_SECONDS, _SHARE * took))
             except Exception as error:  # noqa: BLE001  # whatever the door raises, the next try may succeed
                 _log.warning("Services could not be programmed, trying again: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -110,7 +112,9 @@ class ServiceProxy:
             self._applied = ""
             self._mirror.changed.set()
 
-    async def _program(self) -> None:
+    async def _program(self) -> float:
+        """Seconds of work for making the rules; loading them is the work of another process."""
+        started = time.thread_time()
         services, slices = list(self._mirror.objects(SERVICES)), list(self._mirror.objects(SLICES))
         text, complete, wanted = "", "", []
         for family, service_cidr in self._families:
@@ -124,6 +128,7 @@ class ServiceProxy:
             known = await self._clients(family, found) if text != self._applied else {}
             complete += render(found, virtual, service_cidr, family, outward, known) if known else plain
             wanted += found
+        took = time.thread_time() - started
         if text != self._applied:
             await self._load(complete)
             self._applied = text
@@ -132,6 +137,7 @@ class ServiceProxy:
         if self._checks is not None:
             await self._checks.follow(services, wanted)
         self.synced.set()
+        return took
 
     async def _clients(self, family: Family, wanted: Sequence[Target]) -> Affinities:
         """Of sticky Services: the table that is made anew shall know them. One that comes between this and the load is not remembered."""

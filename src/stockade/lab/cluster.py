@@ -34,8 +34,8 @@ from stockade.lab.apiserver.connections import Runner, Site
 from stockade.lab.apiserver.storage import Storage, StorageError
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.lab.controllers import run_controllers
+from stockade.lab.dns.feed import ClusterNames
 from stockade.lab.dns.probe import answers
-from stockade.lab.dns.server import kube_dns
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.internet import Internet
 from stockade.lab.node import netns
@@ -119,14 +119,15 @@ class _Cluster:
         internet = Internet(ipv6=self._topology.dual_stack)
         await internet.start()
         write_private(self._paths.outside, str(os.fstat(internet.fd).st_ino))
-        nodes = self._nodes(store, internet)
+        names = ClusterNames(store)
+        nodes = self._nodes(store, internet, names)
         secrets = self._credentials()
         runner = await self._serve(store, nodes, secrets)
         for node in nodes:
             await node.start()
         try:
             healed = partial(_reconnect, runner)
-            await self._run_until(stopping, store, nodes, Partition(store, nodes, healed), secrets.ca)
+            await self._run_until(stopping, store, nodes, Partition(store, nodes, healed), names, secrets.ca)
         finally:
             await asyncio.gather(*(node.stop() for node in nodes))
             await internet.stop()
@@ -148,16 +149,15 @@ class _Cluster:
                 bootstrap.bootstrap(store, self._topology.nodes)
         return store
 
-    def _nodes(self, store: ObjectStore, internet: Internet) -> list[LabNode]:
+    def _nodes(self, store: ObjectStore, internet: Internet, names: ClusterNames) -> list[LabNode]:
         spawner = Spawner(self._spawner_socket)
         spawner.start()
-        dns = kube_dns(store, "::" if self._topology.dual_stack else "0.0.0.0")  # noqa: S104 - the pod's own addresses
         shared = Shared(
             paths=self._paths,
             store=store,
             spawner=spawner,
             images=Catalog(self._paths.root),
-            builtins={bootstrap.DNS_IMAGE: dns},
+            names=names.now,
             failed=self._agent_ended,
             agent_options=self._agent_options,
         )
@@ -205,6 +205,7 @@ class _Cluster:
         store: ObjectStore,
         nodes: Sequence[LabNode],
         partition: Partition,
+        names: ClusterNames,
         ca: str,
     ) -> None:
         """All loops in one group: the first that fails ends the lab, with the reason in the log."""
@@ -213,6 +214,7 @@ class _Cluster:
             parts += [
                 run_controllers(store, ca_certificate=ca),
                 partition.run(),
+                names.run(),
                 self._announce(store, nodes),
             ]
             tasks = [group.create_task(part) for part in parts]
@@ -225,12 +227,14 @@ class _Cluster:
         self._tell({"error": f"the policy agent ended: {last_words}"})
 
     async def _announce(self, store: ObjectStore, nodes: Sequence[LabNode]) -> None:
-        """A node is Ready when its agent is; the lab is when all are and a lookup through the DNS Service is answered. A restored lab
-        need not have a DNS that answers, nor all its nodes on the network: its user may have seen to that."""
+        """Nodes are Ready when all their agents are, so that the first pods find every node; the lab is when a lookup through the DNS Service
+        is answered. A restored lab need not have a DNS that answers, nor all its nodes on the network: its user may have seen to that."""
         online = [
             node for node in nodes if not is_cut(store.find("nodes", "", node.name) or {"metadata": {}})
         ]
         await asyncio.gather(*(node.ready() for node in online))
+        for node in online:
+            node.admit()
         note = ""
         try:
             async with asyncio.timeout(DNS_PATIENCE if self._restored else None):

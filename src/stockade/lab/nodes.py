@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from stockade.lab import addresses, heartbeat
 from stockade.lab.agents import AgentSupervisor
 from stockade.lab.apiserver.registry import ApiError
 from stockade.lab.apiserver.store import ObjectStore
+from stockade.lab.dns.feed import Feed, World
 from stockade.lab.events import EventRecorder
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.internet import NODE_LINK
@@ -34,11 +35,12 @@ from stockade.lab.node import netns
 from stockade.lab.node.access import PodAccess
 from stockade.lab.node.kubelet import Kubelet
 from stockade.lab.node.network import PodNetwork, is_ipv6
-from stockade.lab.node.parts import BuiltinFactory, NodeFacts
+from stockade.lab.node.parts import NodeFacts
 from stockade.lab.node.spawner import Spawner
 from stockade.lab.partition import HEAL, cut_text
 from stockade.lab.paths import LabPaths
 from stockade.lab.proxy.conntrack import forget
+from stockade.lab.proxy.healthcheck import HealthChecks
 from stockade.lab.proxy.nft import NamespaceNft
 from stockade.lab.proxy.proxy import ServiceProxy
 from stockade.lab.proxy.render import ANTI_SPOOFING, Outward
@@ -49,13 +51,13 @@ POLL = 0.01  # seconds between looks while a node starts
 
 
 class Shared(msgspec.Struct, frozen=True):
-    """What all nodes of a lab have in common. ``failed`` is told an agent's last words each time one ends."""
+    """What all nodes of a lab have in common. ``names``: what the cluster's DNS knows. ``failed`` is told an agent's last words each time one ends."""
 
     paths: LabPaths
     store: ObjectStore
     spawner: Spawner
     images: Catalog
-    builtins: Mapping[str, BuiltinFactory]
+    names: World
     failed: Callable[[str], None]
     agent_options: Sequence[str] = ()
 
@@ -77,8 +79,11 @@ class LabNode:
             plan.addresses,
             node=plan.name,
             forget=lambda lost: netns.inside(self._network.fd, partial(forget, lost)),
+            recall=self._nft.affinities,
+            checks=HealthChecks(plan.addresses, partial(netns.open_socket, self._network.fd)),
             outward=self._outward(),
         )
+        self._dns = Feed(shared.names)
         self._kubelet = self._make_kubelet()
         self._online = asyncio.Event()
         self._online.set()
@@ -120,7 +125,7 @@ class LabNode:
             GateClient(self._gate),
             facts=facts,
             pod_cidrs=plan.pod_cidrs,
-            builtins=shared.builtins,
+            feeds={"dns": self._dns.attach},
         )
 
     async def start(self) -> None:
@@ -149,10 +154,13 @@ class LabNode:
         return [agent.run(), self._proxy.run(), heartbeat.run(shared.store, self.name, self._online)]
 
     async def ready(self) -> None:
-        """When its agent serves its gate and its Services are programmed; the Node object says so from then on."""
+        """When its agent serves its gate and its Services are programmed."""
         while not self._gate.exists():  # noqa: ASYNC110 - a file has no event
             await asyncio.sleep(POLL)
         await self._proxy.synced.wait()
+
+    def admit(self) -> None:
+        """The Node object says that it is Ready from now on."""
         with contextlib.suppress(ApiError):
             heartbeat.mark_ready(self._shared.store, self.name)
 
@@ -161,12 +169,14 @@ class LabNode:
         await self._nft.load(cut_text(NODE_LINK, INSIDE_PORT))
         self._online.clear()
         self._proxy.online.clear()
+        self._dns.online = False
         self._kubelet.cut()
 
     async def heal(self) -> None:
         await self._nft.load(HEAL)
         self._online.set()
         self._proxy.online.set()
+        self._dns.online = True
         self._kubelet.heal()
         with contextlib.suppress(ApiError):  # somebody deleted the Node
             heartbeat.renew(self._shared.store, self.name)

@@ -128,7 +128,7 @@ class Lab:
         self.images = Catalog(directory)
         self.events = FakeEvents()
         self.gate = FakeGate()
-        self.builtins: dict = {}
+        self.feeds: dict = {}
         self._uids = 0
         facts = NodeFacts(
             name="node-1",
@@ -147,7 +147,7 @@ class Lab:
             self.gate,
             facts=facts,
             pod_cidrs=("10.244.0.0/24",),
-            builtins=self.builtins,
+            feeds=self.feeds,
         )
         self.runtime = self.kubelet.runtime
 

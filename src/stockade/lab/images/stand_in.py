@@ -95,7 +95,7 @@ STAND_INS: Final = {
             "/usr/bin/socat": "socat",
         },
         executables={"/agnhost": _AGNHOST, "/opt/stockade/bin/pause": _PAUSE, "/bin/bash": _BASH},
-        host={"/bin/bash": "bash", "/usr/bin/curl": "curl"},
+        host={"/bin/bash": "bash", "/usr/bin/curl": "curl", "/usr/bin/dig": "dig"},
     ),
     "alpine": StandIn(),
     "app-on-two-ports": StandIn(

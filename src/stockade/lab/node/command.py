@@ -136,7 +136,8 @@ def _with_security(
         uid=uid,
         gid=int(context.get("runAsGroup") or gid),
         groups=groups,
-        capabilities=capabilities,
+        capabilities=0 if image.program else capabilities,
+        program=image.program,
         tty=bool(container.get("tty")),
     )
 

@@ -8,6 +8,7 @@ up to 5 min, forgotten after 10 min of running.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import signal
 import time
@@ -22,7 +23,7 @@ from stockade.lab.images.image import Image, ImageError
 from stockade.lab.node import command, status
 from stockade.lab.node.health import Health
 from stockade.lab.node.logs import ContainerLog
-from stockade.lab.node.parts import Builtin, BuiltinFactory, Netns, Parts
+from stockade.lab.node.parts import Netns, Parts
 from stockade.lab.node.process import Piped, spawn_piped
 from stockade.lab.node.spawner import Command, StartError
 from stockade.lab.node.wire import Root
@@ -67,7 +68,6 @@ class Container:
         self.piped: Piped | None = None
         self.ended: asyncio.Future[int] | None = None
         self.command: Command | None = None
-        self.service: Builtin | None = None
         self._health: Health | None = None
         self._stopping = asyncio.Event()
 
@@ -158,9 +158,6 @@ class Container:
 
     async def _run_once(self, place: Place) -> int:
         self.id = f"stockade://{secrets.token_hex(32)}"
-        factory = place.parts.builtins.get(self.spec.get("image", ""))
-        if factory is not None and place.netns is not None:
-            return await self._serve(place, factory, place.netns)
         prepared = await self._prepare(place)
         if prepared is None:
             return START_ERROR
@@ -193,7 +190,7 @@ class Container:
         facts = place.parts.facts
         root: Root = {
             "mountpoint": str(facts.directory / "rootfs"),
-            "lower": image.root,
+            "lower": [image.root, *image.below],
             "binds": list(image.binds),
             "files": command.files(place.pod(), place.hostname, facts.cluster_dns, facts.resolv_conf),
         }
@@ -203,7 +200,9 @@ class Container:
         )
         stdin, tty = bool(self.spec.get("stdin")), bool(self.spec.get("tty"))
         assert self.log is not None
-        return await spawn_piped(spawn, stdin=stdin, tty=tty, on_output=self.log.write)
+        with contextlib.ExitStack() as lines:
+            feed = lines.enter_context(place.parts.feeds[what.program]()) if what.program else None
+            return await spawn_piped(spawn, stdin=stdin, tty=tty, on_output=self.log.write, feed=feed)
 
     def _watch_health(self, place: Place, piped: Piped, what: Command) -> Health:
         tell = partial(self._event, place)
@@ -240,25 +239,6 @@ class Container:
         if reason == "ErrImagePull":
             self._event(place, "Normal", "BackOff", f'Back-off pulling image "{self.spec.get("image", "")}"')
         self._show(place, status.waiting(reason, message))
-
-    async def _serve(self, place: Place, factory: BuiltinFactory, netns: Netns) -> int:
-        """A service of the daemon: no process, but a container like any other in status."""
-        self._next_log(place)
-        self.image_id = f"stockade.local/builtin/{self.name}"
-        self.service = factory(netns, place.pod())
-        await self.service.start()
-        started_at = status.now()
-        self._event(
-            place, "Normal", "Started", f"Started container {self.name} (a service of the lab itself)"
-        )
-        self._show(place, status.running(started_at))
-        try:
-            await self._stopping.wait()
-        finally:
-            await self.service.stop()
-            self.service = None
-        self._terminated(place, 0, started_at)
-        return 0
 
     def _next_log(self, place: Place) -> None:
         if self.previous_log is not None:

@@ -46,7 +46,10 @@ class Health:
         }
         execute = partial(_execute, spawner, command, self._piped.process.pid)
         connect = partial(open_connection, node)
-        target = probes.Target(address=address, ports=ports, execute=execute, connect=connect)
+        listens = bool(command.program)
+        target = probes.Target(
+            address=address, ports=ports, execute=execute, connect=connect, listens=listens
+        )
         self._probing = asyncio.create_task(probes.run(self._spec, target, self))
 
     def end(self) -> None:
@@ -82,7 +85,7 @@ async def _execute(spawner: Spawner, command: Command, init: int, argv: list[str
     def collect(data: bytes, _stream: str) -> None:
         output.extend(data[: 10_240 - len(output)])
 
-    what = msgspec.structs.replace(command, argv=argv, tty=False)
+    what = msgspec.structs.replace(command, argv=argv, tty=False, program="")
     try:
         piped = await spawn_piped(
             partial(spawner.spawn_exec, what, init=init), stdin=False, tty=False, on_output=collect

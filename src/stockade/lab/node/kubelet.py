@@ -17,7 +17,7 @@ from stockade.lab.apiserver.registry import Change, Registry
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.node.access import PodAccess
 from stockade.lab.node.ipam import AddressPools
-from stockade.lab.node.parts import BuiltinFactory, Events, Gate, Network, NodeFacts, Parts
+from stockade.lab.node.parts import Attach, Events, Gate, Network, NodeFacts, Parts
 from stockade.lab.node.pod import PodWorker
 from stockade.lab.node.spawner import Spawner
 
@@ -38,7 +38,7 @@ class Kubelet:
         *,
         facts: NodeFacts,
         pod_cidrs: Iterable[str],
-        builtins: Mapping[str, BuiltinFactory] | None = None,
+        feeds: Mapping[str, Attach] | None = None,
     ) -> None:
         self._parts = Parts(
             facts=facts,
@@ -49,7 +49,7 @@ class Kubelet:
             images=images,
             events=events,
             addresses=AddressPools(pod_cidrs),
-            builtins={} if builtins is None else builtins,
+            feeds={} if feeds is None else feeds,
         )
         self._workers: dict[str, PodWorker] = {}
         self._kept: dict[str, tuple[str, ...]] = {}

@@ -2,6 +2,9 @@
 # pathlib stays out of pid 1, which is forked for each process of the lab.
 """From fork to exec: what a new process of the lab does before it is the user's command. Never returns.
 
+A program of the lab itself (``lab.dns.replica``) is not executed but called: it runs in this fork of pid 1, isolated and with its
+privileges dropped like any other, and costs neither a start-up nor the memory of an interpreter.
+
 Comes in: a ``wire.SpawnRequest`` and the descriptors that came with it, in a child that the zygote just forked. Goes out: the
 command runs, or the reason why not is written to the ``status`` socket and the process ends with 128 (as container runtimes do for
 a start error). Texts are those of runc, which users know from ``kubectl describe``.
@@ -18,7 +21,7 @@ import signal
 import socket
 import stat
 import termios
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from stockade.lab.node import preloaded, privileges, sandbox, syscalls, wire
 
@@ -53,11 +56,13 @@ def run(request: wire.SpawnRequest, fds: dict[str, int]) -> NoReturn:
         own_binary = os.stat("/proc/self/exe")
         if request["kind"] != "plain":
             os.umask(0o022)  # the lab's own is 077; what is made from here on is the container's
+        program = _program(request)
         _isolate(request, fds)
         os.setsid()
         _standard_streams(request, fds, status)
-        os.closerange(_FIRST_FREE_FD, status)
-        os.closerange(status + 1, _FD_LIMIT)
+        feed = fcntl.fcntl(fds[wire.FEED], fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD) if program else status
+        _close_all_but(status, feed)
+        prepared = program.opened() if program else None
         if request["kind"] == "container":
             # Runtimes make a missing working directory, as root.
             os.makedirs(request["cwd"], 0o755, exist_ok=True)
@@ -66,12 +71,32 @@ def run(request: wire.SpawnRequest, fds: dict[str, int]) -> NoReturn:
         os.chdir(request["cwd"])
         if request["kind"] == "exec":
             _run_preloaded(request["argv"], status)
+        if program and prepared:
+            os.close(status)  # it runs
+            os._exit(program.run(socket.socket(fileno=feed), prepared))
         _execute(request, own_binary)
     except _CommandError as error:
         _report(status, str(error), not_found=error.not_found)
     except Exception as error:  # noqa: BLE001 - the last door before the process ends
         _report(status, str(error) or type(error).__name__, not_found=False)
     os._exit(START_ERROR)
+
+
+def _program(request: wire.SpawnRequest) -> Any:
+    """Imported while the host's files can still be read, and in the child: pid 1 stays small."""
+    if request["kind"] != "container" or not request["program"]:
+        return None
+    from stockade.lab.dns import replica  # noqa: PLC0415
+
+    return replica
+
+
+def _close_all_but(*kept: int) -> None:
+    first = _FIRST_FREE_FD
+    for fd in sorted(set(kept)):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, _FD_LIMIT)
 
 
 def _report(status: int, text: str, *, not_found: bool) -> None:

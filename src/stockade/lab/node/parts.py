@@ -1,11 +1,12 @@
 """What the kubelet part is given by the rest of the lab: the interfaces, and the node's own facts.
 
-Implemented elsewhere: pod networks (``lab.node.network``), the agent's gate (``agent.gate``), events (``lab.events``), in-process
-services such as the cluster's DNS. Tests put fakes here.
+Implemented elsewhere: pod networks (``lab.node.network``), the agent's gate (``agent.gate``), events (``lab.events``), what the
+cluster's DNS is told (``lab.dns.feed``). Tests put fakes here.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,15 +53,8 @@ class Events(Protocol):
     def event(self, obj: JsonObject, type: str, reason: str, message: str, field_path: str = "") -> None: ...  # noqa: A002 - the API's word
 
 
-class Builtin(Protocol):
-    """A container that is a service of the daemon itself."""
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-
-BuiltinFactory = Callable[[Netns, JsonObject], Builtin]
+Attach = Callable[[], socket.socket]
+"""A new line to the daemon for one process of a program of the lab: the process's end."""
 
 
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +75,7 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a pod worker works with."""
+    """Everything a pod worker works with. ``feeds``: what the programs of the lab are told, by program."""
 
     facts: NodeFacts
     registry: Registry
@@ -91,4 +85,4 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     images: Catalog
     events: Events
     addresses: AddressPools
-    builtins: Mapping[str, BuiltinFactory]
+    feeds: Mapping[str, Attach]

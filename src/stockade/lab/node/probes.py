@@ -53,17 +53,19 @@ class Timing(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where probes of a container go: its pod's address, its named ports, a way into it."""
+    """Where probes of a container go: its pod's address, its named ports, a way into it. ``listens``: from its first moment."""
 
     address: str
     ports: dict[str, int]
     execute: Execute
     connect: Connect
+    listens: bool = False
 
 
 async def run(spec: JsonObject, target: Target, watcher: Watcher) -> None:
     """Until cancelled, or until the container is declared dead."""
-    await asyncio.sleep(_HEAD_START)
+    if not target.listens:
+        await asyncio.sleep(_HEAD_START)
     startup, readiness, liveness = (spec.get(f"{kind}Probe") for kind in ("startup", "readiness", "liveness"))
     if startup and not await _starts(startup, target, watcher):
         watcher.dead("startup")

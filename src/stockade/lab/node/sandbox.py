@@ -1,4 +1,4 @@
-# ruff: noqa: PTH102, PTH106, PTH108, PTH112, PTH120, PTH211
+# ruff: noqa: PTH101, PTH102, PTH106, PTH108, PTH112, PTH120, PTH211
 # pathlib stays out of pid 1, which is forked for each process of the lab.
 """A container's view of the file system, built by the container's first process before it becomes the user's command.
 
@@ -77,15 +77,39 @@ def _writable_root(root: wire.Root) -> str:
     upper, work, new_root = f"{base}/upper", f"{base}/work", f"{base}/root"
     for directory in (upper, work, new_root):
         os.mkdir(directory, 0o755)
-    options = f"lowerdir={root['lower']},upperdir={upper},workdir={work}"
+    parent = os.path.dirname(root["lower"][0])
+    os.chdir(parent)  # names of layers alone, as the kernel takes one page of options
+    lower = ":".join(os.path.relpath(directory, parent) for directory in root["lower"])
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
     try:
         syscalls.mount("overlay", new_root, "overlay", MS_NODEV | MS_NOSUID, options)
     except syscalls.SyscallError:
-        import shutil  # noqa: PLC0415 - only on kernels without overlay here; keeps the zygote small
-
-        shutil.copytree(root["lower"], new_root, symlinks=True, dirs_exist_ok=True)
+        for directory in reversed(root["lower"]):
+            _lay_over(directory, new_root)
         syscalls.bind(new_root, new_root, MS_NODEV | MS_NOSUID)
     return new_root
+
+
+def _lay_over(layer: str, root: str) -> None:
+    """What overlayfs would show. Only on kernels without it."""
+    import shutil  # noqa: PLC0415 - keeps the zygote small
+
+    for entry in os.scandir(layer):
+        place = os.path.join(root, entry.name)  # noqa: PTH118
+        status = entry.stat(follow_symlinks=False)
+        is_directory = stat.S_ISDIR(status.st_mode)
+        if os.path.lexists(place) and not (is_directory and stat.S_ISDIR(os.lstat(place).st_mode)):
+            (shutil.rmtree if stat.S_ISDIR(os.lstat(place).st_mode) else os.unlink)(place)
+        if is_directory:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(place)
+            _lay_over(entry.path, place)
+        elif not stat.S_ISCHR(status.st_mode):
+            shutil.copy2(entry.path, place, follow_symlinks=False)
+            os.chown(place, status.st_uid, status.st_gid, follow_symlinks=False)
+        if is_directory:
+            os.chown(place, status.st_uid, status.st_gid)
+            os.chmod(place, stat.S_IMODE(status.st_mode))
 
 
 def _real_directory(path: str) -> None:

@@ -31,7 +31,7 @@ class StartError(Exception):
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """What to execute and as whom. ``capabilities`` is a mask (see ``privileges.mask``)."""
+    """What to execute and as whom. ``capabilities`` is a mask (see ``privileges.mask``). ``program``: see ``images.image``."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
@@ -41,14 +41,17 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     groups: Sequence[int] = ()
     capabilities: int = 0
     tty: bool = False
+    program: str = ""
 
 
 class Streams(msgspec.Struct, frozen=True, kw_only=True):
-    """Descriptors for the new process (None: /dev/null); the caller closes its copies after the call. Unused with a tty."""
+    """Descriptors for the new process (None: /dev/null); the caller closes its copies after the call. Unused with a tty. ``feed``: what
+    a program of the lab is told by the daemon."""
 
     stdin: int | None = None
     stdout: int | None = None
     stderr: int | None = None
+    feed: int | None = None
 
 
 class Process:
@@ -128,6 +131,7 @@ class Spawner:
                     wire.STDOUT: streams.stdout,
                     wire.STDERR: streams.stderr,
                     wire.NETNS: netns,
+                    wire.FEED: streams.feed,
                 }
                 passed = {name: fd for name, fd in fds.items() if fd is not None}
                 answer = await self._request(kind, command, extra, passed)

@@ -17,13 +17,15 @@ STDIN: Final = "stdin"
 STDOUT: Final = "stdout"
 STDERR: Final = "stderr"
 NETNS: Final = "netns"
+FEED: Final = "feed"
 
 
 class Root(TypedDict):
-    """A container's file system: an image directory (never written), the host's directories to show read-only, own files."""
+    """A container's file system: the image's directories (never written, the uppermost first), the host's directories to show
+    read-only, own files."""
 
     mountpoint: str
-    lower: str
+    lower: list[str]
     binds: list[tuple[str, str]]
     files: dict[str, str]
 
@@ -31,6 +33,7 @@ class Root(TypedDict):
 class SpawnRequest(TypedDict):
     id: int
     kind: str  # "plain", "container", "exec"
+    program: str  # of a container: one of the lab's own, run instead of argv (``launch``)
     argv: list[str]
     env: dict[str, str]
     cwd: str

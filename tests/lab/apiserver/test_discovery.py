@@ -112,3 +112,13 @@ def test_openapi_tells_merge_keys():
         "merge",
         "name",
     )
+
+
+def test_openapi_has_no_empty_schema():
+    """``kubectl explain --recursive`` takes an empty schema for a missing one, and gives up."""
+    raw = openapi.document(Catalogue(), "api/v1")
+    assert raw is not None
+    for name, schema in msgspec.json.decode(raw)["components"]["schemas"].items():
+        for field, described in schema.get("properties", {}).items():
+            held = [described, *(described[key] for key in ("items", "additionalProperties") if key in described)]
+            assert all(held), f"{name}.{field}"

@@ -29,7 +29,7 @@ SCALARS: dict[str, JsonObject] = {
     "int32": {"type": "integer", "format": "int32"},
     "int64": {"type": "integer", "format": "int64"},
     "bytes": {"type": "string", "format": "byte"},
-    "any": {},
+    "any": {"x-kubernetes-preserve-unknown-fields": True},  # explain --recursive stumbles over {}
 }
 NAMED: dict[str, tuple[str, JsonObject]] = {
     "intOrString": (f"{UTIL}.util.intstr.IntOrString", {"type": "string", "format": "int-or-string"}),

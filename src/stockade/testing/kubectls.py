@@ -59,7 +59,9 @@ def wanted(words: Sequence[str] = ()) -> tuple[int, ...]:
         return ALL
     by_name = {f"1.{minor}": minor for minor in ALL}
     if unknown := [word for word in named if word not in by_name]:
-        raise UnavailableError(f"{', '.join(unknown)}: expected 'all' or minors from 1.{OLDEST} to 1.{NEWEST}")
+        raise UnavailableError(
+            f"{', '.join(unknown)}: expected 'all' or minors from 1.{OLDEST} to 1.{NEWEST}"
+        )
     return tuple(sorted({by_name[word] for word in named}))
 
 

@@ -36,10 +36,18 @@ class Stage:
 
     def admin(self, *arguments: str, quiet: bool = True) -> str:
         """The newest client, to make ready and to clear away."""
-        command = [str(kubectls.path_of(kubectls.NEWEST)), "--kubeconfig", str(self.lab.kubeconfig), *arguments]
-        return subprocess.run(
-            command, check=True, timeout=60, text=True, stdout=None if quiet else subprocess.PIPE
-        ).stdout or ""
+        command = [
+            str(kubectls.path_of(kubectls.NEWEST)),
+            "--kubeconfig",
+            str(self.lab.kubeconfig),
+            *arguments,
+        ]
+        return (
+            subprocess.run(
+                command, check=True, timeout=60, text=True, stdout=None if quiet else subprocess.PIPE
+            ).stdout
+            or ""
+        )
 
     def player(self, minor: int, act: str) -> Player:
         """In a namespace of its own."""

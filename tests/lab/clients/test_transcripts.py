@@ -17,7 +17,10 @@ from stockade.testing import kubectls
 from .transcript import parse
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
-ACTS = {path.stem: parse(path.read_text()) for path in sorted((Path(__file__).parent / "transcripts").glob("*.txt"))}
+ACTS = {
+    path.stem: parse(path.read_text())
+    for path in sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
+}
 Plays = dict[tuple[str, int], Future[list[str]]]
 
 

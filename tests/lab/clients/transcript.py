@@ -137,7 +137,9 @@ class Player:
         """What went wrong; it ends at the first, since what follows rests on it."""
         for step in steps:
             if step.script.is_for(self.minor) and (wrong := self._step(step)):
-                return [f"kubectl 1.{self.minor}, line {step.at}: $ {step.script.text}\n{one}" for one in wrong]
+                return [
+                    f"kubectl 1.{self.minor}, line {step.at}: $ {step.script.text}\n{one}" for one in wrong
+                ]
         return []
 
     def _step(self, step: Step) -> list[str]:

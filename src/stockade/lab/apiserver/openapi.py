@@ -84,6 +84,11 @@ def operations(kind: Kind) -> Iterator[tuple[str, JsonObject]]:
     collection = f"/{_path(kind.group, kind.version)}{namespace}/{kind.plural}"
     where = [_parameter("namespace", "The object's namespace.", "path")] if kind.namespaced else []
     item = [_parameter("name", "The object's name.", "path"), *where]
+    if kind.namespaced:  # of all namespaces; where kubectl 1.27 looks a kind up
+        everywhere = f"/{_path(kind.group, kind.version)}/{kind.plural}"
+        listing = _operation(kind, "list")
+        named = {"operationId": f"{listing['operationId']}ForAllNamespaces"}
+        yield everywhere, {"get": {**listing, **named}, "parameters": []}
     yield (
         collection,
         {

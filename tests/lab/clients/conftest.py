@@ -21,6 +21,8 @@ from stockade.testing import kubectls
 from .transcript import Player
 
 PRELUDE = (Path(__file__).parent / "prelude.sh").read_text()
+ACTS = sorted(path.stem for path in (Path(__file__).parent / "transcripts").glob("*.txt"))
+BETWEEN = ("create", "pods", "questions")  # bodies, streams, discovery and schemas
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -95,10 +97,23 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """``minor``: each client that was asked for; one that is not there is skipped, or fails when it was asked for by name."""
-    if "minor" in metafunc.fixturenames:
-        minors = kubectls.wanted()
+    """``minor``: each client that was asked for; with ``act``, each with each transcript that it plays."""
+    if "minor" not in metafunc.fixturenames:
+        return
+    minors = kubectls.wanted()
+    if "act" in metafunc.fixturenames:
+        pairs = [(act, minor) for minor in minors for act in _acts(minor)]
+        names = [f"{act}-1.{minor}" for act, minor in pairs]
+        metafunc.parametrize(("act", "minor"), pairs, ids=names, scope="session")
+    else:
         metafunc.parametrize("minor", minors, ids=[f"kubectl-1.{minor}" for minor in minors], scope="session")
+
+
+def _acts(minor: int) -> list[str]:
+    """All; but in the usual suite the clients between the oldest and the newest show only how they speak."""
+    usual = not os.environ.get(kubectls.VARIABLE)
+    between = kubectls.OLDEST < minor < kubectls.NEWEST
+    return [act for act in ACTS if not (usual and between) or act in BETWEEN]
 
 
 @pytest.fixture(scope="session")

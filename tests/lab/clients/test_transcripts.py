@@ -17,10 +17,7 @@ from stockade.testing import kubectls
 from .transcript import parse
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
-ACTS = {
-    path.stem: parse(path.read_text())
-    for path in sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
-}
+FOLDER = Path(__file__).parent / "transcripts"
 Plays = dict[tuple[str, int], Future[list[str]]]
 
 
@@ -43,12 +40,11 @@ def plays(request: pytest.FixtureRequest, stage) -> Iterator[Plays]:
 def play(stage, act: str, minor: int) -> list[str]:
     player = stage.player(minor, act)
     try:
-        return player.play(ACTS[act])
+        return player.play(parse((FOLDER / f"{act}.txt").read_text()))
     finally:
         stage.leave(player)
 
 
-@pytest.mark.parametrize("act", ACTS)
 def test_transcript(plays, kubectl, act):
     wrong = plays[act, kubectl].result()
     assert not wrong, "\n".join(wrong)

@@ -22,7 +22,7 @@ from .transcript import Player
 
 PRELUDE = (Path(__file__).parent / "prelude.sh").read_text()
 ACTS = sorted(path.stem for path in (Path(__file__).parent / "transcripts").glob("*.txt"))
-BETWEEN = ("create", "pods", "questions")  # bodies, streams, discovery and schemas
+BETWEEN = ("questions",)  # discovery and schemas; all play with streams in test_terminal
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -110,7 +110,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _acts(minor: int) -> list[str]:
-    """All; but in the usual suite the clients between the oldest and the newest show only how they speak."""
+    """All; but in the usual suite the clients between the oldest and the newest show only how they ask."""
     usual = not os.environ.get(kubectls.VARIABLE)
     between = kubectls.OLDEST < minor < kubectls.NEWEST
     return [act for act in ACTS if not (usual and between) or act in BETWEEN]

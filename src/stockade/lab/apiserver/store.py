@@ -352,6 +352,7 @@ class ObjectStore:
             metadata.pop("namespace", None)
         if kind.generation:
             metadata["generation"] = 1
+        admission.omit_empty(metadata)
         obj["metadata"] = metadata
         return metadata
 
@@ -399,6 +400,7 @@ class ObjectStore:
 
     def _update(self, kind: Kind, old: JsonObject, new: JsonObject, *, dry_run: bool = False) -> JsonObject:
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+        admission.omit_empty(new["metadata"])
         if is_finished(kind, new):
             return self._commit("DELETED", kind, new, old, dry_run=dry_run)
         if new == old:

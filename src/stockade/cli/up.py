@@ -70,7 +70,7 @@ def command(
     agent_options: list[str] | None,
     fresh: bool,
 ) -> None:
-    """Start a lab: API server, nodes, DNS, Services, policy agents. Needs root and nft.
+    """Start a lab: API server, nodes, DNS, Services, policy agents. Needs nft, and root or user namespaces.
 
     Prints the line that points kubectl at it. The host sees no interface, route, firewall rule or mount of the lab: all
     of it lives in namespaces that end with the lab. A lab that crashed is restored: the same objects, addresses and
@@ -100,6 +100,8 @@ def command(
         finally:
             if held is None and "server" not in answer:
                 name.forget()  # nobody was told of a lab here
+                if not name.log.exists() or not name.log.stat().st_size:
+                    name.remove()  # refused before anything was tried: no log to read
     if "error" in answer:
         raise Failure(answer["error"])
     how = "restored" if "restored" in answer else "ready"

@@ -38,7 +38,7 @@ from stockade.lab.dns.probe import answers
 from stockade.lab.dns.server import kube_dns
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.internet import Internet
-from stockade.lab.node import netns
+from stockade.lab.node import identities, netns
 from stockade.lab.node.access import ClusterAccess
 from stockade.lab.node.spawner import Spawner
 from stockade.lab.nodes import INSIDE_PORT, POLL, LabNode, Shared
@@ -231,14 +231,14 @@ class _Cluster:
             node for node in nodes if not is_cut(store.find("nodes", "", node.name) or {"metadata": {}})
         ]
         await asyncio.gather(*(node.ready() for node in online))
-        note = ""
+        notes = [identities.note()]
         try:
             async with asyncio.timeout(DNS_PATIENCE if self._restored else None):
                 await _dns()
         except TimeoutError:
-            note = "its DNS does not answer"
+            notes.append("its DNS does not answer")
         names = ", ".join(node.plan.name for node in nodes)
-        answer = {"server": self._server, "nodes": names, "note": note}
+        answer = {"server": self._server, "nodes": names, "note": "; ".join(filter(None, notes))}
         self._tell(answer | ({"restored": "yes"} if self._restored else {}))
 
 

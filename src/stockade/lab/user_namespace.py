@@ -1,4 +1,4 @@
-# ruff: noqa: PTH108, PTH115, PTH118, PTH123
+# ruff: noqa: PTH115, PTH118, PTH123
 # pathlib stays out of pid 1, which imports this.
 """A user namespace: how a lab gets its namespaces, links and nftables rules without being root.
 

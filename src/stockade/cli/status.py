@@ -12,6 +12,7 @@ import msgspec
 from stockade.agent.health import ask
 from stockade.agent.status import AgentStatus, lines
 from stockade.cli.options import lab_name
+from stockade.lab.node.cgroups import read_record
 from stockade.lab.paths import LabPaths, is_running, running_labs
 from stockade.lab.processes import agents, first_process, node_of, of_lab
 from stockade.lab.topology import NodePlan, plan
@@ -72,6 +73,7 @@ def _facts(paths: LabPaths) -> dict[str, object]:
         "kubeconfig": str(paths.kubeconfig),
         "pid": first_process(paths),
         "memory": f"{sum(process.resident for process in of_lab(paths)) // 2**20} MiB",
+        "limits": read_record(paths.cgroups).problem or "resources.limits hold",
         "log": str(paths.log),
     }
 

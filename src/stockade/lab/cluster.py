@@ -38,7 +38,7 @@ from stockade.lab.dns.probe import answers
 from stockade.lab.dns.server import kube_dns
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.internet import Internet
-from stockade.lab.node import identities, netns
+from stockade.lab.node import cgroups, identities, netns
 from stockade.lab.node.access import ClusterAccess
 from stockade.lab.node.spawner import Spawner
 from stockade.lab.nodes import INSIDE_PORT, POLL, LabNode, Shared
@@ -160,6 +160,7 @@ class _Cluster:
             builtins={bootstrap.DNS_IMAGE: dns},
             failed=self._agent_ended,
             agent_options=self._agent_options,
+            cgroups=cgroups.make(self._paths.name, self._paths.cgroups),
         )
         nodes = [LabNode(plan, shared) for plan in self._topology.nodes]
         for node in nodes:

@@ -32,6 +32,7 @@ from stockade.lab.images.catalog import Catalog
 from stockade.lab.internet import NODE_LINK
 from stockade.lab.node import netns
 from stockade.lab.node.access import PodAccess
+from stockade.lab.node.cgroups import Cgroups
 from stockade.lab.node.kubelet import Kubelet
 from stockade.lab.node.network import PodNetwork, is_ipv6
 from stockade.lab.node.parts import BuiltinFactory, NodeFacts
@@ -58,6 +59,7 @@ class Shared(msgspec.Struct, frozen=True):
     builtins: Mapping[str, BuiltinFactory]
     failed: Callable[[str], None]
     agent_options: Sequence[str] = ()
+    cgroups: Cgroups | None = None
 
 
 class LabNode:
@@ -121,6 +123,7 @@ class LabNode:
             facts=facts,
             pod_cidrs=plan.pod_cidrs,
             builtins=shared.builtins,
+            cgroups=shared.cgroups,
         )
 
     async def start(self) -> None:

@@ -121,6 +121,7 @@ def test_what_up_says(rootless) -> None:
     status = rootless.stockade("status", "--name", rootless.name)
     assert status.returncode == 0
     assert "enforcing:" in status.stdout
+    assert "limits:" in status.stdout
 
 
 def test_recipe(rootless) -> None:
@@ -166,6 +167,17 @@ def test_a_pod_has_the_rights_of_any_lab(rootless) -> None:
     refused = lab.try_kubectl("exec", "rights", "--", "unshare", "-U", "true")
     assert refused.returncode != 0
     assert lab.kubectl("exec", "rights", "--", "sh", "-c", "rm -r /etc && mkdir /etc && ls /etc") == ""
+
+
+def test_limits_that_do_not_hold_are_said(rootless) -> None:
+    lab = rootless
+    limits = '{"spec": {"containers": [{"name": "asks", "image": "alpine", "command": ["sleep", "60"], "resources": {"limits": {"memory": "32Mi"}}}]}}'
+    lab.kubectl("run", "asks", "--image=alpine", f"--overrides={limits}")
+    lab.kubectl("wait", "--for=condition=Ready", "pod/asks", "--timeout=20s")
+    said = lab.kubectl("get", "events")
+    held = "limits:     resources.limits hold\n" in lab.stockade("status", "--name", lab.name).stdout
+    assert held or "limits of memory are not applied: no cgroup may be written here" in said
+    lab.kubectl("delete", "pod", "asks", "--now")
 
 
 def test_a_user_that_does_not_exist(rootless) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from stockade.lab.apiserver.registry import Change, Registry
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.node.access import PodAccess
+from stockade.lab.node.cgroups import Cgroups
 from stockade.lab.node.ipam import AddressPools
 from stockade.lab.node.parts import BuiltinFactory, Events, Gate, Network, NodeFacts, Parts
 from stockade.lab.node.pod import PodWorker
@@ -39,6 +40,7 @@ class Kubelet:
         facts: NodeFacts,
         pod_cidrs: Iterable[str],
         builtins: Mapping[str, BuiltinFactory] | None = None,
+        cgroups: Cgroups | None = None,
     ) -> None:
         self._parts = Parts(
             facts=facts,
@@ -50,6 +52,7 @@ class Kubelet:
             events=events,
             addresses=AddressPools(pod_cidrs),
             builtins={} if builtins is None else builtins,
+            cgroups=cgroups or Cgroups(),
         )
         self._workers: dict[str, PodWorker] = {}
         self._kept: dict[str, tuple[str, ...]] = {}

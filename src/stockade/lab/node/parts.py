@@ -14,6 +14,7 @@ import msgspec
 
 from stockade.lab.apiserver.registry import Registry
 from stockade.lab.images.catalog import Catalog
+from stockade.lab.node.cgroups import Cgroups
 from stockade.lab.node.ipam import AddressPools
 from stockade.lab.node.spawner import Spawner
 
@@ -91,3 +92,4 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     events: Events
     addresses: AddressPools
     builtins: Mapping[str, BuiltinFactory]
+    cgroups: Cgroups

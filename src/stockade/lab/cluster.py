@@ -42,7 +42,7 @@ from stockade.lab.node import cgroups, identities, netns
 from stockade.lab.node.access import ClusterAccess
 from stockade.lab.node.spawner import Spawner
 from stockade.lab.nodes import INSIDE_PORT, POLL, LabNode, Shared
-from stockade.lab.partition import Partition, Severable, is_cut
+from stockade.lab.partition import Partition, Severable, is_cut, is_paused
 from stockade.lab.paths import LabPaths, write_private
 from stockade.lab.restore import restore
 from stockade.lab.topology import Topology
@@ -228,9 +228,8 @@ class _Cluster:
     async def _announce(self, store: ObjectStore, nodes: Sequence[LabNode]) -> None:
         """A node is Ready when its agent is; the lab is when all are and a lookup through the DNS Service is answered. A restored lab
         need not have a DNS that answers, nor all its nodes on the network: its user may have seen to that."""
-        online = [
-            node for node in nodes if not is_cut(store.find("nodes", "", node.name) or {"metadata": {}})
-        ]
+        held = [(node, store.find("nodes", "", node.name) or {"metadata": {}}) for node in nodes]
+        online = [node for node, obj in held if not is_cut(obj) and not is_paused(obj)]
         await asyncio.gather(*(node.ready() for node in online))
         notes = [identities.note()]
         try:

@@ -20,7 +20,7 @@ from stockade.lab.node.cgroups import Cgroups
 from stockade.lab.node.ipam import AddressPools
 from stockade.lab.node.parts import BuiltinFactory, Events, Gate, Network, NodeFacts, Parts
 from stockade.lab.node.pod import PodWorker
-from stockade.lab.node.spawner import Spawner
+from stockade.lab.node.processes import NodeProcesses
 
 JsonObject = dict[str, Any]
 _FINISHED = {"Succeeded", "Failed"}
@@ -31,7 +31,7 @@ class Kubelet:
     def __init__(  # noqa: PLR0913 - the node is where the lab's parts meet
         self,
         registry: Registry,
-        spawner: Spawner,
+        spawner: NodeProcesses,
         network: Network,
         images: Catalog,
         events: Events,

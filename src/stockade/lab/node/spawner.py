@@ -12,8 +12,8 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -51,14 +51,25 @@ class Streams(msgspec.Struct, frozen=True, kw_only=True):
     stderr: int | None = None
 
 
+class Killer(Protocol):
+    def kill(self, pid: int, number: int, *, group: bool = False) -> None: ...
+
+
 class Process:
     """A started process. ``terminal`` is the master of its tty (the owner closes it)."""
 
-    def __init__(self, pid: int, ended: asyncio.Future[int], terminal: int | None, spawner: Spawner) -> None:
+    def __init__(self, pid: int, ended: asyncio.Future[int], terminal: int | None, spawner: Killer) -> None:
         self.pid = pid
         self.terminal = terminal
         self._ended = ended
         self._spawner = spawner
+
+    def by(self, killer: Killer) -> Process:
+        """The same, with another way for signals."""
+        return Process(self.pid, self._ended, self.terminal, killer)
+
+    def on_end(self, call: Callable[[], object]) -> None:
+        self._ended.add_done_callback(lambda _: call())
 
     @property
     def returncode(self) -> int | None:

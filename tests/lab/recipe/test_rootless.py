@@ -294,14 +294,3 @@ def test_root_without_capabilities(tmp_path: Path) -> None:
         assert "uid=101(nginx) gid=0(root) groups=7" in lab.kubectl("exec", "other", "--", "id")
     finally:
         assert lab.stockade("down", "--name", lab.name).returncode == 0
-
-
-def test_root_without_any(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    lab = RootlessLab(f"test-{uuid.uuid4().hex[:8]}", tmp_path, NEW_KUBECTL)
-    lab.before = lambda: [syscalls.prctl(syscalls.PR_CAPBSET_DROP, number) for number in range(41)] and None
-    done = lab.stockade("up", "--name", lab.name)
-    assert done.returncode == 2
-    assert "root of this container may not have one" in done.stderr
-    assert not lab.paths.directory.exists()

@@ -74,11 +74,10 @@ def _leave_namespaces() -> str:
     try:
         if unprivileged:
             user_namespace.enter()
-        elif _in_chroot():
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        if _in_chroot():
             return IN_CHROOT
-        syscalls.unshare(
-            syscalls.CLONE_NEWNET | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC
-        )
+        syscalls.unshare(syscalls.CLONE_NEWNET | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC)
         syscalls.make_private()
     except user_namespace.UserNamespaceError as error:
         return str(error)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
 import site
 import subprocess
 import sys
+import tarfile
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -77,17 +79,31 @@ class RootlessLab(Lab):
         return done
 
 
-@pytest.fixture(scope="module")
-def home() -> Iterator[Path]:
+@contextlib.contextmanager
+def nobodys_directory() -> Iterator[Path]:
     """pytest's own directories are closed to others."""
     directory = Path(tempfile.mkdtemp(prefix="rootless-"))
     if os.geteuid() == 0:
         os.chown(directory, NOBODY, NOBODY)
     held = os.environ.get("XDG_STATE_HOME")
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
-    if held is not None:
-        os.environ["XDG_STATE_HOME"] = held
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        if held is not None:
+            os.environ["XDG_STATE_HOME"] = held
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    with nobodys_directory() as directory:
+        yield directory
+
+
+@pytest.fixture
+def own_home() -> Iterator[Path]:
+    with nobodys_directory() as directory:
+        yield directory
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +223,59 @@ def test_crash_and_restore(rootless) -> None:
     assert " is restored in " in done.stderr
     lab.kubectl("wait", "--for=condition=Ready", "pod/kept", "--timeout=20s")
     assert lab.get("pod", "kept")["status"]["containerStatuses"][0]["restartCount"] == 1
+
+
+def owner_of_loaded(lab: RootlessLab, home: Path) -> tuple[int, int]:
+    """Whose, for the machine, a directory of user 5 and group 6 in an image is once that is loaded."""
+    path = home / "root.tar"
+    with tarfile.open(path, "w") as archive:
+        data = tarfile.TarInfo("data")
+        data.type, data.mode, data.uid, data.gid = tarfile.DIRTYPE, 0o750, 5, 6
+        archive.addfile(data)
+    path.chmod(0o644)
+    done = lab.stockade("image", "load", "mine", str(path))
+    assert done.returncode == 0, done.stderr
+    (found,) = (lab.paths.root / "images").glob("loaded/*/*/data")
+    status = found.stat()
+    assert lab.stockade("image", "rm", "mine").returncode == 0
+    return status.st_uid, status.st_gid
+
+
+def test_an_image_of_several_users_where_there_is_one(rootless, home: Path) -> None:
+    if user_namespace.ranges("/etc/subuid", NOBODY):
+        pytest.skip("this machine gives nobody more users")
+    assert owner_of_loaded(rootless, home) == (NOBODY, NOBODY)
+
+
+def with_ranges() -> None:
+    """As on a machine whose /etc/subuid and /etc/subgid give nobody more users."""
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.make_private()
+    for name in ("/etc/subuid", "/etc/subgid"):
+        syscalls.mount("tmpfs", "/mnt", "tmpfs")
+        Path("/mnt/ranges").write_text(f"{NOBODY}:300000:65536\n")
+        Path("/mnt/ranges").chmod(0o644)
+        syscalls.mount("/mnt/ranges", name, flags=syscalls.MS_BIND)
+    become_nobody()
+
+
+def test_ranges_of_users(own_home: Path) -> None:
+    if os.geteuid() != 0 or not shutil.which("newuidmap") or not Path("/etc/subuid").exists():
+        pytest.skip("needs root, and newuidmap")
+    lab = RootlessLab(f"test-{uuid.uuid4().hex[:8]}", own_home, NEW_KUBECTL)
+    lab.before = with_ranges
+    done = lab.stockade("up", "--name", lab.name)
+    try:
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.endswith("; it runs without root\n")
+        patch = '{"spec": {"securityContext": {"runAsUser": 101, "runAsGroup": 5, "fsGroup": 7}}}'
+        lab.kubectl("run", "other", "--image=alpine", f"--overrides={patch}", "--", "sleep", "60")
+        lab.kubectl("wait", "--for=condition=Ready", "pod/other", "--timeout=20s")
+        assert "uid=101(nginx) gid=5(tty) groups=7" in lab.kubectl("exec", "other", "--", "id")
+    finally:
+        assert lab.stockade("down", "--name", lab.name).returncode == 0
+    assert owner_of_loaded(lab, own_home) == (300004, 300005)
+    assert not list((lab.paths.root / "images/loaded").iterdir()), "removed with its users' files"
 
 
 def no_more_namespaces() -> None:

@@ -7,9 +7,9 @@ import stat
 import threading
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 
+import pytest
 from stockade.cli.main import cli
 from stockade.lab.paths import (
     LabPaths,
@@ -162,3 +162,28 @@ def test_what_a_crash_leaves_is_swept(paths) -> None:
     Path(f"{paths.database}-wal").touch()
     paths.forget()
     assert [path.name for path in paths.directory.iterdir() if path.is_file()] == ["daemon.log"]
+
+
+def test_a_directory_too_long_for_sockets(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / ("x" * 80)))
+    monkeypatch.setattr("stockade.cli.up.missing_requirement", lambda: None)
+    done = CliRunner().invoke(cli, ["up", "--name", "t1"])
+    assert done.exit_code == 2
+    assert "is too long for the sockets in it; choose a shorter --name" in done.output
+    assert not (tmp_path / ("x" * 80)).exists()
+
+
+def test_all_labs(paths) -> None:
+    """Also those that do not run; a name beside --all is refused, one of the environment is only a default."""
+    done = CliRunner().invoke(cli, ["down", "--all"])
+    assert (done.exit_code, done.output) == (0, "there is no lab\n")
+    paths.make()
+    lines = CliRunner().invoke(cli, ["status", "--all"], env={"STOCKADE_LAB": "other"}).output.splitlines()
+    assert lines == ["NAME  STATE        PID  MEMORY  KUBECONFIG", "t1    not running  -    -       -"]
+    for command in ("down", "status"):
+        done = CliRunner().invoke(cli, [command, "--all", "--name", "t1"])
+        assert done.exit_code == 2
+        assert "give --name or --all, not both" in done.output
+    done = CliRunner().invoke(cli, ["down", "--all"], env={"STOCKADE_LAB": "other"})
+    assert (done.exit_code, done.output) == (0, "lab 't1' is gone\n")
+    assert not paths.directory.exists()

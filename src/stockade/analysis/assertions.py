@@ -186,7 +186,7 @@ def _wrong(answer: Answer, assertion: Assertion, decided: str) -> str:
         ports = f" port {case.ports[0]}" if case.ports else ""
         return f"expected {assertion.expect}, is {decided}; {case.source}{ports}: {_summary(case.path)}"
     for case in answer.cases:
-        policies = _deciding(case.path)
+        policies = deciding_policies(case.path)
         if assertion.expect == DENIED and not policies:
             return f"fails, but no policy denies it; {case.source}: {case.path.cause}"
         if assertion.via and not _is_among(assertion.via, policies):
@@ -207,7 +207,7 @@ def _is_among(name: str, policies: Iterable[ObjectRef]) -> bool:
     return any(name in {str(policy), policy.name} for policy in policies)
 
 
-def _deciding(path: Path) -> frozenset[ObjectRef]:
+def deciding_policies(path: Path) -> frozenset[ObjectRef]:
     """The policies whose rules allow the last step, or that isolate where the path stops."""
     step: Step = path.steps[-1 if path.failed is None else path.failed]
     found: set[ObjectRef] = set()

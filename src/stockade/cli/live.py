@@ -1,13 +1,13 @@
 """``stockade test --live``: the connections that were judged, tried from inside their pods.
 
 In: rows with their outcomes, the state they were judged on, an Access. Out: the rows with what was observed. Called by
-``cli.test``. Only TCP from pods is tried; a range by the first port of each part that was judged alike.
+``cli.test`` and the pytest plugin. Only TCP from pods is tried; a range by the first port of each part that was judged alike.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 
@@ -19,7 +19,7 @@ from stockade.analysis.target import NODE, POD, SERVICE, WORKLOAD, Target
 from stockade.analysis.workloads import pods_of
 from stockade.kube.client import ApiClient
 from stockade.kube.config import Access
-from stockade.kube.probe import UNKNOWN, Probe, probe
+from stockade.kube.probe import CONNECT_SECONDS, UNKNOWN, Probe, probe
 from stockade.model.meta import ObjectRef
 from stockade.net.cidr import format_address
 from stockade.report.outcomes import Row
@@ -35,29 +35,31 @@ class _Try(msgspec.Struct, frozen=True):
     port: int
 
 
-def observe(rows: Sequence[Row], world: World, access: Access) -> list[Row]:
+def observe(
+    rows: Sequence[Row], world: World, access: Access, *, seconds: int = CONNECT_SECONDS
+) -> list[Row]:
     """Raises KubeError when the cluster cannot be reached at all."""
-    return asyncio.run(_observe(rows, world, access))
+    return asyncio.run(_observe(rows, world, access, seconds))
 
 
-async def _observe(rows: Sequence[Row], world: World, access: Access) -> list[Row]:
+async def _observe(rows: Sequence[Row], world: World, access: Access, seconds: int) -> list[Row]:
     slots = asyncio.Semaphore(AT_ONCE)
     async with ApiClient(access) as client:
-        return list(await asyncio.gather(*(_row(row, world, client, slots) for row in rows)))
+
+        async def one(each: _Try) -> Probe:
+            async with slots:
+                return await probe(client, each.pod, each.container, each.host, each.port, seconds=seconds)
+
+        return list(await asyncio.gather(*(_row(row, world, one) for row in rows)))
 
 
-async def _row(row: Row, world: World, client: ApiClient, slots: asyncio.Semaphore) -> Row:
+async def _row(row: Row, world: World, one: Callable[[_Try], Awaitable[Probe]]) -> Row:
     tries: list[_Try] = []
     for case in row.outcome.answer.cases:
         found = list(_tries(case, world))
         if not found:
             return msgspec.structs.replace(row, seen="not tried: only TCP from a running pod is")
         tries += found
-
-    async def one(each: _Try) -> Probe:
-        async with slots:
-            return await probe(client, each.pod, each.container, each.host, each.port)
-
     probes = await asyncio.gather(*map(one, dict.fromkeys(tries)))
     kinds = {each.observed for each in probes}
     observed = UNKNOWN if UNKNOWN in kinds else kinds.pop() if len(kinds) == 1 else MIXED

@@ -31,3 +31,10 @@ class LabName(click.ParamType[Any]):
 lab_name = click.option(
     "--name", type=LabName(), default="lab", show_default=True, envvar="STOCKADE_LAB", help="Which lab."
 )
+
+
+def refuse_name_with_all() -> None:
+    """``--all`` beside a ``--name`` of the command line (a name of the environment is only a default)."""
+    context = click.get_current_context()
+    if context.get_parameter_source("name") is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("give --name or --all, not both")

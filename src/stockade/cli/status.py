@@ -11,14 +11,15 @@ import msgspec
 
 from stockade.agent.health import ask
 from stockade.agent.status import AgentStatus, lines
-from stockade.cli.options import lab_name
+from stockade.cli.options import lab_name, refuse_name_with_all
 from stockade.lab.node.cgroups import read_record
-from stockade.lab.paths import LabPaths, is_running, running_labs
+from stockade.lab.paths import LabPaths, is_running, known_labs, running_labs
 from stockade.lab.processes import agents, first_process, is_stopped, node_of, of_lab
 from stockade.lab.topology import NodePlan, plan
 from stockade.report.terminal import visible
 
 ANSWER_SECONDS = 2.0
+COLUMNS = ["NAME", "STATE", "PID", "MEMORY", "KUBECONFIG"]
 PAUSED = "stopped, as its node is paused (stockade node resume); its rules stay in the kernel"
 AWAY = "not running (restarted shortly; its rules stay in the kernel)"
 
@@ -33,12 +34,19 @@ class NodeStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     enforcing: AgentStatus | None = None
 
 
-@click.command("status", epilog="Example:  stockade status --name t1 -o json")
+@click.command(
+    "status", epilog="Examples:  stockade status --name t1 -o json\n\n           stockade status --all"
+)
 @lab_name
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def command(name: LabPaths, output: str) -> None:
+@click.option("--all", "every", is_flag=True, help="List all labs of this user, with exit status 0.")
+def command(name: LabPaths, output: str, every: bool) -> None:
     """Show whether a lab runs, where its kubeconfig is, its nodes, and whether policies are in force on each. Exit 0 when it
     runs, 1 when not."""
+    if every:
+        refuse_name_with_all()
+        _list([_facts(paths) for paths in known_labs()], output)
+        return
     facts = _facts(name)
     nodes = asyncio.run(_nodes(name)) if facts["state"] == "running" else []
     if output == "json":
@@ -54,6 +62,16 @@ def command(name: LabPaths, output: str) -> None:
         if others and output == "text":
             click.echo(f"running labs: {', '.join(others)}", err=True)
         raise SystemExit(1)
+
+
+def _list(labs: Sequence[dict[str, object]], output: str) -> None:
+    if output == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(labs)).decode())
+        return
+    rows = [COLUMNS, *([visible(str(lab.get(key.lower(), "-"))) for key in COLUMNS] for lab in labs)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(map(str.ljust, row, widths)).rstrip())
 
 
 def _print(facts: Mapping[str, object], indent: str = "") -> None:

@@ -79,6 +79,9 @@ def command(
     """
     if reason := missing_requirement():
         raise Failure(reason)
+    if not name.fits_sockets:
+        why = "is too long for the sockets in it; choose a shorter --name, or a shorter XDG_STATE_HOME"
+        raise Failure(f"{name.directory} {why}")
     started = time.monotonic()
     asked = Asked(nodes, ip_family, port, agent_options)
     with _only_one(name):

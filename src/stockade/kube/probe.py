@@ -61,9 +61,11 @@ class Probe(msgspec.Struct, frozen=True):
     seen: str
 
 
-async def probe(client: ApiClient, pod: ObjectRef, container: str, host: str, port: int) -> Probe:
-    """Never raises KubeError: a pod that cannot be asked gives no observation."""
-    command = ("/bin/sh", "-c", _SCRIPT, "probe", host, str(port), str(CONNECT_SECONDS))
+async def probe(
+    client: ApiClient, pod: ObjectRef, container: str, host: str, port: int, *, seconds: int = CONNECT_SECONDS
+) -> Probe:
+    """Never raises KubeError: a pod that cannot be asked gives no observation. ``seconds`` are for the connection alone."""
+    command = ("/bin/sh", "-c", _SCRIPT, "probe", host, str(port), str(seconds))
     try:
         done = await execute(client, pod, container, command, seconds=WHOLE_SECONDS)
     except KubeError as error:

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
+SOCKET_PATH = 107  # bytes of sun_path without its end
 _LOOKS, _LOOK = 10, 0.01  # seconds
 
 
@@ -75,12 +76,17 @@ class LabPaths(msgspec.Struct, frozen=True):
         return self.directory / "agent.kubeconfig"
 
     def gate(self, node: int) -> Path:
-        """The Unix socket of a node's agent, on which the node waits for a pod's rules. Short: such a path may have 107 bytes."""
+        """The Unix socket of a node's agent, on which the node waits for a pod's rules. Short: see ``fits_sockets``."""
         return self.directory / f"gate{node}"
 
     def health(self, node: int) -> Path:
         """The Unix socket on which a node's agent says how it is."""
         return self.directory / f"ask{node}"
+
+    @property
+    def fits_sockets(self) -> bool:
+        """Whether the kernel takes the paths of this lab's sockets, of however many nodes."""
+        return len(os.fsencode(self.gate(99))) <= SOCKET_PATH
 
     @property
     def log(self) -> Path:
@@ -248,9 +254,14 @@ def wait_unlocked(paths: LabPaths, seconds: float) -> bool:
     return True
 
 
-def running_labs() -> list[str]:
+def known_labs() -> list[LabPaths]:
+    """Every lab of this user that left something on disk, running or not, by name."""
     labs = state_root() / "labs"
     with contextlib.suppress(FileNotFoundError):
-        names = [entry.name for entry in labs.iterdir() if NAME.fullmatch(entry.name)]
-        return sorted(name for name in names if is_running(LabPaths.of(name)))
+        names = sorted(entry.name for entry in labs.iterdir() if NAME.fullmatch(entry.name))
+        return [LabPaths.of(name) for name in names]
     return []
+
+
+def running_labs() -> list[str]:
+    return [paths.name for paths in known_labs() if is_running(paths)]

@@ -228,3 +228,15 @@ def test_load_replaces_a_link_instead_of_writing_through_it(tmp_path) -> None:
         "second",
         False,
     )
+
+
+def test_two_labs_build_at_once(tmp_path, monkeypatch):
+    """What another builds may have got its name between our two looks at it."""
+    glob = Path.glob
+
+    def stale(self, pattern):
+        yield from glob(self, pattern)
+        yield self / ".building-of-another"
+
+    monkeypatch.setattr(Path, "glob", stale)
+    assert Path(builtin.build("alpine", tmp_path / "store").root).is_dir()

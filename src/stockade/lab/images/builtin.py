@@ -8,6 +8,7 @@ Debian's busybox has a ``wget`` without ``--timeout`` and an ``nc`` without ``-v
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import py_compile
@@ -104,8 +105,9 @@ def _build_tree(name: str, root: Path, applets: list[str], shown: set[str]) -> N
     """Built beside and renamed, so that a half-built tree is never used. At ``shown`` a program of the host will be."""
     private_directory(root.parent)
     for other in root.parent.glob(f"{_WORK}*"):
-        if time.time() - other.stat().st_mtime > _ABANDONED:  # by a lab that was killed while it built
-            shutil.rmtree(other, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another lab has just finished it
+            if time.time() - other.stat().st_mtime > _ABANDONED:  # by a lab that was killed while it built
+                shutil.rmtree(other, ignore_errors=True)
     work = Path(tempfile.mkdtemp(dir=root.parent, prefix=_WORK))
     for directory, mode in _DIRECTORIES.items():
         (work / directory).mkdir(parents=True)

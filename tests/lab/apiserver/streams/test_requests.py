@@ -116,3 +116,59 @@ async def test_a_follower_that_leaves_is_let_go(cluster, http, monkeypatch):
         response.close()
     async with asyncio.timeout(10):
         await until(lambda: len(asyncio.all_tasks()) <= before)
+
+
+async def test_port_forward_by_channels(cluster, http):
+    """Port i is on channels 2i (data) and 2i+1 (errors); each begins with the port's number."""
+    await cluster.add(pod("web", "web", running=["web"]), "sleep", "600")
+
+    async def answer(reader, writer):
+        writer.write(b"you said " + await reader.read(4))
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    spare = await asyncio.start_server(answer, "127.0.0.1", 0)
+    closed = spare.sockets[0].getsockname()[1]
+    spare.close()
+    offered = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+    path = f"{PATH}/web/portforward?ports={port},{closed}"
+    async with asyncio.timeout(10), http.ws_connect(path, protocols=offered) as socket:
+        assert socket.protocol == "v4.channel.k8s.io"
+        first = [await socket.receive_bytes() for _ in range(4)]
+        numbers = [port.to_bytes(2, "little")] * 2 + [closed.to_bytes(2, "little")] * 2
+        assert first == [bytes([at]) + number for at, number in enumerate(numbers)]
+        refused = await socket.receive_bytes()
+        assert refused[0] == 3
+        assert refused.endswith(f"127.0.0.1:{closed}: connect: connection refused".encode())
+        await socket.send_bytes(b"\x07nobody there")
+        await socket.send_bytes(b"\x00ping")
+        assert await socket.receive_bytes() == b"\x00you said ping"
+        assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE  # the last connection has ended
+    server.close()
+
+
+@pytest.mark.parametrize("ports", ["", "ports=0", "ports=65536", "ports=http", "ports=1,,2", "ports=\u00b2"])
+async def test_port_forward_by_channels_needs_ports(cluster, http, ports):
+    await cluster.add(pod("web", "web", running=["web"]), "sleep", "600")
+    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+        await http.ws_connect(f"{PATH}/web/portforward?{ports}", protocols=("v4.channel.k8s.io",))
+    assert caught.value.status == 400
+
+
+async def test_a_client_that_leaves_ends_its_connections(cluster, http):
+    await cluster.add(pod("web", "web", running=["web"]), "sleep", "600")
+    ended = asyncio.Event()
+
+    async def hold(reader, writer):
+        await reader.read()
+        ended.set()
+        writer.close()
+
+    server = await asyncio.start_server(hold, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with http.ws_connect(f"{PATH}/web/portforward?ports={port}") as socket:
+        await socket.receive_bytes()
+    async with asyncio.timeout(10):
+        await ended.wait()
+    server.close()

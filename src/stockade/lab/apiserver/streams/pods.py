@@ -5,6 +5,8 @@ In: the request and the Registry. Out: the pod's uid and a container name, or Ap
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 from aiohttp import web
 
@@ -51,6 +53,13 @@ class Target(msgspec.Struct, frozen=True):
         "unable to upgrade connection")."""
         if "running" not in self.state:
             raise KubeletError(f'container not found ("{self.container}")')
+
+    def forward_error(self, port: str, problem: Exception) -> str:
+        """Why a port cannot be forwarded, in the kubelet's words."""
+        why = str(problem)
+        if isinstance(problem, OSError) and problem.errno:
+            why = f"dial tcp4 127.0.0.1:{port}: connect: {os.strerror(problem.errno).lower()}"
+        return f"error forwarding port {port} to pod {self.name}, uid {self.uid}: {why}"
 
 
 def flag(request: web.Request, name: str, *, default: bool = False) -> bool:

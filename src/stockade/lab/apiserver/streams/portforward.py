@@ -1,4 +1,5 @@
-"""GET and POST pods/NAME/portforward: SPDY, raw or inside a WebSocket (subprotocol SPDY/3.1+portforward.k8s.io, KEP-4006).
+"""GET and POST pods/NAME/portforward: SPDY, raw or inside a WebSocket (subprotocol SPDY/3.1+portforward.k8s.io, KEP-4006). The
+older form, plain WebSocket channels, is in ``portchannels``.
 
 For each connection that kubectl accepts it opens two streams with the same ``requestid``: ``streamtype`` error, then data;
 ``port`` says where to. Whatever goes wrong is told on the error stream, in words that kubectl prints.
@@ -8,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 
 from aiohttp import web
 
 from stockade.lab.apiserver.registry import Registry
+from stockade.lab.apiserver.streams import portchannels
 from stockade.lab.apiserver.streams.links import Link, Upgraded, WebSocketLink, upgrade
 from stockade.lab.apiserver.streams.mux import SpdyConnection, SpdyStream
 from stockade.lab.apiserver.streams.pods import Target, find_pod
@@ -38,8 +39,12 @@ class PortForward:
         if phase != "Running":
             raise internal_error(f"unable to forward port because pod is not running. Current status={phase}")
         if is_websocket(request):
-            if TUNNEL not in offered_protocols(request):
-                raise bad_request(f"unable to negotiate websocket protocol: server accepts [{TUNNEL}]")
+            offered = offered_protocols(request)
+            if not offered or (portchannels.PROTOCOL in offered and TUNNEL not in offered):
+                return await portchannels.forward_channels(request, target, self._runtime)
+            if TUNNEL not in offered:
+                accepted = f"[{TUNNEL} {portchannels.PROTOCOL}]"
+                raise bad_request(f"unable to negotiate websocket protocol: server accepts {accepted}")
             socket = web.WebSocketResponse(protocols=(TUNNEL,), compress=False, max_msg_size=0)
             await socket.prepare(request)
             await _Forwarder(target, self._runtime).run(WebSocketLink(socket))
@@ -89,7 +94,8 @@ class _Forwarder:
                 port = _port(data)
                 reader, writer = await self._runtime.connect(self._target.uid, port)
             except (NotRunningError, OSError, ValueError) as problem:
-                await error.write(self._explain(data, problem).encode())
+                text = self._target.forward_error(data.headers.get("port", ""), problem)
+                await error.write(text.encode())
             else:
                 await error.close()
                 await _copy_both(data, reader, writer)
@@ -97,13 +103,6 @@ class _Forwarder:
             await data.close()
         connection.forget(data)
         connection.forget(error)
-
-    def _explain(self, data: SpdyStream, problem: Exception) -> str:
-        port = data.headers.get("port", "")
-        why = str(problem)
-        if isinstance(problem, OSError) and problem.errno:
-            why = f"dial tcp4 127.0.0.1:{port}: connect: {os.strerror(problem.errno).lower()}"
-        return f"error forwarding port {port} to pod {self._target.name}, uid {self._target.uid}: {why}"
 
 
 def _port(stream: SpdyStream) -> int:

@@ -146,7 +146,10 @@ def test_workloads() -> None:
     ]
     without = deployment()
     del without["spec"]["selector"]
-    assert messages(without) == ["spec.selector: Required value"]
+    assert messages(without) == [
+        "spec.selector: Required value",
+        'spec.template.metadata.labels: Invalid value: {"app":"a"}: `selector` does not match template `labels`',
+    ]
     never = deployment()
     never["spec"]["template"]["spec"]["restartPolicy"] = "Never"
     assert messages(never) == [

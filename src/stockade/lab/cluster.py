@@ -30,7 +30,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from stockade.lab import addresses, bootstrap, credentials
 from stockade.lab.apiserver.app import create_app
-from stockade.lab.apiserver.connections import Runner
+from stockade.lab.apiserver.connections import Runner, Site
 from stockade.lab.apiserver.storage import Storage, StorageError
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.lab.controllers import run_controllers
@@ -197,7 +197,7 @@ class _Cluster:
         await runner.setup()
         context = made.server_context()
         for listener in (self._listener, *(node.listener() for node in nodes)):
-            await web.SockSite(runner, listener, ssl_context=context).start()
+            await Site(runner, listener, ssl_context=context).start()
         return runner
 
     async def _run_until(

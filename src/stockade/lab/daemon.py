@@ -19,6 +19,7 @@ import contextlib
 import errno
 import json
 import os
+import resource
 import socket
 import sys
 from collections.abc import Iterator
@@ -39,6 +40,8 @@ def main(arguments: list[str]) -> int:
     """Runs on the host, in the session of its own that ``up`` gave it; ends as soon as pid 1 exists."""
     name, port, ready = arguments[0], int(arguments[1]), int(arguments[2])
     os.umask(0o077)
+    # Memory holds tokens and keys, and a container's crash is nothing for the host's crash handler: 1 byte is the limit that stops a piped dump, too.
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
     os.closerange(3, ready)  # nothing else that was inherited may reach pid 1 and, through it, containers
     os.closerange(ready + 1, FD_LIMIT)
     paths = LabPaths.of(name)

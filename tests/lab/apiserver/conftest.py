@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from stockade.lab.apiserver.app import create_app
-from stockade.lab.apiserver.connections import Runner
+from stockade.lab.apiserver.connections import Bounds, Runner
 from stockade.lab.apiserver.storage import Storage
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.testing.runtime import LocalRuntime
@@ -92,6 +92,39 @@ async def server(store, certificate, tmp_path) -> AsyncIterator[Server]:
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(_kubeconfig(port, certificate[0]))
     yield Server(store, runtime, port, kubeconfig, ssl.create_default_context(cafile=certificate[0]))
+    await runner.cleanup()
+
+
+class Plain:
+    """A server without TLS, whose connections the test counts."""
+
+    def __init__(self, runner, app, bounds):
+        self.runner, self.app, self.bounds = runner, app, bounds
+        self.port = runner.addresses[0][1]
+
+    @property
+    def open(self):
+        return len(self.runner.server.connections)
+
+    async def connect(self):
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def until(self, count):
+        async with asyncio.timeout(10):
+            while self.open != count:  # noqa: ASYNC110 - what is waited for has no event
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def plain(store):
+    bounds = Bounds(header=0.3, body=0.3, stalled=1.0, most=20)
+    app = create_app(
+        store, tokens={TOKEN: "admin", VIEWER_TOKEN: "viewer"}, runtime=None, version=VERSION, bounds=bounds
+    )
+    runner = Runner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield Plain(runner, app, bounds)
     await runner.cleanup()
 
 

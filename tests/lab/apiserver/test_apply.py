@@ -96,7 +96,6 @@ async def test_ports_differ_by_protocol(client):
 @pytest.mark.parametrize(
     ("body", "manager"),
     [
-        (policy(podSelector={}), ""),
         ([], "me"),
         ({**policy(), "metadata": {"name": "other"}}, "me"),
         ({**policy(), "metadata": {"managedFields": [{}]}}, "me"),

@@ -10,45 +10,12 @@ import aiohttp
 import pytest
 
 from stockade.lab.apiserver import watches
-from stockade.lab.apiserver.app import create_app
-from stockade.lab.apiserver.connections import Bounds, Runner
 from stockade.lab.apiserver.context import CONTEXT
 
-from .conftest import TOKEN, VERSION
+from .conftest import TOKEN
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 AUTH = f"Host: x\r\nAuthorization: Bearer {TOKEN}\r\n"
-
-
-class Plain:
-    """A server without TLS, whose connections the test counts."""
-
-    def __init__(self, runner, app):
-        self.runner, self.app = runner, app
-        self.port = runner.addresses[0][1]
-
-    @property
-    def open(self):
-        return len(self.runner.server.connections)
-
-    async def connect(self):
-        return await asyncio.open_connection("127.0.0.1", self.port)
-
-    async def until(self, count):
-        async with asyncio.timeout(10):
-            while self.open != count:  # noqa: ASYNC110 - what is waited for has no event
-                await asyncio.sleep(0.01)
-
-
-@pytest.fixture
-async def plain(store):
-    bounds = Bounds(header=0.3, body=0.3, stalled=1.0, most=20)
-    app = create_app(store, tokens={TOKEN: "admin"}, runtime=None, version=VERSION, bounds=bounds)
-    runner = Runner(app)
-    await runner.setup()
-    await aiohttp.web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield Plain(runner, app)
-    await runner.cleanup()
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /api HTTP/1.1\r\nHost:", b"GET"])
@@ -95,11 +62,26 @@ async def test_no_body_is_awaited_from_strangers(plain):
 
 
 async def test_more_connections_than_there_may_be(plain):
-    open_ones = [await plain.connect() for _ in range(20)]
+    """Who has shown a token stays; the oldest stranger makes room; when there is none, the newest goes."""
+
+    async def known():
+        reader, writer = await plain.connect()
+        writer.write(f"GET /healthz HTTP/1.1\r\n{AUTH}\r\n".encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        return reader, writer
+
+    friends = [await known() for _ in range(10)]
+    strangers = [await plain.connect() for _ in range(10)]
+    friends.append(await known())
+    async with asyncio.timeout(0.25):
+        assert await strangers[0][0].read() == b""
+    assert plain.open == 20
+    friends += [await known() for _ in range(9)]
     reader, writer = await plain.connect()
     async with asyncio.timeout(0.25):
         assert await reader.read() == b""
-    for _, each in (*open_ones, (reader, writer)):
+    assert plain.open == 20
+    for _, each in (*friends, *strangers, (reader, writer)):
         each.close()
     await plain.until(0)
 

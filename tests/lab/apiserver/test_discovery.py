@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from stockade.lab.apiserver import openapi
+from stockade.lab.apiserver import discovery, openapi, reviews
 from stockade.lab.apiserver.kinds import KINDS, Catalogue
 from stockade.lab.apiserver.printers import PRINTERS
 from stockade.manifests import schema
@@ -38,7 +38,7 @@ async def test_aggregated_and_plain_discovery_agree(client, version):
                         sorted(subresources),
                     )
     plain = {}
-    for group, served in Catalogue().group_versions():
+    for group, served in discovery.group_versions(Catalogue()):
         _, body = await get(client, f"/apis/{group}/{served}" if group else f"/api/{served}")
         for entry in msgspec.json.decode(body)["resources"]:
             resource, _, sub = entry["name"].partition("/")
@@ -47,7 +47,10 @@ async def test_aggregated_and_plain_discovery_agree(client, version):
             else:
                 plain[group, served, resource] = (entry["verbs"], [])
     assert plain == aggregated
-    assert len(plain) == len(KINDS)
+    assert len(plain) == len(KINDS) + len(reviews.KINDS)
+
+
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
 async def test_plain_groups(client):
@@ -56,6 +59,8 @@ async def test_plain_groups(client):
     assert {
         "apiextensions.k8s.io",
         "apps",
+        "authentication.k8s.io",
+        "authorization.k8s.io",
         "batch",
         "networking.k8s.io",
         "discovery.k8s.io",
@@ -65,6 +70,25 @@ async def test_plain_groups(client):
     assert msgspec.json.decode(body)["preferredVersion"] == {"groupVersion": "apps/v1", "version": "v1"}
     _, body = await get(client, "/version/")
     assert msgspec.json.decode(body)["gitVersion"] == "v1.34.0"
+
+
+@pytest.mark.parametrize("path", ["/apis", "/openapi/v2", "/openapi/v3/apis/apps/v1"])
+async def test_what_did_not_change_is_not_sent_again(client, path):
+    accept = {"Accept": AGGREGATED if path == "/apis" else "application/json"}
+    async with client.get(path, headers=accept) as response:
+        tag = response.headers["ETag"]
+    async with client.get(path, headers={**accept, "If-None-Match": tag}) as response:
+        assert (response.status, await response.read()) == (304, b"")
+    async with client.get(path, headers={**accept, "If-None-Match": '"other"'}) as response:
+        assert response.status == 200
+
+
+async def test_an_address_with_an_old_hash_leads_to_the_new_one(client):
+    async with client.get("/openapi/v3/apis/apps/v1?hash=OLD", allow_redirects=False) as response:
+        assert response.status == 301
+        moved = response.headers["Location"]
+    async with client.get(moved) as response:
+        assert (response.status, response.headers["Cache-Control"]) == (200, "public, immutable")
 
 
 async def test_the_openapi_index_leads_to_documents(client):

@@ -121,7 +121,10 @@ async def test_bodies_that_are_no_objects(client, media, body) -> None:
             assert response.status == 400, (method, path, await response.text())
     patch = {JSON: "application/merge-patch+json", YAML: APPLY}.get(media)
     if patch and body:
-        for path in (f"{MAPS}/x?fieldManager=t", "/apis/apps/v1/namespaces/default/deployments/x/scale"):
+        for path in (
+            f"{MAPS}/x?fieldManager=t",
+            "/apis/apps/v1/namespaces/default/deployments/x/scale?fieldManager=t",
+        ):
             async with client.patch(path, data=body, headers={"Content-Type": patch}) as response:
                 assert response.status in (400, 404), (path, await response.text())
 

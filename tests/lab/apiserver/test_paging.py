@@ -88,8 +88,6 @@ async def test_lists_of_the_past(client, store):
         {"limit": "-1"},
         {"limit": "x"},
         {"resourceVersion": "x"},
-        {"resourceVersionMatch": "Exact"},
-        {"resourceVersion": "1", "resourceVersionMatch": "Nearly"},
     ],
 )
 async def test_what_cannot_be_asked(client, query):

@@ -11,24 +11,28 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
+import msgspec
 from aiohttp import web
 
 from stockade.lab.apiserver import (
     discovery,
     failures,
+    negotiation,
     openapi,
     openapi_v2,
+    options,
     reads,
     rules,
     subresources,
     watches,
     writes,
 )
-from stockade.lab.apiserver.bodies import answer, answer_raw, warn
+from stockade.lab.apiserver.bodies import JSON, answer, warn
 from stockade.lab.apiserver.connections import BOUNDS, Bounds, read_in_time
 from stockade.lab.apiserver.context import CONTEXT, Context
 from stockade.lab.apiserver.gate import authorize
@@ -90,7 +94,9 @@ def create_app(
     app[BOUNDS] = bounds or Bounds()
     app[CONTEXT] = Context(store=store, runtime=runtime, tokens=tokens, version=version)
     app.on_shutdown.append(_end_streams)
+    app.on_response_prepare.append(_anonymous)
     add_health_routes(app)
+    app.router.add_get("/", _root)
     app.router.add_get("/api{slash:/?}", _core_group)
     app.router.add_get("/apis{slash:/?}", _groups)
     app.router.add_get("/apis/{group}{slash:/?}", _group)
@@ -129,6 +135,12 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return answer(failures.failure(code, "InternalError", message).status, code)
 
 
+async def _anonymous(request: web.Request, response: web.StreamResponse) -> None:
+    """Which library answers, in which version, is nobody's business."""
+    del request
+    response.headers.pop("Server", None)
+
+
 async def _end_streams(app: web.Application) -> None:
     tasks = list(app[CONTEXT].streams)
     for task in tasks:
@@ -141,15 +153,24 @@ async def _resource(request: web.Request) -> web.StreamResponse:
     path = request.match_info["path"].strip("/")
     if not path:
         return _resource_list(request, group, version)
+    old_watch = path.startswith("watch/") and request.method == "GET"
+    path = path.removeprefix("watch/") if old_watch else path
     target = parse_target(_served(request), group, version, path)
-    if request.method == "GET" and not target.subresource and flag(request.query, "watch"):
-        return await watches.watch_objects(request, target)
     handler = _handlers(target).get(request.method)
     if handler is None:
         raise failures.method_not_allowed()
+    form = negotiation.form_of(request.headers.get("Accept", ""))
+    if request.method == "GET" and not target.subresource and (old_watch or flag(request.query, "watch")):
+        options.check_list(request.query, watch=True)
+        return await watches.watch_objects(request, target)
+    if handler is reads.list_objects:
+        options.check_list(request.query, watch=False)
+    elif request.method in ("POST", "PUT", "PATCH"):
+        dry_run = request.query.getall("dryRun", [])
+        options.check_write(request.method, request.query, dry_run, request.content_type)
     response = await handler(request, target)
     warn(response, rules.deprecation(target.kind))
-    return response
+    return negotiation.present(request, response, form)
 
 
 def _served(request: web.Request) -> Catalogue:
@@ -169,6 +190,10 @@ def _resource_list(request: web.Request, group: str, version: str) -> web.Respon
     return answer(found)
 
 
+async def _root(request: web.Request) -> web.Response:
+    return answer(discovery.paths(_served(request)))
+
+
 async def _core_group(request: web.Request) -> web.Response:
     return _discovery(request, core=True)
 
@@ -178,15 +203,21 @@ async def _groups(request: web.Request) -> web.Response:
 
 
 def _discovery(request: web.Request, *, core: bool) -> web.Response:
+    """The aggregated form has an ETag: clients that keep it ask whether it is still good."""
     served = _served(request)
     version = discovery.aggregated_version(request.headers.get("Accept", ""))
     if not version:
         return answer(discovery.api_versions() if core else discovery.api_group_list(served))
-    response = answer(discovery.aggregated(served, core=core, version=version))
+    body = msgspec.json.encode(discovery.aggregated(served, core=core, version=version))
     parameters = f"g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
-    response.headers["Content-Type"] = f"application/json;{parameters}"
-    response.headers["Vary"] = "Accept"
-    return response
+    return _tagged(request, body, f"application/json;{parameters}", hashlib.sha256(body).hexdigest().upper())
+
+
+def _tagged(request: web.Request, body: bytes, media: str, tag: str) -> web.Response:
+    headers = {"ETag": f'"{tag}"', "Vary": "Accept"}
+    if tag in {given.value for given in request.if_none_match or ()}:
+        return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return web.Response(body=body, headers={**headers, "Content-Type": media})
 
 
 async def _group(request: web.Request) -> web.Response:
@@ -199,10 +230,7 @@ async def _group(request: web.Request) -> web.Response:
 async def _openapi_v2(request: web.Request) -> web.Response:
     form = openapi_v2.wanted_form(request.headers.get("Accept", ""))
     body, tag = openapi_v2.document(form, _served(request).all())
-    headers = {"ETag": f'"{tag}"', "Vary": "Accept"}
-    if tag in {given.value for given in request.if_none_match or ()}:
-        return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return web.Response(body=body, headers={**headers, "Content-Type": form})
+    return _tagged(request, body, form, tag)
 
 
 async def _openapi_index(request: web.Request) -> web.Response:
@@ -210,7 +238,13 @@ async def _openapi_index(request: web.Request) -> web.Response:
 
 
 async def _openapi_v3(request: web.Request) -> web.Response:
-    document = openapi.document(_served(request), request.match_info["path"])
-    if document is None:
+    served, path = _served(request), request.match_info["path"]
+    body = openapi.document(served, path)
+    if body is None:
         raise failures.unknown_path()
-    return answer_raw(document)
+    tag, asked = openapi.tag(served, path), request.query.get("hash", "")
+    if asked and asked != tag:  # of another time
+        raise web.HTTPMovedPermanently(f"{request.path}?hash={tag}")
+    response = _tagged(request, body, JSON, tag)
+    response.headers["Cache-Control"] = "public, immutable" if asked else "no-cache, private"
+    return response

@@ -4,8 +4,11 @@
     a body that does not arrive within BODY_SECONDS             408, closed (``read_in_time``)
     what is sent is not read for STALLED_SECONDS                the kernel ends the connection (TCP_USER_TIMEOUT)
     a peer that is no more                                      keepalive probes, likewise
-    more than MOST connections                                  the newest is closed
+    a TLS handshake that is not done within HEADER_SECONDS      closed
+    more than MOST connections                                  the oldest that nobody has proved to be his is closed, else the newest
     more than 128 headers, a line of more than 16 KiB           400 (aiohttp)
+    a body that is compressed                                   415: it would be unpacked before anybody could weigh it
+    what is no HTTP                                             400, and not a word in the log: strangers must not be able to fill it
 
 In: the application. Out: a runner for it. Called by ``lab.cluster``. Without these bounds anybody on the machine could keep tasks and descriptors of the
 lab busy for ever, without a token.
@@ -15,12 +18,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
+import ssl
 from asyncio import sslproto
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from stockade.lab.apiserver import failures
 
@@ -67,11 +73,22 @@ class _Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         bound_silence(transport, self._bounds.stalled)
-        if len(self._manager.connections if self._manager else ()) > self._bounds.most:
+        if not self._has_room():
             self.force_close()
             return
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._bounds.header, self._end_silence)
+
+    def _has_room(self) -> bool:
+        """Strangers that sit there make room for newcomers."""
+        open_ones = self._manager.connections if self._manager else []
+        if len(open_ones) <= self._bounds.most:
+            return True
+        for each in open_ones:
+            if each is not self and isinstance(each, _Connection) and not each.served:
+                each.force_close()
+                return True
+        return False
 
     def _end_silence(self) -> None:
         if not self.served:
@@ -101,6 +118,8 @@ class Runner(web.AppRunner):
         super().__init__(
             app,
             access_log=None,
+            logger=_LOG,
+            auto_decompress=False,
             shutdown_timeout=shutdown_timeout,
             keepalive_timeout=IDLE_SECONDS,
             lingering_time=LINGER_SECONDS,
@@ -120,6 +139,37 @@ class Runner(web.AppRunner):
         )
 
 
+class Site(web.SockSite):
+    """A listening socket whose clients must come through the TLS handshake in time."""
+
+    def __init__(
+        self, runner: web.AppRunner, sock: socket.socket, *, ssl_context: ssl.SSLContext | None = None
+    ) -> None:
+        super().__init__(runner, sock, ssl_context=ssl_context, backlog=MOST)
+
+    async def start(self) -> None:
+        await web.BaseSite.start(self)
+        assert self._runner.server is not None
+        self._server = await asyncio.get_running_loop().create_server(
+            self._runner.server,
+            sock=self._sock,
+            ssl=self._ssl_context,
+            backlog=self._backlog,
+            ssl_handshake_timeout=HEADER_SECONDS if self._ssl_context else None,
+            ssl_shutdown_timeout=LINGER_SECONDS if self._ssl_context else None,
+        )
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """What a client did wrong, or a connection that ended, is no news; and a request that cannot be read may hold a token."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | OSError | asyncio.CancelledError)
+
+
+_LOG = logging.getLogger(f"{__name__}.http")
+_LOG.addFilter(_is_ours)
+
+
 def bound_silence(transport: asyncio.BaseTransport, seconds: float) -> None:
     """The kernel ends the connection when the peer takes nothing, or answers no probe, for so long."""
     sock = transport.get_extra_info("socket")
@@ -136,6 +186,9 @@ def bound_silence(transport: asyncio.BaseTransport, seconds: float) -> None:
 async def read_in_time(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Behind the gate: nobody's body is read before it is known whose it is. Handlers find it read."""
     connection = request.protocol
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        connection.keep_alive(False)
+        raise failures.failure(415, "UnsupportedMediaType", "the body of the request must not be compressed")
     if isinstance(connection, _Connection):
         connection.served = True
     if request.can_read_body and "Upgrade" not in request.headers:

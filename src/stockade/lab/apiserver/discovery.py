@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from stockade.lab.apiserver import reviews
 from stockade.lab.apiserver.kinds import Catalogue, Kind
 from stockade.lab.apiserver.registry import JsonObject
 
@@ -38,6 +39,28 @@ def aggregated_version(accept: str) -> str:
     return ""
 
 
+def kinds_of(served: Catalogue, group: str, version: str) -> list[Kind]:
+    """With the reviews, which are posted and never stored."""
+    return [
+        *served.kinds_of(group, version),
+        *(kind for kind in reviews.KINDS if (kind.group, kind.version) == (group, version)),
+    ]
+
+
+def group_versions(served: Catalogue) -> list[tuple[str, str]]:
+    return sorted({*served.group_versions(), *((kind.group, kind.version) for kind in reviews.KINDS)})
+
+
+def paths(served: Catalogue) -> JsonObject:
+    """``/``: where to begin."""
+    versions = [pair for pair in group_versions(served) if pair[0]]
+    groups = {f"/apis/{group}" for group, _ in versions} | {
+        f"/apis/{group}/{version}" for group, version in versions
+    }
+    health = ("/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version")
+    return {"paths": ["/api", "/api/v1", "/apis", *sorted(groups), *health]}
+
+
 def api_versions() -> JsonObject:
     addresses = [{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}]
     return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": addresses}
@@ -51,12 +74,12 @@ def api_group_list(served: Catalogue) -> JsonObject:
 
 
 def api_group(served: Catalogue, group: str) -> JsonObject | None:
-    versions = [version for name, version in served.group_versions() if name == group]
+    versions = [version for name, version in group_versions(served) if name == group]
     return {"kind": "APIGroup", "apiVersion": "v1", **_group(group, versions)} if versions and group else None
 
 
 def _named_groups(served: Catalogue) -> list[tuple[str, list[tuple[str, str]]]]:
-    named = [pair for pair in served.group_versions() if pair[0]]
+    named = [pair for pair in group_versions(served) if pair[0]]
     return [(group, list(pairs)) for group, pairs in groupby(named, key=lambda pair: pair[0])]
 
 
@@ -66,7 +89,7 @@ def _group(group: str, versions: list[str]) -> JsonObject:
 
 
 def resource_list(served: Catalogue, group: str, version: str) -> JsonObject | None:
-    kinds = served.kinds_of(group, version)
+    kinds = kinds_of(served, group, version)
     if not kinds:
         return None
     resources = [entry for kind in kinds for entry in _resources(kind)]
@@ -113,7 +136,7 @@ def aggregated(served: Catalogue, *, core: bool, version: str) -> JsonObject:
                 {
                     "version": version_served,
                     "freshness": "Current",
-                    "resources": [_aggregated(kind) for kind in served.kinds_of(group, version_served)],
+                    "resources": [_aggregated(kind) for kind in kinds_of(served, group, version_served)],
                 }
                 for _, version_served in versions
             ],

@@ -13,7 +13,6 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
-from stockade.lab.apiserver import failures
 from stockade.lab.apiserver.fieldsets import Fields, leaves, parse, tree
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.registry import JsonObject
@@ -79,11 +78,8 @@ def entries_of(obj: JsonObject) -> list[Entry]:
 
 
 def writer_of(request: web.Request, kind: Kind, subresource: str = "") -> Writer:
-    """The ``fieldManager`` parameter, or the program of the User-Agent."""
+    """The ``fieldManager`` parameter, which ``options`` has checked, or the program of the User-Agent."""
     name = request.query.get("fieldManager", "")
-    if len(name) > LONGEST_NAME or not name.isprintable():
-        why = f"must not be longer than {LONGEST_NAME} characters and have printable characters only"
-        raise failures.bad_request(f"fieldManager: Invalid value: {why}")
     if not name:
         agent = request.headers.get("User-Agent", "").partition("/")[0]
         name = "".join(letter for letter in agent if letter.isprintable())[:LONGEST_NAME].strip() or "unknown"

@@ -8,11 +8,13 @@ the one document that older clients read.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import msgspec
 
+from stockade import __version__
 from stockade.lab.apiserver.crd import publish
 from stockade.lab.apiserver.kinds import Catalogue, Kind
 from stockade.lab.apiserver.registry import JsonObject
@@ -47,19 +49,38 @@ FORCE = "Take fields over from other managers (apply only)."
 
 
 def index(served: Catalogue) -> JsonObject:
-    paths = {
-        _path(group, version): {"serverRelativeURL": f"/openapi/v3/{_path(group, version)}"}
-        for group, version in served.group_versions()
-    }
+    """With its hash in its address a document may be cached for ever."""
+    paths = {}
+    for group, version in served.group_versions():
+        path = _path(group, version)
+        address = f"/openapi/v3/{path}?hash={_hash(tuple(served.kinds_of(group, version)))}"
+        paths[path] = {"serverRelativeURL": address}
     return {"paths": paths}
 
 
 def document(served: Catalogue, path: str) -> bytes | None:
     """The document of ``api/v1`` or ``apis/GROUP/VERSION``; None when that is not served."""
+    kinds = _kinds_at(served, path)
+    return _document(kinds) if kinds else None
+
+
+def tag(served: Catalogue, path: str) -> str:
+    """The hash of what ``document`` answers."""
+    return _hash(_kinds_at(served, path))
+
+
+def _kinds_at(served: Catalogue, path: str) -> tuple[Kind, ...]:
     for group, version in served.group_versions():
         if _path(group, version) == path:
-            return _document(tuple(served.kinds_of(group, version)))
-    return None
+            return tuple(served.kinds_of(group, version))
+    return ()
+
+
+@lru_cache(maxsize=32)
+def _hash(kinds: tuple[Kind, ...]) -> str:
+    """Of what the document is made from, which is cheaper than to make it."""
+    made_from = [(kind.kind, kind.plural, kind.custom.schema if kind.custom else None) for kind in kinds]
+    return hashlib.sha256(msgspec.json.encode((__version__, made_from))).hexdigest().upper()
 
 
 @lru_cache(maxsize=32)

@@ -27,7 +27,6 @@ TOO_OLD = (
     "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted "
     "between the time the first chunk was returned and now may show up in the list."
 )
-MATCHES = ("", "Exact", "NotOlderThan")
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -130,18 +129,10 @@ def _token(text: str) -> Token | None:
 
 def _revision(store: ObjectStore, query: Mapping[str, str], token: Token | None) -> int:
     text, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
-    if match not in MATCHES:
-        raise failures.bad_request(
-            f'resourceVersionMatch: Unsupported value: "{match}": supported values: "Exact", "NotOlderThan"'
-        )
     if token is not None:
         if text not in ("", "0"):
             raise failures.bad_request("specifying resource version is not allowed when using continue")
         return store.revision if token.rv < 0 or token.rv > store.revision else token.rv
-    if match and not text:
-        raise failures.bad_request(
-            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
-        )
     asked = _number(text)
     if asked > store.revision:
         raise failures.too_large_revision(asked, store.revision)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from stockade.lab.apiserver.crd import checking, definition
+from stockade.lab.apiserver.crd import checking, definition, keywords
 from stockade.lab.apiserver.failures import Cause
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.registry import JsonObject
@@ -35,6 +35,8 @@ def decode(kind: Kind, obj: JsonObject) -> Decoding:
     problems = strict.check_fields(obj, kind.api_version, kind.kind)
     unknown = [problem.message for problem in problems if problem.unknown]
     fatal = next((problem.message for problem in problems if not problem.unknown), "")
+    if kind.resource == definition.DEFINITIONS and not fatal:
+        fatal = keywords.wrong_type(obj)
     if unknown and not fatal:
         strict.prune_unknown(obj, kind.api_version, kind.kind)
     if not fatal:

@@ -1,6 +1,6 @@
 """``labelSelector`` and ``fieldSelector`` query parameters.
 
-Grammar and supported fields: apimachinery ``labels.Parse`` and ``fields.ParseSelector``, and the field label conversions
+Grammar and supported fields: ``labelquery``, apimachinery's ``fields.ParseSelector``, and the field label conversions
 of each kind. Called by list, watch and deletecollection.
 """
 
@@ -11,21 +11,14 @@ from collections.abc import Mapping
 
 import msgspec
 
+from stockade.lab.apiserver import labelquery
 from stockade.lab.apiserver.failures import bad_request
 from stockade.lab.apiserver.kinds import Kind
+from stockade.lab.apiserver.labelquery import Requirement
 from stockade.lab.apiserver.registry import JsonObject
-from stockade.model.selectors import DOES_NOT_EXIST, EXISTS, IN, NOT_IN, LabelSelectorRequirement
 
-REQUIREMENT = re.compile(
-    r"""\s*(?:
-      (?P<absent>!)\s*(?P<absent_key>[^\s!=,()]+)
-    | (?P<key>[^\s!=,()]+)\s*(?:
-          (?P<sign>==|=|!=)\s*(?P<value>[^\s!=,()]*)
-        | (?P<word>in|notin)\s*\((?P<values>[^()]*)\)
-      )?
-    )\s*(?:,|$)""",
-    re.VERBOSE,
-)
+_TERM = re.compile(r"((?:[^!=\\]|\\.)+?)(!=|==|=)((?:[^\\]|\\.)*)", re.DOTALL)
+_COMMA = re.compile(r"((?:[^,\\]|\\.)*)(?:,|$)", re.DOTALL)
 
 COMMON_FIELDS = ("metadata.name", "metadata.namespace")
 FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -75,7 +68,7 @@ class FieldRequirement(msgspec.Struct, frozen=True):
 class Selection(msgspec.Struct, frozen=True):
     """Both selectors of one request."""
 
-    labels: tuple[LabelSelectorRequirement, ...] = ()
+    labels: tuple[Requirement, ...] = ()
     fields: tuple[FieldRequirement, ...] = ()
 
     def matches(self, obj: JsonObject) -> bool:
@@ -101,45 +94,30 @@ def field_value(obj: JsonObject, path: tuple[str, ...]) -> str:
 
 def parse_selection(kind: Kind, labels: str, fields: str) -> Selection:
     """Raises ApiError BadRequest for text that is no selector and for fields that cannot be selected on."""
-    return Selection(parse_labels(labels), tuple(_parse_fields(kind, fields)))
-
-
-def parse_labels(text: str) -> tuple[LabelSelectorRequirement, ...]:
-    requirements, at = [], 0
-    while at < len(text):
-        match = REQUIREMENT.match(text, at)
-        if match is None or match.end() == at:
-            raise bad_request(f"unable to parse requirement: found {text[at:]!r} in label selector")
-        requirements.append(_requirement(match))
-        at = match.end()
-    return tuple(requirements)
-
-
-def _requirement(match: re.Match[str]) -> LabelSelectorRequirement:
-    if match["absent"]:
-        return LabelSelectorRequirement(key=match["absent_key"], operator=DOES_NOT_EXIST)
-    if match["sign"]:
-        operator = NOT_IN if match["sign"] == "!=" else IN
-        return LabelSelectorRequirement(key=match["key"], operator=operator, values=[match["value"]])
-    if match["word"]:
-        values = [value.strip() for value in match["values"].split(",")]
-        operator = IN if match["word"] == "in" else NOT_IN
-        return LabelSelectorRequirement(key=match["key"], operator=operator, values=values)
-    return LabelSelectorRequirement(key=match["key"], operator=EXISTS)
+    return Selection(labelquery.parse(labels), tuple(_parse_fields(kind, fields)))
 
 
 def _parse_fields(kind: Kind, text: str) -> list[FieldRequirement]:
     known = COMMON_FIELDS + (kind.custom.fields if kind.custom else FIELDS.get(kind.resource, ()))
     requirements = []
-    for term in filter(None, text.split(",")):
-        match = re.fullmatch(r"([^!=]+)(==|=|!=)(.*)", term)
+    for term in filter(None, _COMMA.findall(text)):
+        match = _TERM.fullmatch(term)
         if match is None:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{term}'")
         name, sign, value = match.groups()
         if name not in known:
-            raise bad_request(f"field label not supported: {name}")
-        requirements.append(FieldRequirement(_path(kind, name), value, equal=sign != "!="))
+            own = kind.custom is not None or kind.resource in FIELDS
+            generic = f'"{name}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+            raise bad_request(f"field label not supported: {name}" if own else generic)
+        requirements.append(FieldRequirement(_path(kind, name), _unescaped(value, text), equal=sign != "!="))
     return requirements
+
+
+def _unescaped(value: str, text: str) -> str:
+    """``\\,``, ``\\=`` and ``\\\\`` stand for themselves, and these must be written so."""
+    if re.search(r"\\(?![,=\\])", re.sub(r"\\[,=\\]", "", value)) or re.search(r"(?<!\\)(?:\\\\)*=", value):
+        raise bad_request(f"invalid field selector '{text}': invalid value '{value}'")
+    return re.sub(r"\\(.)", r"\1", value)
 
 
 def _path(kind: Kind, name: str) -> tuple[str, ...]:

@@ -26,35 +26,31 @@ from stockade.lab.apiserver.failures import (
     Cause,
     already_exists,
     bad_request,
-    conflict,
     forbidden,
     invalid,
     method_not_allowed,
     not_found,
 )
 from stockade.lab.apiserver.history import History, Record
+from stockade.lab.apiserver.identity import (
+    SERVER_OWNED,
+    Managers,
+    carry_over,
+    check_preconditions,
+    desired,
+    disown,
+    own,
+)
 from stockade.lab.apiserver.kinds import Catalogue, Kind
+from stockade.lab.apiserver.quota import MOST_BYTES, Quota
 from stockade.lab.apiserver.registry import ApiError, Change, JsonObject
 from stockade.lab.apiserver.retention import Retention
 from stockade.lab.apiserver.storage import Storage
 from stockade.lab.apiserver.termination import FOREGROUND, Termination, is_finished, plan_deletion
 
 SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: random names spell no words
-SERVER_OWNED = (
-    "name",
-    "namespace",
-    "uid",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "generation",
-)
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
-
-
-Managers = Callable[[JsonObject | None, JsonObject], Sequence[JsonObject]]
-"""From the object before and after a write: the new ``metadata.managedFields``."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -81,6 +77,7 @@ class ObjectStore:
         storage: Storage | None = None,
         clock: Callable[[], datetime] = _utc_now,
         families: Sequence[str] = ("IPv4", "IPv6"),
+        quota: int = MOST_BYTES,
     ) -> None:
         self._storage = storage or Storage()
         self.kinds = Catalogue()
@@ -91,6 +88,7 @@ class ObjectStore:
             kind.resource: {} for kind in self.kinds.all()
         }
         self._retention = Retention(clock)
+        self._quota = Quota(quota)
         self._histories = {kind.resource: History(self._revision) for kind in self.kinds.all()}
         self._load()
 
@@ -100,6 +98,7 @@ class ObjectStore:
         for resource, namespace, name, raw in rows:
             if resource in self._index:
                 self._index[resource][namespace, name] = entry = Entry(_decode(raw), raw)
+                self._quota.wrote(None, raw)
                 if resource == DEFINITIONS:
                     self._serve(entry.object)
             if resource == "events":
@@ -220,7 +219,8 @@ class ObjectStore:
             raise already_exists(kind, metadata["name"])
         _refuse(kind, new, admission.allocate(kind, new, None, lambda: self.list(resource), self._families))
         self._establish(kind, new)
-        _own(new, None, managers)
+        own(new, None, managers)
+        self._quota.check(kind, new, None)
         return self._commit("ADDED", kind, new, None, dry_run=dry_run)
 
     def replace(
@@ -237,7 +237,7 @@ class ObjectStore:
         """PUT, and the last step of PATCH: as a client may do it, so with every check. ``managers`` None: as before."""
         kind = self.kinds.of(resource)
         old = self._stored(kind, namespace, name).object
-        _check_preconditions(kind, old, obj.get("metadata") or {})
+        check_preconditions(kind, old, obj.get("metadata") or {})
         new: JsonObject = _decode(_encode(obj))
         new["apiVersion"], new["kind"] = _stored_version(kind), kind.kind
         if subresource == "status":
@@ -245,11 +245,12 @@ class ObjectStore:
             if kind.custom is not None:
                 rules.apply_defaults(kind, new)
                 _refuse(kind, new, rules.validate(kind, new, old))
-            _own(new, old, managers)
+            own(new, old, managers)
+            self._quota.check(kind, new, old)
             return self._update(kind, old, new, dry_run=dry_run)
         if subresource == admission.EPHEMERAL:
             new = admission.with_ephemeral_containers(_decode(_encode(old)), new)
-        _carry_over(kind, new, old)
+        carry_over(kind, new, old)
         rules.apply_defaults(kind, new)
         admission.prepare_update(kind, new, old, subresource)
         _refuse(kind, new, rules.validate(kind, new, old))
@@ -257,7 +258,8 @@ class ObjectStore:
             _refuse(kind, new, admission.check_ephemeral_containers(new, old))
         _refuse(kind, new, admission.allocate(kind, new, old, lambda: self.list(resource), self._families))
         self._establish(kind, new)
-        _own(new, old, managers)
+        own(new, old, managers)
+        self._quota.check(kind, new, old)
         return self._update(kind, old, new, dry_run=dry_run)
 
     def mutate(
@@ -318,7 +320,7 @@ class ObjectStore:
             for (namespace, name), entry in list(held.items()):
                 owners = entry.object["metadata"].get("ownerReferences") or []
                 if any(owner.get("uid") == uid for owner in owners):
-                    self.mutate(resource, namespace, name, lambda obj: _disown(obj, uid))
+                    self.mutate(resource, namespace, name, lambda obj: disown(obj, uid))
 
     # steps of writing
 
@@ -401,7 +403,7 @@ class ObjectStore:
             return self._commit("DELETED", kind, new, old, dry_run=dry_run)
         if new == old:
             return old
-        if kind.generation and _desired(new) != _desired(old):
+        if kind.generation and desired(new) != desired(old):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         return self._commit("MODIFIED", kind, new, old, dry_run=dry_run)
 
@@ -413,12 +415,16 @@ class ObjectStore:
         revision = self._revision + 1
         new["metadata"]["resourceVersion"] = str(revision)
         key, raw = _key(new), _encode(new)
+        held = self._index[kind.resource].get(key)
+        before = held.raw if held is not None else None
         if change == "DELETED":
             self._storage.delete(revision, (kind.resource, *key))
             del self._index[kind.resource][key]
+            self._quota.wrote(before, None)
         else:
             self._storage.put(revision, (kind.resource, *key), raw)
             self._index[kind.resource][key] = Entry(new, raw)
+            self._quota.wrote(before, raw)
         self._revision = revision
         self._histories[kind.resource].append(Record(revision, change, new, raw, old))
         if kind.resource == DEFINITIONS:
@@ -446,46 +452,6 @@ def _key(obj: JsonObject) -> tuple[str, str]:
     return metadata.get("namespace", ""), metadata["name"]
 
 
-def _disown(obj: JsonObject, uid: str) -> None:
-    metadata = obj["metadata"]
-    metadata["ownerReferences"] = [o for o in metadata["ownerReferences"] if o.get("uid") != uid]
-
-
-def _own(new: JsonObject, old: JsonObject | None, managers: Managers | None) -> None:
-    if managers is not None:
-        entries = [*managers(old, new)]
-        new["metadata"].pop("managedFields", None)
-        if entries:
-            new["metadata"]["managedFields"] = entries
-
-
-def _desired(obj: JsonObject) -> JsonObject:
-    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
-
-
 def _refuse(kind: Kind, obj: JsonObject, causes: list[Cause]) -> None:
     if causes:
         raise invalid(kind, obj["metadata"]["name"], causes)
-
-
-def _check_preconditions(kind: Kind, old: JsonObject, asked: JsonObject) -> None:
-    """The name comes from the path; a version or uid in the body must be the stored one."""
-    name, held = old["metadata"]["name"], old["metadata"]
-    if asked.get("uid") and asked["uid"] != held["uid"]:
-        why = f"Precondition failed: UID in precondition: {asked['uid']}, UID in object meta: {held['uid']}"
-        raise conflict(kind, name, why)
-    if asked.get("resourceVersion") not in (None, "", "0", held["resourceVersion"]):
-        raise conflict(kind, name)
-
-
-def _carry_over(kind: Kind, new: JsonObject, old: JsonObject) -> None:
-    """What a client cannot change by writing the object itself: identity and, with a status subresource, the status."""
-    metadata = new["metadata"] = new.get("metadata") or {}
-    for field in (*SERVER_OWNED, "managedFields"):
-        metadata.pop(field, None)
-        if field in old["metadata"]:
-            metadata[field] = old["metadata"][field]
-    if kind.has_status:
-        new.pop("status", None)
-        if "status" in old:
-            new["status"] = old["status"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
@@ -11,10 +11,18 @@ from stockade.lab.apiserver import failures
 from stockade.lab.apiserver.bodies import answer, read_object
 from stockade.lab.apiserver.context import context_of
 from stockade.lab.apiserver.kinds import Kind
+from stockade.lab.apiserver.options import delete_options
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.lab.apiserver.requests import Target, is_dry_run
 from stockade.lab.apiserver.selectors import field_value
-from stockade.lab.apiserver.writes import decode_patch, patched, updating
+from stockade.lab.apiserver.writes import (
+    check_preconditions,
+    decode_patch,
+    name_mismatch,
+    patched,
+    updating,
+)
+from stockade.manifests.validate import names
 from stockade.model.selectors import LabelSelector
 
 
@@ -26,9 +34,14 @@ def _scale_of(kind: Kind, obj: JsonObject) -> JsonObject:
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {field: metadata[field] for field in fields if field in metadata},
-        "spec": {"replicas": int(field_value(obj, paths.wanted) or 0)},
-        "status": {"replicas": int(field_value(obj, paths.present) or 0), "selector": selector},
+        "spec": {"replicas": _count(obj, paths.wanted)},
+        "status": {"replicas": _count(obj, paths.present), "selector": selector},
     }
+
+
+def _count(obj: JsonObject, path: tuple[str, ...]) -> int:
+    text = field_value(obj, path)
+    return int(text) if text.isdecimal() else 0
 
 
 class _Paths(msgspec.Struct, frozen=True):
@@ -78,80 +91,164 @@ async def patch_scale(request: web.Request, target: Target) -> web.Response:
 
 
 def _write_scale(request: web.Request, target: Target, scale: JsonObject) -> web.Response:
-    spec, metadata = scale.get("spec") or {}, scale.get("metadata") or {}
-    if not isinstance(spec, dict) or not isinstance(metadata, dict):
-        raise failures.bad_request("a Scale has a metadata and a spec object")
-    replicas: Any = spec.get("replicas", 0)
-    if not isinstance(replicas, int) or replicas < 0:
+    given = _typed(scale, _Scale, "Scale")
+    name, version = given.metadata.name or target.name, given.metadata.resourceVersion
+    if name != target.name:
+        raise failures.bad_request(name_mismatch(name, target.name))
+    replicas = given.spec.replicas
+    if replicas < 0:
         why = f"Invalid value: {replicas}: must be greater than or equal to 0"
         raise failures.invalid(
-            target.kind, target.name, [failures.Cause("FieldValueInvalid", why, "spec.replicas")]
+            SCALE, target.name, [failures.Cause("FieldValueInvalid", why, "spec.replicas")]
         )
     store = context_of(request).store
     held = store.get(target.kind.resource, target.namespace, target.name)
-    version = metadata.get("resourceVersion") or held["metadata"]["resourceVersion"]
     wanted: JsonObject = msgspec.json.decode(msgspec.json.encode(held))
-    wanted["metadata"]["resourceVersion"] = version
+    wanted["metadata"]["resourceVersion"] = version or held["metadata"]["resourceVersion"]
     *steps, last = _scale_paths(target.kind).wanted
     place = wanted
     for step in steps:
         place = place.setdefault(step, {})
     place[last] = replicas
-    dry_run = is_dry_run(request.query)
-    return answer(
-        _scale_of(
-            target.kind,
-            store.replace(
-                target.kind.resource,
-                target.namespace,
-                target.name,
-                wanted,
-                managers=updating(request, target, held),
-                dry_run=dry_run,
-            ),
-        )
+    stored = store.replace(
+        target.kind.resource,
+        target.namespace,
+        target.name,
+        wanted,
+        managers=updating(request, target, held),
+        dry_run=is_dry_run(request.query),
     )
+    return answer(_scale_of(target.kind, stored))
 
 
 async def bind_pod(request: web.Request, target: Target) -> web.Response:
     """A scheduler's decision; a pod is bound once."""
-    node = ((await read_object(request)).get("target") or {}).get("name") or ""
-    store = context_of(request).store
-    bound = store.get("pods", target.namespace, target.name).get("spec", {}).get("nodeName")
-    if bound or not node:
-        why = (
-            f'pod {target.name} is already assigned to node "{bound}"' if bound else "target.name is required"
-        )
+    given = _typed(await read_object(request), _Binding, "Binding")
+    node, store = given.target.name, context_of(request).store
+    held = store.get("pods", target.namespace, target.name)
+    if given.metadata.name not in ("", target.name):
+        raise failures.bad_request(name_mismatch(given.metadata.name, target.name))
+    if names.dns_subdomain(node):
+        cause = failures.Cause("FieldValueRequired", "Required value", "target.name")
+        raise failures.invalid(BINDING, target.name, [cause])
+    if given.metadata.uid not in ("", held["metadata"]["uid"]):
+        why = f"Precondition failed: UID in precondition: {given.metadata.uid}, UID in object meta: {held['metadata']['uid']}"
         raise failures.conflict(target.kind, target.name, why)
+    if bound := held["spec"].get("nodeName"):
+        why = f'pod {target.name} is already assigned to node "{bound}"'
+        raise failures.conflict(POD_BINDING, target.name, why)
+    if "deletionTimestamp" in held["metadata"]:
+        why = f"pod {target.name} is being deleted, cannot be assigned to a host"
+        raise failures.conflict(POD_BINDING, target.name, why)
 
     def bind(pod: JsonObject) -> None:
         pod["spec"]["nodeName"] = node
 
-    store.mutate("pods", target.namespace, target.name, bind)
+    if not is_dry_run(request.query):
+        store.mutate("pods", target.namespace, target.name, bind)
     return answer(_success(), 201)
 
 
 async def evict_pod(request: web.Request, target: Target) -> web.Response:
     """No disruption budgets are served, so an eviction is a graceful deletion."""
-    options = (await read_object(request)).get("deleteOptions") or {}
-    store = context_of(request).store
+    body = await read_object(request)
+    given = _typed(body, _Eviction, "Eviction")
+    if given.metadata.name not in ("", target.name):
+        raise failures.bad_request("name in URL does not match name in Eviction object")
+    options, store = delete_options(given.deleteOptions or {}, request.query, ()), context_of(request).store
+    held = store.get("pods", target.namespace, target.name)
+    check_preconditions(target.kind, held, options.preconditions)
     store.delete(
         "pods",
         target.namespace,
         target.name,
-        options.get("gracePeriodSeconds"),
-        dry_run=is_dry_run(request.query),
+        options.gracePeriodSeconds,
+        dry_run=is_dry_run(request.query) or options.is_dry_run,
     )
     return answer(_success(), 201)
 
 
 async def finalize_namespace(request: web.Request, target: Target) -> web.Response:
-    finalizers = ((await read_object(request, target.kind)).get("spec") or {}).get("finalizers") or []
+    body = _typed(await read_object(request, target.kind), _Finalized, "Namespace")
+    if body.metadata.name not in ("", target.name):
+        raise failures.bad_request(name_mismatch(body.metadata.name, target.name))
+    store = context_of(request).store
+    held = store.get("namespaces", "", target.name)
+    if body.metadata.resourceVersion not in ("", held["metadata"]["resourceVersion"]):
+        raise failures.conflict(target.kind, target.name)
+    for index, each in enumerate(body.spec.finalizers):
+        if each != "kubernetes" and "/" not in each:
+            text = f'Invalid value: "{each}": name is neither a standard finalizer name nor is it fully qualified'
+            cause = failures.Cause("FieldValueInvalid", text, f"spec.finalizers[{index}]")
+            raise failures.invalid(target.kind, target.name, [cause])
 
     def finalize(namespace: JsonObject) -> None:
-        namespace.setdefault("spec", {})["finalizers"] = finalizers
+        namespace.setdefault("spec", {})["finalizers"] = body.spec.finalizers
 
-    return answer(context_of(request).store.mutate("namespaces", "", target.name, finalize))
+    if is_dry_run(request.query):
+        spec = {**held.get("spec", {}), "finalizers": body.spec.finalizers}
+        return answer({**held, "spec": spec})
+    return answer(store.mutate("namespaces", "", target.name, finalize))
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    name: str = ""
+    uid: str = ""
+    resourceVersion: str = ""  # noqa: N815 - the API's word
+
+
+class _Replicas(msgspec.Struct, frozen=True):
+    replicas: int = 0
+
+
+class _Scale(msgspec.Struct, frozen=True):
+    metadata: _Metadata = _Metadata()
+    spec: _Replicas = _Replicas()
+
+
+class _Node(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
+class _Binding(msgspec.Struct, frozen=True):
+    metadata: _Metadata = _Metadata()
+    target: _Node = _Node()
+
+
+class _Eviction(msgspec.Struct, frozen=True):
+    metadata: _Metadata = _Metadata()
+    deleteOptions: JsonObject | None = None  # noqa: N815 - the API's word
+
+
+class _Finalizers(msgspec.Struct, frozen=True):
+    finalizers: list[str] = []
+
+
+class _Finalized(msgspec.Struct, frozen=True):
+    metadata: _Metadata = _Metadata()
+    spec: _Finalizers = _Finalizers()
+
+
+SCALE = Kind(kind="Scale", plural="scales", singular="scale", group="autoscaling")
+BINDING = Kind(kind="Binding", plural="bindings", singular="binding")
+POD_BINDING = Kind(kind="Binding", plural="pods/binding", singular="")
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+def _typed(body: JsonObject, form: type[_T], kind: str) -> _T:
+    """Nulls are as if they were absent. Raises ApiError BadRequest for a value of a wrong type."""
+    given = {
+        key: {name: inner for name, inner in value.items() if inner is not None}
+        if isinstance(value, dict)
+        else value
+        for key, value in body.items()
+        if value is not None
+    }
+    try:
+        return msgspec.convert(given, form)
+    except msgspec.ValidationError as error:
+        message = f'{kind} in version "v1" cannot be handled as a {kind}: json: cannot unmarshal: {error}'
+        raise failures.bad_request(message) from None
 
 
 def _success() -> JsonObject:

@@ -14,17 +14,18 @@ from stockade.lab.apiserver.apply import applier, apply
 from stockade.lab.apiserver.bodies import JSON, answer, check_kind, decode_json, decode_yaml, read_object
 from stockade.lab.apiserver.context import context_of
 from stockade.lab.apiserver.crd.versions import as_served
+from stockade.lab.apiserver.identity import Managers
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.merge_keys import merge_keys_of
+from stockade.lab.apiserver.options import APPLY_PATCH, DeleteOptions, Preconditions, delete_options
 from stockade.lab.apiserver.registry import JsonObject
-from stockade.lab.apiserver.requests import Target, field_validation, flag, is_dry_run, number
+from stockade.lab.apiserver.requests import Target, field_validation, flag, is_dry_run
 from stockade.lab.apiserver.selectors import parse_selection
-from stockade.lab.apiserver.store import Managers, ObjectStore
+from stockade.lab.apiserver.store import ObjectStore
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
-APPLY_PATCH = "application/apply-patch+yaml"
 RETURNS_OBJECT = (
     "namespaces",
     "pods",
@@ -115,8 +116,6 @@ def _apply(request: web.Request, target: Target, held: JsonObject | None, patch:
     kind, query, store = target.kind, request.query, context_of(request).store
     config = _apply_config(target, patch)
     warnings = screen(request, kind, config)
-    if not query.get("fieldManager"):
-        raise failures.bad_request("fieldManager is required for apply patch")
     named = managed.writer_of(request, kind, target.subresource)
     writer = applier(named.manager, kind, target.subresource)
     done = apply(kind, held, config, writer, force=flag(query, "force"), now=store.now())
@@ -149,11 +148,15 @@ def _replace(
     managers: Managers | None = None,
 ) -> web.Response:
     metadata = obj.get("metadata") or {}
-    if metadata.get("name") != target.name:
-        raise failures.bad_request(name_mismatch(metadata.get("name") or "", target.name))
-    if metadata.get("namespace", target.namespace) != target.namespace:
+    name, namespace = metadata.get("name"), metadata.get("namespace") or target.namespace
+    if not name:
+        why = "was undeterminable: name must be provided"
+        raise failures.bad_request(f"the name of the object ({target.name} based on URL) {why}")
+    if name != target.name:
+        raise failures.bad_request(name_mismatch(name, target.name))
+    if namespace != target.namespace:
         raise failures.bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
+            f"the namespace of the object ({namespace}) does not match the namespace on the request ({target.namespace})"
         )
     stored = context_of(request).store.replace(
         target.kind.resource,
@@ -204,10 +207,9 @@ async def delete_object(request: web.Request, target: Target) -> web.Response:
     options = await _delete_options(request)
     store, kind = context_of(request).store, target.kind
     held = store.get(kind.resource, target.namespace, target.name)
-    _check_preconditions(kind, held, options.get("preconditions") or {})
-    gone = _delete(store, request, kind, held, options)
+    gone = _delete(store, kind, held, options)
     if kind.resource in RETURNS_OBJECT or gone["metadata"].get("deletionTimestamp"):
-        return answer(gone)
+        return answer(as_served(kind, gone))
     details = {"name": target.name, "group": kind.group, "kind": kind.plural, "uid": held["metadata"]["uid"]}
     status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
     return answer({**status, "details": {key: value for key, value in details.items() if value}})
@@ -220,58 +222,41 @@ async def delete_collection(request: web.Request, target: Target) -> web.Respons
     options = await _delete_options(request)
     selection = parse_selection(target.kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
     chosen = [obj for obj in store.list(target.kind.resource, target.namespace) if selection.matches(obj)]
-    gone = [_delete(store, request, target.kind, obj, options) for obj in chosen]
+    gone = [as_served(target.kind, _delete(store, target.kind, obj, options)) for obj in chosen]
     head = {"kind": reads.list_kind(target.kind), "apiVersion": target.kind.api_version}
     return answer({**head, "metadata": {"resourceVersion": str(store.revision)}, "items": gone})
 
 
-async def _delete_options(request: web.Request) -> JsonObject:
-    """From the body, or from the query, which ``kubectl delete --raw`` and curl use."""
-    options: JsonObject = await read_object(request) if await request.read() else {}
-    query = request.query
-    if (grace := number(query, "gracePeriodSeconds")) is not None:
-        options.setdefault("gracePeriodSeconds", grace)
-    if "propagationPolicy" in query:
-        options.setdefault("propagationPolicy", query["propagationPolicy"])
-    if is_dry_run(query):
-        options["dryRun"] = ["All"]
-    return options
+async def _delete_options(request: web.Request) -> DeleteOptions:
+    body = await read_object(request) if await request.read() else {}
+    return delete_options(body, request.query, request.query.getall("dryRun", []))
 
 
-def _check_preconditions(kind: Kind, held: JsonObject, wanted: JsonObject) -> None:
+def check_preconditions(kind: Kind, held: JsonObject, wanted: Preconditions | None) -> None:
     metadata = held["metadata"]
-    for field, label in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
-        if wanted.get(field) not in (None, "", metadata[field]):
-            why = f"Precondition failed: {label} in precondition: {wanted[field]}, {label} in object meta: {metadata[field]}"
-            raise failures.conflict(kind, metadata["name"], why)
+    if wanted is None:
+        return
+    for label, asked, present, why in (
+        ("UID", wanted.uid, metadata["uid"], "deleted and then recreated"),
+        ("ResourceVersion", wanted.resourceVersion, metadata["resourceVersion"], "modified"),
+    ):
+        if asked and asked != present:
+            text = (
+                f"the {label} in the precondition ({asked}) does not match the {label} in record ({present})."
+            )
+            raise failures.conflict(kind, metadata["name"], f"{text} The object might have been {why}")
 
 
-def _delete(
-    store: ObjectStore, request: web.Request, kind: Kind, obj: JsonObject, options: JsonObject
-) -> JsonObject:
-    dry_run = is_dry_run(request.query) or options.get("dryRun") == ["All"]
-    policy = _policy(options)
-    if policy == "Orphan" and not dry_run:
+def _delete(store: ObjectStore, kind: Kind, obj: JsonObject, options: DeleteOptions) -> JsonObject:
+    check_preconditions(kind, obj, options.preconditions)
+    if options.policy == "Orphan" and not options.is_dry_run:
         store.orphan(obj["metadata"]["uid"])
     metadata = obj["metadata"]
     return store.delete(
         kind.resource,
         metadata.get("namespace", ""),
         metadata["name"],
-        options.get("gracePeriodSeconds"),
-        foreground=policy == "Foreground",
-        dry_run=dry_run,
+        options.gracePeriodSeconds,
+        foreground=options.policy == "Foreground",
+        dry_run=options.is_dry_run,
     )
-
-
-def _policy(options: JsonObject) -> str:
-    """Orphan, Foreground or Background; ``orphanDependents`` is the old way to say it."""
-    policy, orphan = options.get("propagationPolicy"), options.get("orphanDependents")
-    if policy is not None and orphan is not None:
-        raise failures.bad_request("orphanDependents and deletionPropagation cannot be both set")
-    if policy not in (None, "", "Orphan", "Foreground", "Background"):
-        known = '"Foreground", "Background", "Orphan", "nil"'
-        raise failures.bad_request(
-            f'propagationPolicy: Unsupported value: "{policy}": supported values: {known}'
-        )
-    return str(policy or ("Orphan" if orphan else "Background"))

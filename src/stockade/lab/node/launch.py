@@ -20,7 +20,7 @@ import stat
 import termios
 from typing import Final, NoReturn
 
-from stockade.lab.node import privileges, sandbox, syscalls, wire
+from stockade.lab.node import preloaded, privileges, sandbox, syscalls, wire
 
 START_ERROR: Final = 128
 _FIRST_FREE_FD: Final = 3
@@ -67,6 +67,8 @@ def run(request: wire.SpawnRequest, fds: dict[str, int]) -> NoReturn:
         if request["kind"] != "plain":
             privileges.drop(request["capabilities"], request["uid"], request["gid"], request["groups"])
         os.chdir(request["cwd"])
+        if request["kind"] == "exec":
+            _run_preloaded(request["argv"], status)
         _execute(request, own_binary)
     except _CommandError as error:
         _report(status, str(error), not_found=error.not_found)
@@ -134,6 +136,17 @@ def _standard_streams(request: wire.SpawnRequest, fds: dict[str, int], status: i
         os.dup2(fd, target, inheritable=True)
         if request["uid"] != 0 and stat.S_ISFIFO(os.fstat(target).st_mode):
             os.fchown(target, request["uid"], -1)  # /dev/stdout of a user who is not root
+
+
+def _run_preloaded(argv: list[str], status: int) -> None:
+    """Ends the process with the program's status; returns when there is no such program."""
+    if preloaded.is_program(argv):
+        os.close(status)  # it runs
+        code = 1
+        try:
+            code = preloaded.run(argv)
+        finally:  # whatever happens, no caller's frame goes on
+            os._exit(code)
 
 
 def _execute(request: wire.SpawnRequest, own_binary: os.stat_result) -> NoReturn:

@@ -32,6 +32,7 @@ MNT_DETACH: Final = 2
 
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
+PR_SET_NAME: Final = 15
 PR_CAPBSET_DROP: Final = 24
 PR_SET_NO_NEW_PRIVS: Final = 38
 PR_CAP_AMBIENT: Final = 47
@@ -150,6 +151,11 @@ def sethostname(name: str) -> None:
 def prctl(option: int, value: int = 0, third: int = 0) -> None:
     arguments = [ctypes.c_ulong(item) for item in (value, third, 0, 0)]
     _check(_libc.prctl(ctypes.c_int(option), *arguments), "prctl", str(option))
+
+
+def set_name(name: str) -> None:
+    """What ps(1) shows of this thread as its command."""
+    _check(_libc.prctl(PR_SET_NAME, name.encode()), "prctl", "PR_SET_NAME")
 
 
 def capset(mask: int) -> None:

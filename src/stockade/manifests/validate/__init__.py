@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stockade.manifests.validate import meta, names, networkpolicy, pod, service, workload
+from stockade.manifests.validate import config, meta, names, networkpolicy, pod, service, workload
 from stockade.manifests.validate.access import JsonObject
 from stockade.manifests.validate.errors import ErrorType, FieldError
 
@@ -38,7 +38,9 @@ _FREE_NAME = frozenset({"Role", "ClusterRole", "RoleBinding", "ClusterRoleBindin
 
 _VALIDATORS: dict[tuple[str, str], Callable[[JsonObject], list[FieldError]]] = {
     ("networking.k8s.io/v1", "NetworkPolicy"): networkpolicy.validate,
+    ("v1", "ConfigMap"): config.validate,
     ("v1", "Pod"): pod.validate,
+    ("v1", "Secret"): config.validate,
     ("v1", "Service"): service.validate,
     ("v1", "ReplicationController"): workload.validate_replication_controller,
     ("apps/v1", "Deployment"): workload.validate_apps,
@@ -49,7 +51,9 @@ _VALIDATORS: dict[tuple[str, str], Callable[[JsonObject], list[FieldError]]] = {
     ("batch/v1", "CronJob"): workload.validate_cron_job,
 }
 _UPDATES: dict[tuple[str, str], Callable[[JsonObject, JsonObject], list[FieldError]]] = {
+    ("v1", "ConfigMap"): config.validate_update,
     ("v1", "Pod"): pod.validate_update,
+    ("v1", "Secret"): config.validate_update,
     ("v1", "Service"): service.validate_update,
     ("apps/v1", "Deployment"): workload.validate_update_apps,
     ("apps/v1", "ReplicaSet"): workload.validate_update_apps,

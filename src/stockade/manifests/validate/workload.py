@@ -32,13 +32,13 @@ def validate_apps(obj: JsonObject) -> list[FieldError]:
 
 def _selector(spec: JsonObject, kind: str) -> list[FieldError]:
     path: Path = (*_SPEC, "selector")
-    if spec.get("selector") is None:
-        return [required(path)]
+    labels = child(child(child(spec, "template"), "metadata"), "labels")
+    if spec.get("selector") is None:  # which selects nothing
+        return [required(path), invalid((*_SPEC, "template", "metadata", "labels"), labels, _MISMATCH)]
     selector = child(spec, "selector")
     errors = meta.selector(selector, path)
     if not child(selector, "matchLabels") and not selector.get("matchExpressions"):
         errors.append(invalid(path, selector, f"empty selector is invalid for {kind}"))
-    labels = child(child(child(spec, "template"), "metadata"), "labels")
     if not errors and not _matches(selector, labels):
         errors.append(invalid((*_SPEC, "template", "metadata", "labels"), labels, _MISMATCH))
     return errors

@@ -38,6 +38,9 @@ def fill(definition: JsonObject) -> None:
         names["listKind"] = names.get("listKind") or f"{names['kind']}List"
     if spec.get("conversion") is None:
         spec["conversion"] = {"strategy": "None"}
+    for version in spec.get("versions") or []:
+        for field, zero in (("name", ""), ("served", False), ("storage", False)):
+            version.setdefault(field, zero)  # as their decoded type has them
 
 
 def errors(definition: JsonObject, old: JsonObject | None = None) -> list[FieldError]:

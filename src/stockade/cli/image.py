@@ -15,6 +15,7 @@ from stockade.lab.images.blobs import Bounds
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.images.image import ImageError
 from stockade.lab.paths import UnsafeStateError, make_state_root, running_labs, state_root
+from stockade.lab.user_namespace import enter_with_ranges
 
 
 @click.group("image")
@@ -104,6 +105,7 @@ def _prune() -> None:
 def _told() -> Iterator[None]:
     try:
         make_state_root()
+        enter_with_ranges()  # an image's files belong to several users
         yield
     except (ImageError, UnsafeStateError) as error:
         raise Failure(str(error)) from error

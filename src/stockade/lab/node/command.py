@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stockade.lab.images.image import Image
-from stockade.lab.node import privileges
+from stockade.lab.node import identities, privileges
 from stockade.lab.node.spawner import Command
 
 _REFERENCE = re.compile(r"\$(\$|\(([^()]*)\))")
@@ -125,6 +125,9 @@ def _with_security(
     groups = [*(pod_context.get("supplementalGroups") or [])]
     if pod_context.get("fsGroup") is not None:
         groups.append(pod_context["fsGroup"])
+    group = int(context.get("runAsGroup") or gid)
+    if missing := identities.own().refusal(uid, group, groups):
+        raise ConfigError(missing)
     try:
         capabilities = privileges.mask(wanted.get("add") or [], wanted.get("drop") or [])
     except privileges.CapabilityError as error:
@@ -134,7 +137,7 @@ def _with_security(
         env=variables,
         cwd=cwd,
         uid=uid,
-        gid=int(context.get("runAsGroup") or gid),
+        gid=group,
         groups=groups,
         capabilities=0 if image.program else capabilities,
         program=image.program,

@@ -21,6 +21,7 @@ import msgspec
 
 from stockade.lab.images.image import Image, ImageError
 from stockade.lab.node import command, status
+from stockade.lab.node.cgroups import CgroupError, Group
 from stockade.lab.node.health import Health
 from stockade.lab.node.logs import ContainerLog
 from stockade.lab.node.parts import Netns, Parts
@@ -69,6 +70,7 @@ class Container:
         self.ended: asyncio.Future[int] | None = None
         self.command: Command | None = None
         self._health: Health | None = None
+        self._group: Group | None = None
         self._stopping = asyncio.Event()
 
     @property
@@ -168,6 +170,7 @@ class Container:
             self.piped = await self._start(place, image, self.command)
         except StartError as error:
             self._event(place, "Warning", "Failed", f"Error: {error}")
+            self._leave_group(START_ERROR)
             self._terminated(place, START_ERROR, "1970-01-01T00:00:00Z", "StartError", str(error))
             return START_ERROR
         started_at = status.now()
@@ -183,7 +186,7 @@ class Container:
             self.piped.process.kill(signal.SIGKILL)
         code = await asyncio.shield(self.ended)
         self._health.end()
-        self._terminated(place, code, started_at)
+        self._terminated(place, code, started_at, self._leave_group(code))
         return code
 
     async def _start(self, place: Place, image: Image, what: Command) -> Piped:
@@ -195,14 +198,35 @@ class Container:
             "files": command.files(place.pod(), place.hostname, facts.cluster_dns, facts.resolv_conf),
         }
         netns = (place.netns or place.parts.network).fd
+        group = self._enter_group(place)
         spawn = partial(
-            place.parts.spawner.spawn_container, what, root=root, hostname=place.hostname, netns=netns
+            place.parts.spawner.spawn_container,
+            what,
+            root=root,
+            hostname=place.hostname,
+            netns=netns,
+            cgroups=group.tasks,
         )
         stdin, tty = bool(self.spec.get("stdin")), bool(self.spec.get("tty"))
         assert self.log is not None
         with contextlib.ExitStack() as lines:
             feed = lines.enter_context(place.parts.feeds[what.program]()) if what.program else None
             return await spawn_piped(spawn, stdin=stdin, tty=tty, on_output=self.log.write, feed=feed)
+
+    def _enter_group(self, place: Place) -> Group:
+        """Raises StartError."""
+        try:
+            self._group = place.parts.cgroups.enter(place.pod()["metadata"]["uid"], self.name, self.spec)
+        except CgroupError as error:
+            raise StartError(str(error)) from error
+        if self._group.problem and not self.restarts:
+            self._event(place, "Warning", "LimitsNotApplied", self._group.problem)
+        return self._group
+
+    def _leave_group(self, code: int) -> str:
+        """The reason of the end that the kernel gave, if any."""
+        group, self._group = self._group, None
+        return group.leave(code) if group is not None else ""
 
     def _watch_health(self, place: Place, piped: Piped, what: Command) -> Health:
         tell = partial(self._event, place)

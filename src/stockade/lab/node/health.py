@@ -17,7 +17,8 @@ import msgspec
 from stockade.lab.node import probes
 from stockade.lab.node.netns import open_connection
 from stockade.lab.node.process import Piped, spawn_piped
-from stockade.lab.node.spawner import Command, Spawner, StartError
+from stockade.lab.node.processes import NodeProcesses
+from stockade.lab.node.spawner import Command, StartError
 
 JsonObject = dict[str, Any]
 Tell = Callable[[str, str, str], None]
@@ -37,7 +38,7 @@ class Health:
         self.started = not spec.get("startupProbe")
         self.ready = self.started and not spec.get("readinessProbe")
 
-    def watch(self, spawner: Spawner, command: Command, address: str, node: int) -> None:
+    def watch(self, spawner: NodeProcesses, command: Command, address: str, node: int) -> None:
         """``node``: the node's network namespace, from which the probes go out."""
         if not any(self._spec.get(f"{kind}Probe") for kind in ("startup", "readiness", "liveness")):
             return
@@ -48,7 +49,12 @@ class Health:
         connect = partial(open_connection, node)
         listens = bool(command.program)
         target = probes.Target(
-            address=address, ports=ports, execute=execute, connect=connect, listens=listens
+            address=address,
+            ports=ports,
+            execute=execute,
+            connect=connect,
+            awake=spawner.awake,
+            listens=listens,
         )
         self._probing = asyncio.create_task(probes.run(self._spec, target, self))
 
@@ -78,7 +84,7 @@ class Health:
         asyncio.get_running_loop().call_later(self._grace, self._piped.process.kill, signal.SIGKILL)
 
 
-async def _execute(spawner: Spawner, command: Command, init: int, argv: list[str]) -> tuple[int, str]:
+async def _execute(spawner: NodeProcesses, command: Command, init: int, argv: list[str]) -> tuple[int, str]:
     """Exit status and the beginning of the output of a command in the container; killed when the caller's time is up."""
     output = bytearray()
 

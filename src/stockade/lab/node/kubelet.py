@@ -16,10 +16,11 @@ from typing import Any
 from stockade.lab.apiserver.registry import Change, Registry
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.node.access import PodAccess
+from stockade.lab.node.cgroups import Cgroups
 from stockade.lab.node.ipam import AddressPools
 from stockade.lab.node.parts import Attach, Events, Gate, Network, NodeFacts, Parts
 from stockade.lab.node.pod import PodWorker
-from stockade.lab.node.spawner import Spawner
+from stockade.lab.node.processes import NodeProcesses
 
 JsonObject = dict[str, Any]
 _FINISHED = {"Succeeded", "Failed"}
@@ -30,7 +31,7 @@ class Kubelet:
     def __init__(  # noqa: PLR0913 - the node is where the lab's parts meet
         self,
         registry: Registry,
-        spawner: Spawner,
+        spawner: NodeProcesses,
         network: Network,
         images: Catalog,
         events: Events,
@@ -39,6 +40,7 @@ class Kubelet:
         facts: NodeFacts,
         pod_cidrs: Iterable[str],
         feeds: Mapping[str, Attach] | None = None,
+        cgroups: Cgroups | None = None,
     ) -> None:
         self._parts = Parts(
             facts=facts,
@@ -50,6 +52,7 @@ class Kubelet:
             events=events,
             addresses=AddressPools(pod_cidrs),
             feeds={} if feeds is None else feeds,
+            cgroups=cgroups or Cgroups(),
         )
         self._workers: dict[str, PodWorker] = {}
         self._kept: dict[str, tuple[str, ...]] = {}

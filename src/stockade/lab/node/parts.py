@@ -15,8 +15,9 @@ import msgspec
 
 from stockade.lab.apiserver.registry import Registry
 from stockade.lab.images.catalog import Catalog
+from stockade.lab.node.cgroups import Cgroups
 from stockade.lab.node.ipam import AddressPools
-from stockade.lab.node.spawner import Spawner
+from stockade.lab.node.processes import NodeProcesses
 
 JsonObject = dict[str, Any]
 
@@ -79,10 +80,11 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     facts: NodeFacts
     registry: Registry
-    spawner: Spawner
+    spawner: NodeProcesses
     network: Network
     gate: Gate
     images: Catalog
     events: Events
     addresses: AddressPools
     feeds: Mapping[str, Attach]
+    cgroups: Cgroups

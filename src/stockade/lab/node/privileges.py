@@ -55,6 +55,17 @@ def mask(add: Iterable[str] = (), drop: Iterable[str] = ()) -> int:
     return sum(1 << NUMBERS[name] for name in wanted)
 
 
+def _set_groups(groups: Sequence[int]) -> None:
+    """A user namespace that maps one group keeps what its maker had, so that nobody sheds a group that is to deny something
+    (user_namespaces(7), /proc/PID/setgroups)."""
+    try:
+        os.setgroups(list(groups))
+    except PermissionError:
+        with open("/proc/self/setgroups", encoding="ascii") as file:  # noqa: PTH123 - pathlib stays out of pid 1
+            if groups or file.read().strip() != "deny":
+                raise
+
+
 def drop(capabilities: int, uid: int, gid: int, groups: Sequence[int] = ()) -> None:
     """Irrevocably, for this process and its children. Bounding set first: that needs SETPCAP."""
     for number in range(_LAST_CAPABILITY + 1):
@@ -64,7 +75,7 @@ def drop(capabilities: int, uid: int, gid: int, groups: Sequence[int] = ()) -> N
             except syscalls.SyscallError:
                 break  # an older kernel knows fewer capabilities
     syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
-    os.setgroups(list(groups))
+    _set_groups(groups)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     syscalls.capset(capabilities if uid == 0 else 0)

@@ -12,6 +12,7 @@ import os
 from typing import Final
 
 CLONE_NEWNS: Final = 0x00020000
+CLONE_NEWCGROUP: Final = 0x02000000
 CLONE_NEWUTS: Final = 0x04000000
 CLONE_NEWIPC: Final = 0x08000000
 CLONE_NEWUSER: Final = 0x10000000
@@ -46,6 +47,7 @@ _PIVOT_ROOT: Final = {
     "armv7l": 218,
 }
 _CAPABILITY_VERSION_3: Final = 0x20080522
+_FIRST_USER_NAMESPACE: Final = 0xEFFFFFFD
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -102,10 +104,20 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
 
 
 def bind(source: str, target: str, flags: int = 0) -> None:
-    """Bind mount; flags such as MS_RDONLY need a second call, which the kernel ignores in the first."""
+    """Bind mount; flags such as MS_RDONLY need a second call, which the kernel ignores in the first. In a user namespace that call may
+    not take away what the host's mount has."""
     mount(source, target, flags=MS_BIND | MS_REC)
     if flags:
-        mount("", target, flags=MS_REMOUNT | MS_BIND | flags)
+        held = os.statvfs(target).f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        mount("", target, flags=MS_REMOUNT | MS_BIND | flags | held)
+
+
+def in_user_namespace() -> bool:
+    """One that is not the machine's own, whose number is fixed (include/linux/proc_ns.h)."""
+    try:
+        return os.stat("/proc/self/ns/user").st_ino != _FIRST_USER_NAMESPACE  # noqa: PTH116 - pathlib stays out of pid 1
+    except OSError:  # a kernel without them
+        return False
 
 
 def make_private() -> None:

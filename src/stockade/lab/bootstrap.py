@@ -155,6 +155,7 @@ def _dns_deployment() -> dict[str, Any]:
         "spec": {
             "containers": [container],
             "dnsPolicy": "Default",
+            "automountServiceAccountToken": False,
             "priorityClassName": "system-cluster-critical",
             "terminationGracePeriodSeconds": 0,
         },

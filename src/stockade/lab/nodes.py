@@ -26,6 +26,7 @@ from stockade.dataplane.programmer import ProgrammingError
 from stockade.lab import addresses, heartbeat
 from stockade.lab.agents import AgentSupervisor
 from stockade.lab.apiserver.registry import ApiError
+from stockade.lab.apiserver.service_accounts import ServiceAccountTokens
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.lab.events import EventRecorder
 from stockade.lab.images.catalog import Catalog
@@ -57,6 +58,7 @@ class Shared(msgspec.Struct, frozen=True):
     images: Catalog
     builtins: Mapping[str, BuiltinFactory]
     failed: Callable[[str], None]
+    tokens: ServiceAccountTokens
     agent_options: Sequence[str] = ()
 
 
@@ -118,6 +120,7 @@ class LabNode:
             shared.images,
             EventRecorder(shared.store, "kubelet", plan.name),
             GateClient(self._gate),
+            shared.tokens,
             facts=facts,
             pod_cidrs=plan.pod_cidrs,
             builtins=shared.builtins,

@@ -37,6 +37,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     working_directory: str = "/"
     uid: int = 0
     gid: int = 0
+    stop_signal: str = ""
     note: str = ""
 
 

@@ -51,6 +51,17 @@ class Events(Protocol):
     def event(self, obj: JsonObject, type: str, reason: str, message: str, field_path: str = "") -> None: ...  # noqa: A002 - the API's word
 
 
+class Tokens(Protocol):
+    def issue(
+        self,
+        account: JsonObject,
+        seconds: int,
+        audiences: list[str] | None = None,
+        bound: JsonObject | None = None,
+    ) -> str:
+        """A service account's token, good for the API as long as the pod ``bound`` is there."""
+
+
 class Builtin(Protocol):
     """A container that is a service of the daemon itself."""
 
@@ -91,3 +102,4 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     events: Events
     addresses: AddressPools
     builtins: Mapping[str, BuiltinFactory]
+    tokens: Tokens

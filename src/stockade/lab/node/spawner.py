@@ -102,10 +102,32 @@ class Spawner:
         return await self._spawn("plain", command, streams, {}, netns)
 
     async def spawn_container(
-        self, command: Command, streams: Streams, *, root: wire.Root, hostname: str, netns: int
+        self,
+        command: Command,
+        streams: Streams,
+        *,
+        root: wire.Root,
+        hostname: str,
+        netns: int,
+        beside: int | None = None,
     ) -> Process:
-        """The first process of a container; ``netns`` is its pod's network, or the node's."""
-        return await self._spawn("container", command, streams, {"root": root, "hostname": hostname}, netns)
+        """The first process of a container; ``netns`` is its pod's network, or the node's. ``beside``: it sees, and is seen by, the processes
+        of the container or pod whose first process that is."""
+        extra = {"root": root, "hostname": hostname} | ({} if beside is None else {"init": beside})
+        return await self._spawn("container", command, streams, extra, netns)
+
+    async def spawn_pause(self, *, mountpoint: str, netns: int) -> Process:
+        """A process that does nothing but be the first of a pod whose containers share their processes."""
+        empty: wire.Root = {
+            "mountpoint": mountpoint,
+            "lower": "",
+            "binds": [],
+            "files": {},
+            "mounts": [],
+            "read_only": True,
+        }
+        nothing = Command(argv=["pause"], env={})
+        return await self._spawn("pause", nothing, Streams(), {"root": empty, "hostname": ""}, netns)
 
     async def spawn_exec(self, command: Command, streams: Streams, *, init: int) -> Process:
         """One more process in the container whose first process is ``init``."""

@@ -142,10 +142,10 @@ class _Zygote:
         self._send({"id": request["id"], "pid": pid})
 
     def _fork(self, request: wire.SpawnRequest) -> int:
-        """Fork into a new PID namespace (container), a container's (exec), or the lab's own."""
+        """Fork into a new PID namespace (container, pause), another container's (exec, and containers that share), or the lab's own."""
         if request["kind"] == "plain":
             return os.fork()
-        if request["kind"] == "container":
+        if "init" not in request:
             syscalls.unshare(syscalls.CLONE_NEWPID)
         else:
             if request["init"] not in self._children:

@@ -230,6 +230,7 @@ class PodWorker:
             if spec["name"] not in known:
                 container = Container(spec)
                 self.ephemerals.append(container)
+                self._warn_of_what_is_left_out([container])
                 self._run_beside(container, place, "Never")
                 self._publish()
 
@@ -292,7 +293,8 @@ class PodWorker:
             log_directory=self._log_directory,
             changed=self._publish,
         )
-        self._warn_of_what_is_left_out()
+        ignored = [field for field in _IGNORED_OF_POD if self._pod["spec"].get(field)]
+        self._warn_of_what_is_left_out(self._all(), ignored)
         return self._place
 
     async def _mount_volumes(self) -> None:
@@ -348,12 +350,11 @@ class PodWorker:
         address = self._addresses[0]
         await self._parts.gate.wait(self.namespace, self.name, self.uid, address, timeout=gate_timeout)
 
-    def _warn_of_what_is_left_out(self) -> None:
+    def _warn_of_what_is_left_out(self, containers: Iterable[Container], of_pod: Iterable[str] = ()) -> None:
         """Fields that the lab stores but does not act on are said once, where the user looks first."""
-        specs = [container.spec for container in self._all()]
-        found: Iterable[str] = (field for spec in specs for field in _IGNORED if spec.get(field))
-        found = [*found, *(field for field in _IGNORED_OF_POD if self._pod["spec"].get(field))]
-        ignored = sorted({*found, *(what for spec in specs for what in command.withheld(spec))})
+        specs = [container.spec for container in containers]
+        fields = {field for spec in specs for field in _IGNORED if spec.get(field)}
+        ignored = sorted(fields.union(of_pod, *(command.withheld(spec) for spec in specs)))
         if ignored:
             text = f"not acted upon in the lab: {', '.join(ignored)}"
             self._parts.events.event(self._pod, "Warning", "Unsupported", text)

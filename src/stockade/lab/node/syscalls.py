@@ -159,8 +159,8 @@ def move_mount(tree: int, target: int) -> None:
 
 def rename(name: str) -> None:
     """What others see of this process's command line, from now on."""
-    with open("/proc/self/stat", encoding="ascii") as file:  # noqa: PTH123 - pathlib stays out of pid 1
-        fields = file.read().rpartition(")")[2].split()
+    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 - pathlib stays out of pid 1; no codec can be imported in a container
+        fields = file.read().rpartition(b")")[2].split()
     start, end = int(fields[45]), int(fields[46])  # arg_start, arg_end: proc_pid_stat(5), fields 48 and 49
     ctypes.memset(start, 0, end - start)
     ctypes.memmove(start, name.encode(), min(len(name), end - start - 1))

@@ -88,3 +88,25 @@ def test_a_new_lab(monkeypatch, kernel, families) -> None:
     monkeypatch.setattr(lab_shape, "has_ipv6", lambda: kernel)
     assert Asked().of_new() == Settings(1, families, 0)
     assert Asked(nodes=3, ip_family="ipv4", port=1).of_new() == Settings(3, "ipv4", 1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has_ipv6", "expected", "says"),
+    [
+        ("auto", True, "dual", ""),
+        ("dual", True, "dual", ""),
+        ("ipv4", True, "ipv4", ""),
+        ("ipv4", False, "ipv4", ""),
+        ("auto", False, "ipv4", "this machine's kernel has no IPv6: the lab has IPv4 alone\n"),
+    ],
+)
+def test_families(monkeypatch, capsys, wanted, has_ipv6, expected, says) -> None:
+    monkeypatch.setattr(lab_shape, "has_ipv6", lambda: has_ipv6)
+    assert lab_shape._families(wanted) == expected
+    assert capsys.readouterr().err == says
+
+
+def test_what_cannot_be_had_is_refused(monkeypatch) -> None:
+    monkeypatch.setattr(lab_shape, "has_ipv6", lambda: False)
+    with pytest.raises(Failure, match="no IPv6; run: stockade up --ip-family ipv4"):
+        lab_shape._families("dual")

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import click
 import msgspec
 
-from stockade.cli.rule_options import RuleChoices, rule_options
+from stockade.cli.rule_options import RuleChoices, rule_options, with_options
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -54,9 +54,7 @@ _OPTIONS = (
 
 
 def enforcement_options(command: _F) -> _F:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return rule_options(command)
+    return rule_options(with_options(command, _OPTIONS))
 
 
 def choices(given: dict[str, object]) -> Choices:

@@ -131,7 +131,12 @@ _OPTIONS = (
 )
 
 
-def rule_options(command: _F) -> _F:
-    for option in reversed(_OPTIONS):
+def with_options(command: _F, options: tuple[Callable[[_F], _F], ...]) -> _F:
+    """``command`` with ``options`` in the order in which its help lists them."""
+    for option in reversed(options):
         command = option(command)
     return command
+
+
+def rule_options(command: _F) -> _F:
+    return with_options(command, _OPTIONS)

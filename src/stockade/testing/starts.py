@@ -257,10 +257,8 @@ def main() -> int:
     parser.add_argument("--pods", type=int, default=1000)
     parser.add_argument("--luck", type=int, default=secrets.randbelow(1000), help="seed")
     options = parser.parse_args()
-    lacking = missing()
-    if lacking:
-        sys.stderr.write(f"needs {lacking}\n")
-        return 2
+    if lacking := missing():
+        parser.error(f"needs {lacking}")
     started = time.monotonic()
     totals = run(options.pods, luck=options.luck)
     said = [*lines(totals), f"seed {options.luck}, {time.monotonic() - started:.0f} s"]

@@ -212,10 +212,8 @@ def main() -> int:
     parser.add_argument("--backend", choices=("netlink", "nft"), default="netlink")
     parser.add_argument("--luck", type=int, default=0, help="seed")
     options = parser.parse_args()
-    lacking = missing()
-    if lacking:
-        sys.stderr.write(f"needs {lacking}\n")
-        return 2
+    if lacking := missing():
+        parser.error(f"needs {lacking}")
     started = time.monotonic()
     programmer = partial(backend, options.backend)
     result = run(

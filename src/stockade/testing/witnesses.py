@@ -329,10 +329,8 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number (and seed) of the first batch of worlds")
     parser.add_argument("--spoil", choices=MISTAKES, help="make this mistake in the rules, and see it found")
     options = parser.parse_args()
-    lacking = missing()
-    if lacking:
-        sys.stderr.write(f"needs {lacking}\n")
-        return 2
+    if lacking := missing():
+        parser.error(f"needs {lacking}")
     started = time.monotonic()
 
     def progress(result: Result) -> None:

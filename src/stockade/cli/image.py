@@ -13,6 +13,7 @@ from stockade.cli.failure import Failure
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.images.image import ImageError
 from stockade.lab.paths import UnsafeStateError, make_state_root, running_labs, state_root
+from stockade.lab.user_namespace import enter_with_ranges
 
 
 @click.group("image")
@@ -76,6 +77,7 @@ def pull(name: str) -> None:
 def _told() -> Iterator[None]:
     try:
         make_state_root()
+        enter_with_ranges()  # an image's files belong to several users
         yield
     except (ImageError, UnsafeStateError) as error:
         raise Failure(str(error)) from error

@@ -39,11 +39,11 @@ from stockade.lab.dns.probe import answers
 from stockade.lab.dns.server import kube_dns
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.internet import Internet
-from stockade.lab.node import netns
+from stockade.lab.node import cgroups, identities, netns
 from stockade.lab.node.access import ClusterAccess
 from stockade.lab.node.spawner import Spawner
 from stockade.lab.nodes import INSIDE_PORT, POLL, LabNode, Shared
-from stockade.lab.partition import Partition, Severable, is_cut
+from stockade.lab.partition import Partition, Severable, is_cut, is_paused
 from stockade.lab.paths import LabPaths, write_private
 from stockade.lab.restore import restore
 from stockade.lab.topology import Topology
@@ -163,6 +163,7 @@ class _Cluster:
             failed=self._agent_ended,
             tokens=accounts,
             agent_options=self._agent_options,
+            cgroups=cgroups.make(self._paths.name, self._paths.cgroups),
         )
         nodes = [LabNode(plan, shared) for plan in self._topology.nodes]
         for node in nodes:
@@ -234,18 +235,17 @@ class _Cluster:
     async def _announce(self, store: ObjectStore, nodes: Sequence[LabNode]) -> None:
         """A node is Ready when its agent is; the lab is when all are and a lookup through the DNS Service is answered. A restored lab
         need not have a DNS that answers, nor all its nodes on the network: its user may have seen to that."""
-        online = [
-            node for node in nodes if not is_cut(store.find("nodes", "", node.name) or {"metadata": {}})
-        ]
+        held = [(node, store.find("nodes", "", node.name) or {"metadata": {}}) for node in nodes]
+        online = [node for node, obj in held if not is_cut(obj) and not is_paused(obj)]
         await asyncio.gather(*(node.ready() for node in online))
-        note = ""
+        notes = [identities.note()]
         try:
             async with asyncio.timeout(DNS_PATIENCE if self._restored else None):
                 await _dns()
         except TimeoutError:
-            note = "its DNS does not answer"
+            notes.append("its DNS does not answer")
         names = ", ".join(node.plan.name for node in nodes)
-        answer = {"server": self._server, "nodes": names, "note": note}
+        answer = {"server": self._server, "nodes": names, "note": "; ".join(filter(None, notes))}
         self._tell(answer | ({"restored": "yes"} if self._restored else {}))
 
 

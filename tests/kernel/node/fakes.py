@@ -18,6 +18,7 @@ from stockade.lab.images.catalog import Catalog
 from stockade.lab.node import syscalls
 from stockade.lab.node.kubelet import Kubelet
 from stockade.lab.node.parts import NodeFacts
+from stockade.lab.node.processes import NodeProcesses
 from stockade.lab.node.runtime import LogOptions, StreamOptions
 from stockade.lab.node.spawner import Spawner
 
@@ -143,7 +144,7 @@ class Lab:
         )
         self.kubelet = Kubelet(
             self.registry,
-            self.spawner,
+            NodeProcesses(self.spawner),
             FakeNetwork(),
             self.images,
             self.events,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stockade.lab.images.image import Image
-from stockade.lab.node import privileges
+from stockade.lab.node import identities, privileges
 from stockade.lab.node.environment import ConfigError, expand
 from stockade.lab.node.spawner import Command
 
@@ -72,6 +72,9 @@ def _with_security(
     groups = [*(pod_context.get("supplementalGroups") or [])]
     if pod_context.get("fsGroup") is not None:
         groups.append(pod_context["fsGroup"])
+    group = int(gid if context.get("runAsGroup") is None else context["runAsGroup"])
+    if missing := identities.own().refusal(uid, group, groups):
+        raise ConfigError(missing)
     try:
         capabilities = privileges.mask(wanted.get("add") or [], wanted.get("drop") or [])
     except privileges.CapabilityError as error:
@@ -81,7 +84,7 @@ def _with_security(
         env=variables,
         cwd=cwd,
         uid=uid,
-        gid=int(gid if context.get("runAsGroup") is None else context["runAsGroup"]),
+        gid=group,
         groups=groups,
         capabilities=capabilities,
         tty=bool(container.get("tty")),

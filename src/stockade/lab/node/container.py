@@ -20,6 +20,7 @@ import msgspec
 
 from stockade.lab.images.image import Image, ImageError
 from stockade.lab.node import command, environment, hooks, names, probes, status
+from stockade.lab.node.cgroups import CgroupError, Group
 from stockade.lab.node.health import Health, target_of
 from stockade.lab.node.logs import ContainerLog
 from stockade.lab.node.parts import Builtin, BuiltinFactory, Netns, Parts
@@ -91,6 +92,7 @@ class Container:
         self._stop_signal: int = signal.SIGTERM
         self._restarting: asyncio.Task[None] | None = None
         self._place: Place | None = None
+        self._group: Group | None = None
         self._stopping = asyncio.Event()
 
     @property
@@ -212,6 +214,7 @@ class Container:
             self.piped = await self._start(place, recipe)
         except StartError as error:
             self._event(place, "Warning", "Failed", f"Error: {error}")
+            self._leave_group(START_ERROR)
             self._terminated(place, START_ERROR, "1970-01-01T00:00:00Z", "StartError", str(error))
             return START_ERROR
         started_at = status.now()
@@ -230,7 +233,8 @@ class Container:
         if self._health is not None:
             self._health.end()
         self._restarting = self._target = None
-        self._terminated(place, code, started_at, message=self._last_words(place, code))
+        reason = self._leave_group(code)
+        self._terminated(place, code, started_at, reason, self._last_words(place, code))
         return code
 
     async def _settle(self, place: Place, piped: Piped, what: Command) -> None:
@@ -288,17 +292,34 @@ class Container:
             "read_only": command.has_read_only_root(self.spec),
         }
         netns = (place.netns or place.parts.network).fd
+        group = self._enter_group(place)
         spawn = partial(
             place.parts.spawner.spawn_container,
             recipe.command,
             root=root,
             hostname=place.hostname,
             netns=netns,
+            cgroups=group.tasks,
             beside=recipe.beside,
         )
         stdin, tty = bool(self.spec.get("stdin")), bool(self.spec.get("tty"))
         assert self.log is not None
         return await spawn_piped(spawn, stdin=stdin, tty=tty, on_output=self.log.write)
+
+    def _enter_group(self, place: Place) -> Group:
+        """Raises StartError."""
+        try:
+            self._group = place.parts.cgroups.enter(place.pod()["metadata"]["uid"], self.name, self.spec)
+        except CgroupError as error:
+            raise StartError(str(error)) from error
+        if self._group.problem and not self.restarts:
+            self._event(place, "Warning", "LimitsNotApplied", self._group.problem)
+        return self._group
+
+    def _leave_group(self, code: int) -> str:
+        """The reason of the end that the kernel gave, if any."""
+        group, self._group = self._group, None
+        return group.leave(code) if group is not None else ""
 
     async def _prepare(self, place: Place) -> _Recipe | None:
         """Image, command and mounts; waits (and says so in the status) while either is not to be had. None: told to stop meanwhile."""

@@ -17,7 +17,8 @@ import msgspec
 from stockade.lab.node import probes
 from stockade.lab.node.netns import open_connection
 from stockade.lab.node.process import spawn_piped
-from stockade.lab.node.spawner import Command, Spawner, StartError
+from stockade.lab.node.processes import NodeProcesses
+from stockade.lab.node.spawner import Command, StartError
 
 JsonObject = dict[str, Any]
 Tell = Callable[[str, str, str], None]
@@ -73,17 +74,15 @@ class Health:
 
 
 def target_of(
-    spec: JsonObject, spawner: Spawner, command: Command, init: int, address: str, node: int
+    spec: JsonObject, spawner: NodeProcesses, command: Command, init: int, address: str, node: int
 ) -> probes.Target:
     """Where a running container's probes and hooks go. ``node``: the node's network namespace, from which they go out."""
     ports = {port["name"]: port["containerPort"] for port in spec.get("ports") or [] if port.get("name")}
     execute = partial(_execute, spawner, command, init)
-    return probes.Target(
-        address=address, ports=ports, execute=execute, connect=partial(open_connection, node)
-    )
+    return probes.Target(address, ports, execute, partial(open_connection, node), spawner.awake)
 
 
-async def _execute(spawner: Spawner, command: Command, init: int, argv: list[str]) -> tuple[int, str]:
+async def _execute(spawner: NodeProcesses, command: Command, init: int, argv: list[str]) -> tuple[int, str]:
     """Exit status and the beginning of the output of a command in the container; killed when the caller's time is up."""
     output = bytearray()
 

@@ -17,10 +17,11 @@ from stockade.lab.apiserver.registry import Change, Registry
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.node import syscalls
 from stockade.lab.node.access import PodAccess
+from stockade.lab.node.cgroups import Cgroups
 from stockade.lab.node.ipam import AddressPools
 from stockade.lab.node.parts import BuiltinFactory, Events, Gate, Network, NodeFacts, Parts, Tokens
 from stockade.lab.node.pod import PodWorker
-from stockade.lab.node.spawner import Spawner
+from stockade.lab.node.processes import NodeProcesses
 
 JsonObject = dict[str, Any]
 _TOKEN_ROUND = 60.0  # seconds
@@ -32,7 +33,7 @@ class Kubelet:
     def __init__(  # noqa: PLR0913 - the node is where the lab's parts meet
         self,
         registry: Registry,
-        spawner: Spawner,
+        spawner: NodeProcesses,
         network: Network,
         images: Catalog,
         events: Events,
@@ -42,6 +43,7 @@ class Kubelet:
         facts: NodeFacts,
         pod_cidrs: Iterable[str],
         builtins: Mapping[str, BuiltinFactory] | None = None,
+        cgroups: Cgroups | None = None,
     ) -> None:
         self._parts = Parts(
             facts=facts,
@@ -54,6 +56,7 @@ class Kubelet:
             addresses=AddressPools(pod_cidrs),
             builtins={} if builtins is None else builtins,
             tokens=tokens,
+            cgroups=cgroups or Cgroups(),
         )
         self._workers: dict[str, PodWorker] = {}
         self._kept: dict[str, tuple[str, ...]] = {}

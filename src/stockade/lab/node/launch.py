@@ -25,12 +25,15 @@ from stockade.lab.node import privileges, sandbox, syscalls, wire
 START_ERROR: Final = 128
 _FIRST_FREE_FD: Final = 3
 _FD_LIMIT: Final = 65536
-_ISOLATED: Final = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
+_ISOLATED: Final = (
+    syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWCGROUP
+)
 # Order matters: the mount namespace last, because /proc of the own one is needed until then.
 _JOINED: Final = (
     ("net", syscalls.CLONE_NEWNET),
     ("ipc", syscalls.CLONE_NEWIPC),
     ("uts", syscalls.CLONE_NEWUTS),
+    ("cgroup", syscalls.CLONE_NEWCGROUP),
     ("mnt", syscalls.CLONE_NEWNS),
 )
 
@@ -90,6 +93,8 @@ def _reset_signals() -> None:
 
 
 def _isolate(request: wire.SpawnRequest, fds: dict[str, int]) -> None:
+    for path in request.get("cgroups", ()):
+        _enter_group(path)
     if wire.NETNS in fds:
         syscalls.setns(fds[wire.NETNS], syscalls.CLONE_NEWNET)
     if request["kind"] == "container":
@@ -119,6 +124,14 @@ def _pause(status: int) -> NoReturn:
     os.close(status)
     while True:
         signal.pause()
+
+
+def _enter_group(path: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, b"0")
+    finally:
+        os.close(fd)
 
 
 def _standard_streams(request: wire.SpawnRequest, fds: dict[str, int], status: int) -> None:

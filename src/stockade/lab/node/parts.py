@@ -14,8 +14,9 @@ import msgspec
 
 from stockade.lab.apiserver.registry import Registry
 from stockade.lab.images.catalog import Catalog
+from stockade.lab.node.cgroups import Cgroups
 from stockade.lab.node.ipam import AddressPools
-from stockade.lab.node.spawner import Spawner
+from stockade.lab.node.processes import NodeProcesses
 
 JsonObject = dict[str, Any]
 
@@ -95,7 +96,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     facts: NodeFacts
     registry: Registry
-    spawner: Spawner
+    spawner: NodeProcesses
     network: Network
     gate: Gate
     images: Catalog
@@ -103,3 +104,4 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     addresses: AddressPools
     builtins: Mapping[str, BuiltinFactory]
     tokens: Tokens
+    cgroups: Cgroups

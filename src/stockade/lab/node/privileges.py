@@ -65,6 +65,18 @@ def withheld(add: Iterable[str]) -> list[str]:
     return sorted(_WITHHELD.intersection(map(_plain, add)))
 
 
+def _set_groups(groups: Sequence[int]) -> None:
+    """A user namespace that maps one group keeps what its maker had, so that nobody sheds a group that is to deny something
+    (user_namespaces(7), /proc/PID/setgroups)."""
+    try:
+        os.setgroups(list(groups))
+    except PermissionError:
+        # Binary: no codec can be imported in a container.
+        with open("/proc/self/setgroups", "rb") as file:  # noqa: PTH123 - pathlib stays out of pid 1
+            if groups or file.read().strip() != b"deny":
+                raise
+
+
 def drop(capabilities: int, uid: int, gid: int, groups: Sequence[int] = ()) -> None:
     """Irrevocably, for this process and its children. Bounding set first: that needs SETPCAP."""
     for number in range(_LAST_CAPABILITY + 1):
@@ -74,7 +86,7 @@ def drop(capabilities: int, uid: int, gid: int, groups: Sequence[int] = ()) -> N
             except syscalls.SyscallError:
                 break  # an older kernel knows fewer capabilities
     syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
-    os.setgroups(list(groups))
+    _set_groups(groups)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     syscalls.capset(capabilities if uid == 0 else 0)

@@ -53,12 +53,13 @@ class Timing(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where probes of a container go: its pod's address, its named ports, a way into it."""
+    """Where probes of a container go: its pod's address, its named ports, a way into it. ``awake``: cleared while the node is paused."""
 
     address: str
     ports: dict[str, int]
     execute: Execute
     connect: Connect
+    awake: asyncio.Event | None = None
 
 
 async def run(spec: JsonObject, target: Target, watcher: Watcher) -> None:
@@ -122,7 +123,16 @@ async def _watch_liveness(probe: JsonObject, target: Target, watcher: Watcher) -
 
 
 async def check(probe: JsonObject, target: Target) -> str | None:
-    """One attempt; None is success, otherwise what failed."""
+    """One attempt; None is success, otherwise what failed. While the node is paused nobody probes."""
+    while True:
+        if target.awake is not None:
+            await target.awake.wait()
+        failure = await _check(probe, target)
+        if failure is None or target.awake is None or target.awake.is_set():
+            return failure
+
+
+async def _check(probe: JsonObject, target: Target) -> str | None:
     timeout = msgspec.convert(probe, Timing).timeout_seconds
     try:
         async with asyncio.timeout(timeout):

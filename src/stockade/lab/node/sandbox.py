@@ -139,13 +139,19 @@ def _writable_root(root: wire.Root) -> str:
         os.mkdir(directory, 0o755)
     options = f"lowerdir={root['lower']},upperdir={upper},workdir={work}"
     try:
-        syscalls.mount("overlay", new_root, "overlay", MS_NODEV | MS_NOSUID, options)
+        _mount_overlay(new_root, options)
     except syscalls.SyscallError:
         import shutil  # noqa: PLC0415 - only on kernels without overlay here; keeps the zygote small
 
         shutil.copytree(root["lower"], new_root, symlinks=True, dirs_exist_ok=True)
         syscalls.bind(new_root, new_root, MS_NODEV | MS_NOSUID)
     return new_root
+
+
+def _mount_overlay(target: str, options: str) -> None:
+    """In a user namespace overlay keeps its notes in ``user.`` attributes: those of ``trusted.`` are refused to it there."""
+    more = ",userxattr" if syscalls.in_user_namespace() else ""
+    syscalls.mount("overlay", target, "overlay", MS_NODEV | MS_NOSUID, options + more)
 
 
 def _real_directory(path: str) -> None:
@@ -166,7 +172,11 @@ def _mount_kernel_views() -> None:
     for path in ("/proc", "/sys", "/dev"):
         _real_directory(path)
     syscalls.mount_proc()
-    syscalls.mount("sysfs", "/sys", "sysfs", _SEALED)
+    try:
+        syscalls.mount("sysfs", "/sys", "sysfs", _SEALED)
+    except syscalls.SyscallError:  # a user namespace in a container that shows /sys in part, or read-only
+        syscalls.mount("tmpfs", "/sys", "tmpfs", MS_RDONLY | _SEALED, "size=0")
+        return
     # The sysfs superblock is shared inside a network namespace: only this mount may become read-only.
     syscalls.mount("", "/sys", flags=syscalls.MS_REMOUNT | syscalls.MS_BIND | MS_RDONLY | _SEALED)
 
@@ -180,11 +190,18 @@ def _mount_dev() -> None:
     for name, target in _DEVICE_LINKS.items():
         os.symlink(target, f"/dev/{name}")
     os.mkdir("/dev/pts", 0o755)
-    syscalls.mount(
-        "devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"
-    )
+    _mount_terminals()
     os.mkdir("/dev/shm", 0o755)  # noqa: S108 - the container's own
     syscalls.mount("shm", "/dev/shm", "tmpfs", _SEALED, "mode=1777,size=65536k")  # noqa: S108
+
+
+def _mount_terminals() -> None:
+    options = "newinstance,ptmxmode=0666,mode=0620"
+    flags = MS_NOSUID | MS_NOEXEC
+    try:
+        syscalls.mount("devpts", "/dev/pts", "devpts", flags, f"{options},gid=5")
+    except syscalls.SyscallError:  # a user namespace without group 5, tty
+        syscalls.mount("devpts", "/dev/pts", "devpts", flags, options)
 
 
 def _bind_read_only(source: str, target: str) -> None:

@@ -12,6 +12,7 @@ import os
 from typing import Final
 
 CLONE_NEWNS: Final = 0x00020000
+CLONE_NEWCGROUP: Final = 0x02000000
 CLONE_NEWUTS: Final = 0x04000000
 CLONE_NEWIPC: Final = 0x08000000
 CLONE_NEWUSER: Final = 0x10000000
@@ -54,6 +55,7 @@ _OPEN_TREE, _MOVE_MOUNT, _OPENAT2 = 428, 429, 437
 _OPEN_TREE_CLONE, _AT_EMPTY_PATH = 0x1, 0x1000
 _BOTH_BY_DESCRIPTOR: Final = 0x4 | 0x40  # MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH
 _CAPABILITY_VERSION_3: Final = 0x20080522
+_FIRST_USER_NAMESPACE: Final = 0xEFFFFFFD
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -110,10 +112,20 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
 
 
 def bind(source: str, target: str, flags: int = 0) -> None:
-    """Bind mount; flags such as MS_RDONLY need a second call, which the kernel ignores in the first."""
+    """Bind mount; flags such as MS_RDONLY need a second call, which the kernel ignores in the first. In a user namespace that call may
+    not take away what the host's mount has."""
     mount(source, target, flags=MS_BIND | MS_REC)
     if flags:
-        mount("", target, flags=MS_REMOUNT | MS_BIND | flags)
+        held = os.statvfs(target).f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        mount("", target, flags=MS_REMOUNT | MS_BIND | flags | held)
+
+
+def in_user_namespace() -> bool:
+    """One that is not the machine's own, whose number is fixed (include/linux/proc_ns.h)."""
+    try:
+        return os.stat("/proc/self/ns/user").st_ino != _FIRST_USER_NAMESPACE  # noqa: PTH116 - pathlib stays out of pid 1
+    except OSError:  # a kernel without them
+        return False
 
 
 class _OpenHow(ctypes.Structure):

@@ -54,6 +54,7 @@ class SpawnRequest(TypedDict):
     groups: list[int]
     capabilities: int
     hostname: NotRequired[str]
+    cgroups: NotRequired[list[str]]  # files of the lab's mount namespace; writing 0 there is to enter
     root: NotRequired[Root]
     init: NotRequired[int]
 

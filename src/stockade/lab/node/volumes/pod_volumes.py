@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from stockade.lab.node import quantities, syscalls
+from stockade.lab.node import identities, quantities, syscalls
 from stockade.lab.node.environment import ConfigError, expand_all
 from stockade.lab.node.volumes import content, subpath, writer
 from stockade.lab.node.wire import Mount
@@ -64,7 +64,10 @@ class PodVolumes:
         """Makes what is not there yet. Raises VolumeError for the first that cannot be had."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(self._directory, 0o700)
+        nobody = identities.own().refusal(0, self._group) if self._group is not None else None
         for name in self._volumes:
+            if nobody:
+                raise VolumeError(f'MountVolume.SetUp failed for volume "{name}" : fsGroup: {nobody}')
             try:
                 self._set_up(name, pod)
             except (content.MissingError, OSError, ValueError) as error:

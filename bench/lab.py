@@ -1,116 +1,63 @@
-"""Measures the lab: how long a user waits. Medians of many runs on the machine at hand, which is described in the output.
+"""Measures the lab: how long a user waits, and what it costs. Medians of many runs on the machine at hand, which is described in the output.
 
-    .venv/bin/python bench/lab.py [--runs 20] [-o text|json]
+    .venv/bin/python bench/lab.py [--runs 5] [-o text|json] [--check]
 
-What is measured, all as the user sees it (wall time):
+Each round does everything, in two fresh labs (of one node, and of three), so that the measures are interleaved:
   up            ``stockade up`` from start to return: nodes Ready, DNS answers; with one node and with three
   pod           POST of a pod to phase Running, seen on a watch
-  pods x 100    100 POSTs at once to the last one Running
   deny          ``kubectl apply`` of a deny-all policy returning to the last packet that still arrives (0 when it is cut before)
-  memory        resident memory of the lab's own processes (zygote, daemon, agents), idle and with 100 pods; idle with three nodes
-Runs of the different measures are interleaved: each round does all of them in a fresh lab.
+  idle          PSS of the lab's own processes (zygote, daemon, agents) before anything was asked of them
+  GET …         single requests (lab_api)
+  watchers      200 events of 1.5 kB to 1, 10, 100 watchers, and beside three that never read (lab_watch)
+  N pods        10, 100, 500 POSTs at once to the last pod Running, on three nodes, and their end (lab_pods)
+  replicas      the same 500 by a Deployment with a Service, and how long a GET had to wait meanwhile (lab_pods)
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import os
-import ssl
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
 
-import aiohttp
-
+from lab_api import single_requests
+from lab_pods import pods_by_number, replicas
+from lab_watch import fan_out
+from labs import BIN, Api, cost, pod, running_lab
 from rounds import Round, report
-from stockade.kube.config import load
 from stockade.lab.demo.recipes.deny_egress import DENY_ALL
 from stockade.lab.paths import LabPaths
-from stockade.lab.processes import of_lab
 
-BIN = Path(sys.executable).parent
-PODS = 100
 AIMS = {
     "up s": "<= 1.5",
     "up 3 nodes s": "<= 3",
     "pod ms": "<= 100",
-    f"{PODS} pods s": "<= 2",
     "deny ms": "<= 50",
+    "GET ms": "<= 2",
+    "100 watchers s": "<= 2",
+    "100 pods s": "<= 2",
+    "500 pods s": "<= 10",
+    "500 pods: our MiB/pod": "<= 1",
 }
 
 
-def pod(name: str, *command: str, app: str = "bench") -> dict:
-    container = {"name": "c", "image": "alpine", "command": list(command or ("sleep", "3600"))}
-    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": app}},
-        "spec": spec,
-    }
+async def in_lab(paths: LabPaths, env: dict[str, str]) -> Round:
+    found = {"idle MiB": cost(paths).ours}
+    async with Api(paths.kubeconfig) as api:
+        one = [await api.running_after([pod(f"one-{number}")]) for number in range(5)]
+        found["pod ms"] = 1000 * statistics.median(one)
+        found["deny ms"] = 1000 * await denied_after(api, env)
+    found |= await single_requests(paths)
+    for watchers in (1, 10, 100):
+        found |= await fan_out(paths, watchers)
+    return found | await fan_out(paths, 100, stuck=3)
 
 
-class Api:
-    """The few requests that the measures need, on one connection pool."""
-
-    def __init__(self, kubeconfig: Path) -> None:
-        access = load(kubeconfig)
-        self.base = access.server + "/api/v1/namespaces/default/pods"
-        self.session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {access.token}"},
-            connector=aiohttp.TCPConnector(
-                ssl=ssl.create_default_context(cadata=access.ca.decode()), limit=0
-            ),
-        )
-
-    async def create(self, body: dict) -> None:
-        async with self.session.post(self.base, json=body) as answer:
-            answer.raise_for_status()
-
-    async def all_running(self, names: set[str]) -> None:
-        left = set(names)
-        async with self.session.get(self.base, params={"watch": "1"}) as answer:
-            async for line in answer.content:
-                item = json.loads(line)["object"]
-                if item["status"].get("phase") == "Running":
-                    left.discard(item["metadata"]["name"])
-                if not left:
-                    return
-
-    async def running_after(self, bodies: list[dict]) -> float:
-        names = {body["metadata"]["name"] for body in bodies}
-        watch = asyncio.create_task(self.all_running(names))
-        await asyncio.sleep(0.05)
-        started = time.perf_counter()
-        await asyncio.gather(*(self.create(body) for body in bodies))
-        await asyncio.wait_for(watch, 120)
-        return time.perf_counter() - started
-
-
-def memory(paths: LabPaths) -> float:
-    return sum(process.resident for process in of_lab(paths)) / 2**20
-
-
-async def in_lab(paths: LabPaths, env: dict[str, str]) -> dict[str, float]:
-    api = Api(paths.kubeconfig)
-    try:
-        result = {"idle MiB": memory(paths)}
-        result["pod ms"] = 1000 * statistics.median(
-            [await api.running_after([pod(f"one-{number}")]) for number in range(5)]
-        )
-        result["deny ms"] = 1000 * await denied_after(api, env)
-        result[f"{PODS} pods s"] = await api.running_after([pod(f"many-{n}") for n in range(PODS)])
-        result[f"{PODS} pods MiB"] = memory(paths)
-    finally:
-        await api.session.close()
-    return result
+async def in_three_nodes(paths: LabPaths) -> Round:
+    found = {"idle 3 nodes MiB": cost(paths).ours}
+    return found | await pods_by_number(paths) | await replicas(paths)
 
 
 RUN = ("sh", "-c", 'exec "$0" "$@"')
@@ -153,33 +100,19 @@ async def denied_after(api: Api, env: dict[str, str]) -> float:
     return max(0.0, arrivals[-1] - applied)
 
 
-def one_round(state: str) -> dict[str, float]:
-    os.environ["XDG_STATE_HOME"] = state
+def one_round() -> Round:
     with running_lab() as (paths, up):
         env = {**os.environ, "KUBECONFIG": str(paths.kubeconfig)}
         found = {"up s": up, **asyncio.run(in_lab(paths, env))}
     with running_lab("--nodes", "3") as (paths, up):
-        resident = sum(process.resident for process in of_lab(paths)) / 2**20
-        return {**found, "up 3 nodes s": up, "idle 3 nodes MiB": resident}
-
-
-@contextlib.contextmanager
-def running_lab(*options: str) -> Iterator[tuple[LabPaths, float]]:
-    """A fresh lab, and how long ``up`` took."""
-    paths = LabPaths.of(f"bench-{uuid.uuid4().hex[:6]}")
-    started = time.perf_counter()
-    subprocess.run([BIN / "stockade", "up", "--name", paths.name, *options], check=True, capture_output=True)
-    took = time.perf_counter() - started
-    try:
-        yield paths, took
-    finally:
-        subprocess.run([BIN / "stockade", "down", "--name", paths.name], check=True, capture_output=True)
+        return {**found, "up 3 nodes s": up, **asyncio.run(in_three_nodes(paths))}
 
 
 def measure(runs: int) -> list[Round]:
     with tempfile.TemporaryDirectory() as state:
-        return [one_round(state) for _ in range(runs)]
+        os.environ["XDG_STATE_HOME"] = state
+        return [one_round() for _ in range(runs)]
 
 
 if __name__ == "__main__":
-    report(__doc__, 20, measure, AIMS)
+    report(__doc__, 5, measure, AIMS)

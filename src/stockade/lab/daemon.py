@@ -15,11 +15,13 @@ This module is imported by pid 1, which lives as long as the lab: it imports lit
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import socket
 import sys
+from collections.abc import Iterator
 
 from stockade.lab import user_namespace
 from stockade.lab.node import syscalls, zygote
@@ -122,8 +124,9 @@ def _daemon(
     paths: LabPaths, listener: socket.socket, spawner: socket.socket, ready: int, rest: list[str]
 ) -> int:
     """The zygote's first child. Everything heavy is imported here, after the fork."""
-    from stockade.lab.cluster import run  # noqa: PLC0415 - keeps pid 1 small
-    from stockade.lab.topology import plan  # noqa: PLC0415
+    with _no_system_certificates():
+        from stockade.lab.cluster import run  # noqa: PLC0415 - keeps pid 1 small
+        from stockade.lab.topology import plan  # noqa: PLC0415
 
     def tell(answer: dict[str, str]) -> None:
         os.write(ready, json.dumps(answer).encode() + b"\n")
@@ -132,6 +135,20 @@ def _daemon(
     nodes, families, *agent_options = rest
     topology = plan(paths.name, int(nodes), ipv6=families == "dual")
     return run(paths, topology, listener, spawner, tell, agent_options)
+
+
+@contextlib.contextmanager
+def _no_system_certificates() -> Iterator[None]:
+    """aiohttp reads all of them while it is imported, for requests that the lab never makes; ``up`` would wait for that."""
+    before = {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
+    os.environ.update(dict.fromkeys(before, os.devnull))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
 
 
 def _fail(ready: int, message: str) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -89,8 +90,13 @@ def _ready(endpoints: Iterable[JsonObject], version: int) -> Iterable[Endpoint]:
 def canonical(text: str | None, version: int) -> str | None:
     """The address in its one form; None when it is no address of that family. Slices and Services are written by anybody with a token,
     and an address goes into nft text: nothing else may pass (a zone such as ``%eth0`` neither), and no address in two spellings."""
+    return _canonical(text, version) if isinstance(text, str) else None
+
+
+@lru_cache(maxsize=4096)  # the same few addresses at each change of any Service
+def _canonical(text: str, version: int) -> str | None:
     try:
-        parsed = ipaddress.ip_address(text or "")
+        parsed = ipaddress.ip_address(text)
     except ValueError:
         return None
-    return str(parsed) if parsed.version == version and "%" not in (text or "") else None
+    return str(parsed) if parsed.version == version and "%" not in text else None

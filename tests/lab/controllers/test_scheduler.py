@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
+from stockade.lab.apiserver.registry import Change
 from stockade.lab.controllers.scheduler import Scheduler
 
 from .conftest import World, node, pod
@@ -70,3 +71,29 @@ async def test_pods_of_other_schedulers_and_gated_pods_are_left_alone(world):
     world.add("pods", unplaced("gated", schedulingGates=[{"name": "wait"}]))
     await world.settle()
     assert not any("nodeName" in p["spec"] for p in world.pods())
+
+
+def on_port_8080(name):
+    port = {"containerPort": 80, "hostPort": 8080, "protocol": "TCP"}
+    return unplaced(name, containers=[{"name": "c", "image": "busybox", "ports": [port]}])
+
+
+async def test_one_host_port_goes_from_pod_to_pod(world):
+    for name in ("a", "b"):
+        world.add("pods", on_port_8080(name))
+    await world.until(lambda: world.events("FailedScheduling"))
+    assert [bool(p["spec"].get("nodeName")) for p in world.pods()] == [True, False]
+    world.registry.delete("pods", "default", "a", 0)
+    await world.until(lambda: world.get("pods", "b")["spec"].get("nodeName"))
+
+
+async def test_a_pod_just_placed_counts_before_the_watch_says_so():
+    world = World()
+    world.add("nodes", node("node-1"), "")
+    scheduler, names = Scheduler(world.registry), ("a", "b")
+    for name in names:
+        world.add("pods", on_port_8080(name))
+        scheduler._of_pod(Change("ADDED", world.get("pods", name)))
+    for name in names:
+        scheduler._reconcile(("default", name))
+    assert [bool(p["spec"].get("nodeName")) for p in world.pods()] == [True, False]

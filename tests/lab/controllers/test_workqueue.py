@@ -42,3 +42,26 @@ async def test_retries_come_later_each_time_until_forgotten(monkeypatch):
     queue.forget("a")
     queue.retry("a")
     assert delays[-1] == 0.01
+
+
+async def test_what_asks_for_a_resting_key_is_heard_once_it_has_rested():
+    queue = WorkQueue()
+    queue.rest("a", 0.05)
+    queue.add("a")
+    queue.add("a")
+    queue.add("b")
+    assert await queue.get() == "b"
+    before = asyncio.get_running_loop().time()
+    assert await asyncio.wait_for(queue.get(), 5) == "a"
+    assert asyncio.get_running_loop().time() - before > 0.03
+    queue.add("b")
+    assert await queue.get() == "b", "a is there once, and not for having rested"
+    queue.close()
+
+
+async def test_a_key_that_nobody_asked_for_stays_away_after_its_rest():
+    queue = WorkQueue()
+    queue.rest("a", 0.01)
+    await asyncio.sleep(0.05)
+    queue.add("b")
+    assert await queue.get() == "b"

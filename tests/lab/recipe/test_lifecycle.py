@@ -16,19 +16,28 @@ import pytest
 from stockade.lab.paths import LabPaths, is_running
 from stockade.lab.preflight import missing_requirement
 from stockade.lab.processes import first_process, of_lab
+from stockade.testing.namespaces import PREFIX
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 
 
 def host_state() -> dict[str, object]:
-    """What a lab could leave behind outside its state directory."""
-    run = lambda *command: subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: E731
+    """What a lab could leave behind outside its state directory. Other tests have network namespaces at the same time, by names of
+    their own (``testing.namespaces``), which ``ip netns`` mounts."""
+
+    def run(*command: str) -> str:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
     return {
         "links": run("ip", "-o", "link", "show").count("\n"),
         "routes": run("ip", "route", "show", "table", "all"),
         "tables": run("nft", "list", "tables"),
-        "mounts": Path("/proc/mounts").read_text(),
-        "namespaces": run("ip", "netns", "list"),
+        "mounts": [
+            line for line in Path("/proc/mounts").read_text().splitlines() if "/run/netns" not in line
+        ],
+        "namespaces": [
+            name for name in run("ip", "netns", "list").split("\n") if not name.startswith(PREFIX)
+        ],
         "sockets": sorted(Path("/run").glob("stockade*")) + sorted(Path("/tmp").glob("stockade*")),
     }
 

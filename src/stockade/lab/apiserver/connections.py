@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from asyncio import sslproto
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -30,6 +31,9 @@ IDLE_SECONDS = 120.0  # between requests; client-go keeps a connection for 90
 LINGER_SECONDS = 2.0  # for the rest of a body that nobody wants any more
 MOST = 1024
 LINE = 16 * 1024  # selectors in a query may be long
+READ_AT_ONCE = 32 * 1024
+# asyncio gives each TLS connection a buffer of 256 KiB for as long as it lives: 100 watchers would cost more than 100 pods do.
+sslproto.SSLProtocol.max_size = READ_AT_ONCE
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 

@@ -26,22 +26,33 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class History:
-    """Keeps at least ``limit`` records. ``floor`` is the newest revision whose successors are all known."""
+    """Keeps at least ``limit`` records, or the newest half of ``most`` bytes of JSON where that is less. ``floor`` is the newest revision
+    whose successors are all known."""
 
-    def __init__(self, floor: int, limit: int = 1024) -> None:
+    def __init__(self, floor: int, limit: int = 1024, most: int = 8 * 2**20) -> None:
         self._records: list[Record] = []
         self._limit = limit
+        self._most = most
+        self._bytes = 0
         self._floor = floor
         self._next: asyncio.Future[None] | None = None
 
     def append(self, record: Record) -> None:
         self._records.append(record)
+        self._bytes += len(record.raw)
         if len(self._records) >= 2 * self._limit:
-            self._floor = self._records[self._limit - 1].revision
-            del self._records[: self._limit]
+            self._forget(self._limit)
+        elif self._bytes > self._most:  # few but large ones that change all the time, as endpoints do
+            self._forget(len(self._records) // 2)
         if self._next is not None:
             self._next.set_result(None)
             self._next = None
+
+    def _forget(self, count: int) -> None:
+        if count:
+            self._floor = self._records[count - 1].revision
+            self._bytes -= sum(len(record.raw) for record in self._records[:count])
+            del self._records[:count]
 
     def since(self, revision: int) -> list[Record]:
         """Raises ApiError Expired when some of the changes after ``revision`` are forgotten."""

@@ -37,9 +37,9 @@ def _address(pod: JsonObject, family: str = "") -> str:
     """The pod's address of ``family``, or its primary one."""
     status = pod.get("status", {})
     primary = str(status.get("podIP") or "")
-    listed = [primary, *(str(entry.get("ip") or "") for entry in status.get("podIPs") or ())]
-    if not family:
+    if not family or (primary and (":" in primary) == (family == "IPv6")):
         return primary
+    listed = (str(entry.get("ip") or "") for entry in status.get("podIPs") or ())
     return next((ip for ip in listed if ip and (":" in ip) == (family == "IPv6")), "")
 
 

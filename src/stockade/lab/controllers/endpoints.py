@@ -7,7 +7,7 @@ Called by ``run_controllers``; what an endpoint is, ``backends`` says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from stockade.lab.apiserver.registry import ApiError, Change, JsonObject, Registry
 from stockade.lab.controllers.backends import (
@@ -39,26 +39,31 @@ class EndpointsController:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._queue: WorkQueue[Place] = WorkQueue()
+        self._labels: dict[Place, Mapping[str, str]] = {}
 
     async def run(self) -> None:
         watches = {"services": itself, "pods": self._of_pod, SLICES: _of_slice, "endpoints": itself}
         await run_loop(self._registry, self._queue, watches, self._reconcile)
 
     def _of_pod(self, change: Change) -> Iterable[Place]:
-        """Every Service of the namespace: a pod may have left one by a change of its labels."""
-        services = self._registry.list("services", change.object["metadata"]["namespace"])
-        return [place(service) for service in services if _is_served(service)]
+        """The Services that select it, or did before its labels changed. (A Service whose selector changed is looked at itself.)"""
+        key = place(change.object)
+        now = change.object["metadata"].get("labels") or {}
+        before = self._labels.pop(key, {})
+        if change.type != "DELETED":
+            self._labels[key] = now
+        services = self._registry.list("services", key[0])
+        return [place(each) for each in services if _selects(each, now) or _selects(each, before)]
 
     def _reconcile(self, key: Place) -> None:
         service = self._registry.find("services", *key)
         if service is None:
             self._remove_all(key)
         elif _is_served(service) and not is_terminating(service):
-            selector = service["spec"]["selector"].items()
             pods = [
                 pod
                 for pod in self._registry.list("pods", key[0])
-                if selector <= (pod["metadata"].get("labels") or {}).items()
+                if _selects(service, pod["metadata"].get("labels") or {})
             ]
             groups = group_by_ports(service, pods)
             try:
@@ -170,6 +175,10 @@ def _contents(
 def _is_served(service: JsonObject) -> bool:
     spec = service.get("spec", {})
     return bool(spec.get("selector")) and spec.get("type") != "ExternalName"
+
+
+def _selects(service: JsonObject, labels: Mapping[str, str]) -> bool:
+    return _is_served(service) and service["spec"]["selector"].items() <= labels.items()
 
 
 def _of_slice(change: Change) -> Iterable[Place]:

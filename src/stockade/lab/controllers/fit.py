@@ -6,7 +6,7 @@ of kube-scheduler that need no resource accounting: unschedulable, taints, node 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -27,7 +27,7 @@ class Refusal(msgspec.Struct, frozen=True):
     preemptible: bool = False
 
 
-def refusal(node: JsonObject, pod: JsonObject, there: Sequence[JsonObject]) -> Refusal | None:
+def refusal(node: JsonObject, pod: JsonObject, there: Collection[JsonObject]) -> Refusal | None:
     """The first filter that refuses; ``there`` are the pods bound to the node that are not finished."""
     spec = node.get("spec", {})
     cordon = {"key": UNSCHEDULABLE, "effect": "NoSchedule"}

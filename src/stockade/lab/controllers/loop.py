@@ -5,13 +5,15 @@
                                                                └────────────────┘
 
 ``reconcile`` is synchronous and reads the registry itself, so it always sees the present state and is never interrupted;
-it must do nothing when all is in order. Called by each controller's ``run``.
+it must do nothing when all is in order. A Service with 500 endpoints is not looked at for each of them: what takes long is looked
+at less often. Called by each controller's ``run``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeVar
 
@@ -24,6 +26,9 @@ Keys = Callable[[Change], Iterable[K]]
 Place = tuple[str, str]
 """Namespace and name: the key of most controllers."""
 
+_LABORIOUS = 0.002  # seconds of work for one look; not of waiting for a processor
+_SHARE = 4  # a laborious look is followed by so many times as long without another at the same key
+_LONGEST_REST = 0.5
 log = logging.getLogger(__name__)
 
 
@@ -64,6 +69,7 @@ async def feed(registry: Registry, queue: WorkQueue[K], resource: str, keys: Key
 async def _work(queue: WorkQueue[K], reconcile: Callable[[K], None]) -> None:
     while True:
         key = await queue.get()
+        started = time.thread_time()
         try:
             reconcile(key)
         except ApiError as error:
@@ -74,4 +80,6 @@ async def _work(queue: WorkQueue[K], reconcile: Callable[[K], None]) -> None:
             queue.retry(key)
         else:
             queue.forget(key)
+        if (took := time.thread_time() - started) > _LABORIOUS:
+            queue.rest(key, min(_SHARE * took, _LONGEST_REST))
         await asyncio.sleep(0)  # a long queue must not keep requests waiting

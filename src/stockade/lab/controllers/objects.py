@@ -6,7 +6,7 @@ In: objects as JSON. Out: answers, or an object edited in place where the name s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,9 +26,11 @@ def is_finished(pod: JsonObject) -> bool:
 
 
 def condition(obj: JsonObject, type_: str) -> JsonObject:
-    for entry in obj.get("status", {}).get("conditions") or []:
+    """The object's own: read only."""
+    for entry in obj.get("status", {}).get("conditions") or ():
         if entry.get("type") == type_:
-            return dict(entry)
+            found: JsonObject = entry
+            return found
     return {}
 
 
@@ -90,9 +92,15 @@ def adopt(obj: JsonObject, owner: JsonObject) -> None:
 
 def selects(selector: Mapping[str, Any] | None, obj: JsonObject) -> bool:
     """A LabelSelector of a workload; absent or empty selects nothing here."""
+    return selecting(selector)(obj)
+
+
+def selecting(selector: Mapping[str, Any] | None) -> Callable[[JsonObject], bool]:
+    """``selects`` for many objects."""
     if not selector:
-        return False
-    return msgspec.convert(selector, LabelSelector).matches(obj["metadata"].get("labels") or {})
+        return lambda obj: False  # noqa: ARG005 - nothing, whatever it is
+    parsed = msgspec.convert(selector, LabelSelector)
+    return lambda obj: parsed.matches(obj["metadata"].get("labels") or {})
 
 
 def is_namespace_ending(error: ApiError) -> bool:

@@ -20,7 +20,7 @@ from stockade.lab.controllers.objects import (
     is_namespace_ending,
     is_terminating,
     owner_reference,
-    selects,
+    selecting,
 )
 from stockade.lab.events import NORMAL, WARNING, EventRecorder
 
@@ -34,9 +34,9 @@ class PodSet:
 
     def claim(self, owner: JsonObject, selector: Mapping[str, Any] | None) -> list[JsonObject]:
         """The pods that are the owner's, after adopting and releasing."""
-        ours = []
+        ours, selected = [], selecting(selector)
         for pod in self._registry.list("pods", owner["metadata"]["namespace"]):
-            matches = selects(selector, pod)
+            matches = selected(pod)
             if is_controlled_by(pod, owner):
                 if matches or is_terminating(pod):
                     ours.append(pod)

@@ -27,6 +27,9 @@ from stockade.lab.controllers.workqueue import WorkQueue
 REPLICASETS = "replicasets.apps"
 
 
+_BURST = 50
+
+
 class Sort(msgspec.Struct, frozen=True):
     """Which of the two kinds; ``selector`` reads a spec's selector as a LabelSelector."""
 
@@ -79,7 +82,9 @@ class ReplicaSetController:
         if not is_terminating(owner):
             missing = int(owner["spec"].get("replicas", 1)) - len(active)
             try:
-                active += [self._pods.create(owner, pod_from_template(owner)) for _ in range(missing)]
+                # In bursts, so that nothing else has to wait for the last: the new pods bring us back.
+                burst = range(min(missing, _BURST))
+                active += [self._pods.create(owner, pod_from_template(owner)) for _ in burst]
             finally:
                 if missing < 0:
                     active = self._delete(owner, active, -missing)

@@ -24,6 +24,7 @@ class Scheduler:
         self._node_names = frozenset(node_names)
         self._events = EventRecorder(registry, "default-scheduler")
         self._queue: WorkQueue[Place] = WorkQueue()
+        self._pods = _Pods()
 
     async def run(self) -> None:
         await run_loop(
@@ -32,16 +33,14 @@ class Scheduler:
 
     def _of_pod(self, change: Change) -> Iterable[Place]:
         """A new pod; and when one ends, those that may have waited for its place."""
+        self._pods.follow(change)
         if change.type == "DELETED" or is_finished(change.object):
-            return self._waiting()
+            return self._pods.waiting()
         return itself(change) if _needs_node(change.object) else ()
 
     def _waiting_pods(self, change: Change) -> Iterable[Place]:
         """A node appeared or changed: look again at every pod that has none."""
-        return () if change.type == "DELETED" else self._waiting()
-
-    def _waiting(self) -> list[Place]:
-        return [place(pod) for pod in self._registry.list("pods") if _needs_node(pod)]
+        return () if change.type == "DELETED" else self._pods.waiting()
 
     def _reconcile(self, key: Place) -> None:
         pod = self._registry.find("pods", *key)
@@ -52,25 +51,15 @@ class Scheduler:
             for n in self._registry.list("nodes")
             if not self._node_names or n["metadata"]["name"] in self._node_names
         ]
-        placed = self._placed()
         refusals: dict[str, Refusal | None] = {}
         for node in nodes:
             name = node["metadata"]["name"]
-            refusals[name] = refusal(node, pod, placed.get(name, ()))
+            refusals[name] = refusal(node, pod, self._pods.on(name))
         fitting = [name for name, why in refusals.items() if why is None]
         if fitting:
-            self._bind(pod, min(fitting, key=lambda name: len(placed.get(name, ()))))
+            self._bind(pod, min(fitting, key=lambda name: len(self._pods.on(name))))
         else:
             self._report(pod, [why for why in refusals.values() if why is not None])
-
-    def _placed(self) -> dict[str, list[JsonObject]]:
-        """The pods of each node that still use it."""
-        found: dict[str, list[JsonObject]] = {}
-        for pod in self._registry.list("pods"):
-            node = pod.get("spec", {}).get("nodeName")
-            if node and not is_finished(pod):
-                found.setdefault(node, []).append(pod)
-        return found
 
     def _bind(self, pod: JsonObject, node: str) -> None:
         def bind(new: JsonObject) -> None:
@@ -83,6 +72,7 @@ class Scheduler:
             set_condition(conditions, {"type": "PodScheduled", "status": "True", "lastProbeTime": None})
 
         bound = self._registry.mutate("pods", *place(pod), bind)
+        self._pods.follow(Change("MODIFIED", bound))  # before its watch tells: the next pod is placed now
         namespace, name = place(pod)
         self._events.event(bound, NORMAL, "Scheduled", f"Successfully assigned {namespace}/{name} to {node}")
 
@@ -103,6 +93,32 @@ class Scheduler:
 
         waiting = self._registry.mutate("pods", *place(pod), wait, "status")
         self._events.event(waiting, WARNING, "FailedScheduling", text)
+
+
+class _Pods:
+    """Every pod once, by where it is: to place one of a thousand costs no look at the others."""
+
+    def __init__(self) -> None:
+        self._node_of: dict[Place, str] = {}
+        self._on: dict[str, dict[Place, JsonObject]] = {}
+
+    def on(self, node: str) -> Collection[JsonObject]:
+        """Those that still use it."""
+        return self._on.get(node, {}).values()
+
+    def waiting(self) -> list[Place]:
+        """Those that need a node."""
+        return sorted(self._on.get("", ()))
+
+    def follow(self, change: Change) -> None:
+        pod, key = change.object, place(change.object)
+        node = pod.get("spec", {}).get("nodeName") or ""
+        before = self._node_of.pop(key, None)
+        if before is not None:
+            del self._on[before][key]
+        if change.type != "DELETED" and not is_finished(pod) and (node or _needs_node(pod)):
+            self._node_of[key] = node
+            self._on.setdefault(node, {})[key] = pod
 
 
 def _needs_node(pod: JsonObject) -> bool:

@@ -1,4 +1,4 @@
-"""A queue of keys to look at: each key waits at most once, failures come again later, nothing polls.
+"""A queue of keys to look at: each key waits at most once, failures come again later, what is laborious rests, nothing polls.
 
 In: keys from watches. Out: keys to reconcile. Called by ``loop``. The same contract as client-go's rate-limited work queue,
 for one consumer on one event loop.
@@ -23,10 +23,14 @@ class WorkQueue(Generic[K]):
         self._some = asyncio.Event()
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._resting: dict[K, asyncio.TimerHandle] = {}
+        self._missed: set[K] = set()
 
     def add(self, key: K) -> None:
         """Look at ``key`` soon; a key that already waits is not added again."""
-        if key not in self._present:
+        if key in self._resting:
+            self._missed.add(key)
+        elif key not in self._present:
             self._present.add(key)
             self._waiting.append(key)
             self._some.set()
@@ -56,6 +60,17 @@ class WorkQueue(Generic[K]):
         """``key`` is in order: its next failure counts as the first."""
         self._failures.pop(key, None)
 
+    def rest(self, key: K, seconds: float) -> None:
+        """Whatever asks for ``key`` meanwhile is heard when ``seconds`` are over, once."""
+        if key not in self._resting:
+            self._resting[key] = asyncio.get_running_loop().call_later(seconds, self._rested, key)
+
+    def _rested(self, key: K) -> None:
+        del self._resting[key]
+        if key in self._missed:
+            self._missed.discard(key)
+            self.add(key)
+
     async def get(self) -> K:
         while not self._waiting:
             self._some.clear()
@@ -65,6 +80,7 @@ class WorkQueue(Generic[K]):
         return key
 
     def close(self) -> None:
-        for timer in self._timers.values():
+        for timer in (*self._timers.values(), *self._resting.values()):
             timer.cancel()
         self._timers.clear()
+        self._resting.clear()

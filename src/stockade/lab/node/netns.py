@@ -10,18 +10,23 @@ opened there stays there: a socket keeps the namespace it was made in, from what
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import socket
 import ssl
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from stockade.lab.node.syscalls import CLONE_NEWNET, setns, unshare
 
 _SIOCGSKNS = 0x894C
 _SO_NETNS_COOKIE = 71
+
+# One thread: the kernel does such work for one at a time anyway.
+_ASIDE = ThreadPoolExecutor(1, thread_name_prefix="netns-maker")
 
 T = TypeVar("T")
 
@@ -59,6 +64,17 @@ def inside(netns: int, work: Callable[[], T]) -> T:
 def inside_new(work: Callable[[], T]) -> T:
     """``work()`` in a new network namespace. The namespace lives as long as something that ``work`` opened does."""
     return _Visitor(lambda: unshare(CLONE_NEWNET), work).outcome()
+
+
+async def made_aside(make: Callable[[], T], unmake: Callable[[T], None]) -> T:
+    """``make()``, beside the event loop: the kernel takes milliseconds for a pod's network. Cancelled meanwhile, it is unmade."""
+    making = asyncio.get_running_loop().run_in_executor(_ASIDE, make)
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):  # it failed, so there is nothing to unmake
+            unmake(await making)
+        raise
 
 
 def namespace_of(sock: socket.socket | int) -> int:

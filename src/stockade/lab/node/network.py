@@ -24,6 +24,7 @@ import errno
 import itertools
 import os
 import socket
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -61,11 +62,29 @@ IPV6_ROUTER = {
 _IPV6_POD = {**_IPV6, "net/ipv6/conf/default/router_solicitations": "0"}
 
 
+class _NodeSide:
+    """The node's end: pods are made in a thread, and taken off the network in another."""
+
+    def __init__(self) -> None:
+        self._socket = NetlinkSocket()
+        self._lock = threading.Lock()
+
+    def execute(self, *requests: Request) -> None:
+        with self._lock:
+            self._socket.execute(*requests)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
 class PodNetns:
     """A pod's network namespace. It lives while ``fd`` is open or a process or socket is inside."""
 
     def __init__(
-        self, name: str, addresses: tuple[str, ...], fd: int, link: str, node: NetlinkSocket, index: int
+        self, name: str, addresses: tuple[str, ...], fd: int, link: str, node: _NodeSide, index: int
     ) -> None:
         self.name = name
         self.addresses = addresses
@@ -107,7 +126,7 @@ class PodNetwork:
     """Makes pod networks in the namespace of the thread that constructs it: the node's, which ``fd`` refers to."""
 
     def __init__(self) -> None:
-        self._node = NetlinkSocket()
+        self._node = _NodeSide()
         self.fd = netns.namespace_of(self._node.fileno())
         self._indexes = itertools.count(_FIRST_VETH_INDEX)
         self._node_addresses: dict[bool, str] = {}

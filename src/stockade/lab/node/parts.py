@@ -40,7 +40,8 @@ class Network(Protocol):
 
     fd: int
 
-    def create(self, name: str, *addresses: str) -> Netns: ...
+    def create(self, name: str, *addresses: str) -> Netns:
+        """Called beside the event loop, in a thread."""
 
 
 class Gate(Protocol):

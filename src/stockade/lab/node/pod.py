@@ -18,12 +18,14 @@ import shutil
 import signal
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from stockade.lab.apiserver.registry import ApiError
 from stockade.lab.node import command, names, status
 from stockade.lab.node.container import Container, Place, grace_of
 from stockade.lab.node.environment import ConfigError
+from stockade.lab.node.netns import made_aside
 from stockade.lab.node.parts import Netns, Parts
 from stockade.lab.node.spawner import Process
 from stockade.lab.node.volumes.pod_sources import PodSources
@@ -344,7 +346,9 @@ class PodWorker:
         if not self._addresses:
             self._addresses = self._parts.addresses.allocate()
         if self.netns is None:
-            self.netns = self._parts.network.create(f"{self.namespace}/{self.name}", *self._addresses)
+            name = f"{self.namespace}/{self.name}"
+            create = partial(self._parts.network.create, name, *self._addresses)
+            self.netns = await made_aside(create, lambda made: made.close())
             self._publish_now()
         # The agent learns of all addresses at once, and programs them in one transaction: asking for the first is asking for all.
         address = self._addresses[0]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from stockade.dataplane.programmer import ProgrammingError
@@ -37,6 +38,7 @@ PODS = "pods"
 _RETRY_SECONDS = 2.0
 _RESYNC_SECONDS = 30.0  # as kube-proxy: what somebody else did to the tables does not last
 _PAUSE_SECONDS = 0.03  # between two loads: a hundred pods that become ready are a few loads, not a hundred
+_SHARE = 4  # at least so many times as long as making the rules took, so that ten thousand endpoints do not stop the lab
 
 Forget = Callable[[Mapping[Door, frozenset[Door]]], int]
 
@@ -88,8 +90,8 @@ class ServiceProxy:
             await self.online.wait()
             self._mirror.changed.clear()
             try:
-                await self._program()
-                await asyncio.sleep(_PAUSE_SECONDS)
+                took = await self._program()
+                await asyncio.sleep(max(_PAUSE_SECONDS, _SHARE * took))
             except Exception as error:  # noqa: BLE001  # whatever the door raises, the next try may succeed
                 _log.warning("Services could not be programmed, trying again: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -102,7 +104,9 @@ class ServiceProxy:
             self._applied = ""
             self._mirror.changed.set()
 
-    async def _program(self) -> None:
+    async def _program(self) -> float:
+        """Seconds of work for making the rules; loading them is the work of another process."""
+        started = time.thread_time()
         services, slices = list(self._mirror.objects(SERVICES)), list(self._mirror.objects(SLICES))
         text, wanted = "", []
         for family, service_cidr in self._families:
@@ -112,12 +116,14 @@ class ServiceProxy:
             outward = self._outward.get(family is IPV6)
             text += render(found, cluster_ips(services, family), service_cidr, family, outward)
             wanted += found
+        took = time.thread_time() - started
         if text != self._applied:
             await self._load(text)
             self._applied = text
             lost, self._targets = lost_flows(self._targets, wanted), wanted
             self._end_flows(lost)
         self.synced.set()
+        return took
 
     def _end_flows(self, lost: Mapping[Door, frozenset[Door]]) -> None:
         """The rules are right already: where this fails, a UDP client with a fixed port has to pause half a minute."""

@@ -31,6 +31,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from stockade.lab import addresses, bootstrap, credentials
 from stockade.lab.apiserver.app import create_app
 from stockade.lab.apiserver.connections import Runner, Site
+from stockade.lab.apiserver.service_accounts import ServiceAccountTokens, load_or_make_key
 from stockade.lab.apiserver.storage import Storage, StorageError
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.lab.controllers import run_controllers
@@ -120,9 +121,10 @@ class _Cluster:
         await internet.start()
         write_private(self._paths.outside, str(os.fstat(internet.fd).st_ino))
         names = ClusterNames(store)
-        nodes = self._nodes(store, internet, names)
         secrets = self._credentials()
-        runner = await self._serve(store, nodes, secrets)
+        accounts = ServiceAccountTokens(load_or_make_key(self._paths.pki), store)
+        nodes = self._nodes(store, internet, names, accounts)
+        runner = await self._serve(store, nodes, secrets, accounts)
         for node in nodes:
             await node.start()
         try:
@@ -149,7 +151,9 @@ class _Cluster:
                 bootstrap.bootstrap(store, self._topology.nodes)
         return store
 
-    def _nodes(self, store: ObjectStore, internet: Internet, names: ClusterNames) -> list[LabNode]:
+    def _nodes(
+        self, store: ObjectStore, internet: Internet, names: ClusterNames, accounts: ServiceAccountTokens
+    ) -> list[LabNode]:
         spawner = Spawner(self._spawner_socket)
         spawner.start()
         shared = Shared(
@@ -159,6 +163,7 @@ class _Cluster:
             images=Catalog(self._paths.root),
             names=names.now,
             failed=self._agent_ended,
+            tokens=accounts,
             agent_options=self._agent_options,
             cgroups=cgroups.make(self._paths.name, self._paths.cgroups),
         )
@@ -187,12 +192,16 @@ class _Cluster:
         return f"https://127.0.0.1:{self._listener.getsockname()[1]}"
 
     async def _serve(
-        self, store: ObjectStore, nodes: Sequence[LabNode], made: credentials.Credentials
+        self,
+        store: ObjectStore,
+        nodes: Sequence[LabNode],
+        made: credentials.Credentials,
+        accounts: ServiceAccountTokens,
     ) -> web.AppRunner:
         """On the host's loopback for users, and on each node's for its agent."""
         tokens = {token: user for user, token in made.tokens.items()}
         runtime = ClusterAccess([node.access for node in nodes])
-        app = create_app(store, tokens=tokens, runtime=runtime, version=bootstrap.VERSION)
+        app = create_app(store, tokens=tokens, runtime=runtime, version=bootstrap.VERSION, accounts=accounts)
         runner = Runner(app)
         await runner.setup()
         context = made.server_context()

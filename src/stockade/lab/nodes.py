@@ -26,6 +26,7 @@ from stockade.dataplane.programmer import ProgrammingError
 from stockade.lab import addresses, heartbeat
 from stockade.lab.agents import AgentSupervisor
 from stockade.lab.apiserver.registry import ApiError
+from stockade.lab.apiserver.service_accounts import ServiceAccountTokens
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.lab.dns.feed import Feed, World
 from stockade.lab.events import EventRecorder
@@ -61,6 +62,7 @@ class Shared(msgspec.Struct, frozen=True):
     images: Catalog
     names: World
     failed: Callable[[str], None]
+    tokens: ServiceAccountTokens
     agent_options: Sequence[str] = ()
     cgroups: Cgroups | None = None
 
@@ -129,6 +131,7 @@ class LabNode:
             shared.images,
             EventRecorder(shared.store, "kubelet", plan.name),
             GateClient(self._gate),
+            shared.tokens,
             facts=facts,
             pod_cidrs=plan.pod_cidrs,
             feeds={"dns": self._dns.attach},

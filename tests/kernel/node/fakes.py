@@ -58,12 +58,15 @@ class FakeRegistry:
         if pod is not None:
             self._tell("DELETED", pod)
 
+    def find(self, resource, namespace, name):
+        return None
+
     def list(self, resource, namespace=""):
-        return [copy.deepcopy(pod) for pod in self.pods.values()]
+        return [copy.deepcopy(pod) for pod in self.pods.values()] if resource == "pods" else []
 
     async def watch(self, resource, namespace=""):
         while True:
-            yield await self.queue.get()
+            yield await (self.queue if resource == "pods" else asyncio.Queue()).get()
 
 
 class LoopbackNetns:
@@ -146,6 +149,7 @@ class Lab:
             self.images,
             self.events,
             self.gate,
+            None,  # no pod here has a token
             facts=facts,
             pod_cidrs=("10.244.0.0/24",),
             feeds=self.feeds,

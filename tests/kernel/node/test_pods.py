@@ -488,12 +488,12 @@ async def scenario_address_is_not_reused_at_once(lab) -> None:
 
 
 async def scenario_says_what_it_leaves_out(lab) -> None:
-    hook = {"preStop": {"exec": {"command": ["true"]}}}
-    lab.pod("box", "sleep", "9", lifecycle=hook, volumeMounts=[{"name": "data", "mountPath": "/data"}])
+    devices = [{"name": "data", "devicePath": "/dev/x"}]
+    context = {"capabilities": {"add": ["SYS_PTRACE"]}}
+    lab.pod("box", "sleep", "9", volumeDevices=devices, securityContext=context, spec={"hostPID": True})
     await lab.running("box")
     said = {reason: message for _, _, reason, message in lab.events.seen}
-    assert said["FailedMount"] == "volumes are not mounted in the lab: data"
-    assert "lifecycle" in said["Unsupported"]
+    assert said["Unsupported"] == "not acted upon in the lab: capability SYS_PTRACE, hostPID, volumeDevices"
 
 
 async def scenario_readiness_and_liveness(lab) -> None:

@@ -29,6 +29,7 @@ _KINDS = {
     "networking.k8s.io/v1": "NetworkPolicy Ingress DeleteOptions",
     "rbac.authorization.k8s.io/v1": "Role RoleBinding ClusterRole ClusterRoleBinding DeleteOptions",
     "policy/v1": "PodDisruptionBudget Eviction DeleteOptions",
+    "authentication.k8s.io/v1": "TokenRequest",
     "authorization.k8s.io/v1": "SelfSubjectAccessReview SelfSubjectRulesReview",
 }
 """Which message a kind of an apiVersion is; the same kind in another group may be another message."""

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from stockade.lab.apiserver import admission, rules
+from stockade.lab.apiserver import admission, pod_admission, rules
 from stockade.lab.apiserver.crd import checking, definition
 from stockade.lab.apiserver.crd.definition import CLEANUP, DEFINITIONS
 from stockade.lab.apiserver.failures import (
@@ -214,6 +214,9 @@ class ObjectStore:
         new["apiVersion"], new["kind"] = _stored_version(kind), kind.kind
         rules.apply_defaults(kind, new)
         admission.prepare_create(kind, new)
+        if kind.resource == "pods":
+            account = new["spec"]["serviceAccountName"]
+            pod_admission.admit(kind, new, self.find("serviceaccounts", namespace, account))
         _refuse(kind, new, rules.validate(kind, new))
         if (namespace, metadata["name"]) in self._index[resource]:
             raise already_exists(kind, metadata["name"])

@@ -45,6 +45,7 @@ class _Process(msgspec.Struct, frozen=True, kw_only=True):
     env: list[str] | None = msgspec.field(default=None, name="Env")
     working_directory: str | None = msgspec.field(default=None, name="WorkingDir")
     user: str | None = msgspec.field(default=None, name="User")
+    stop_signal: str | None = msgspec.field(default=None, name="StopSignal")
 
 
 class _RootFs(msgspec.Struct, frozen=True, kw_only=True):

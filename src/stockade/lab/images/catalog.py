@@ -65,6 +65,7 @@ class Catalog:
             working_directory=record.process.working_directory,
             uid=record.process.uid,
             gid=record.process.gid,
+            stop_signal=record.process.stop_signal,
             note=f"loaded from {record.source}",
         )
 

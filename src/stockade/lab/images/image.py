@@ -40,6 +40,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     uid: int = 0
     gid: int = 0
     program: str = ""
+    stop_signal: str = ""
     note: str = ""
 
 

@@ -1,7 +1,7 @@
 """What an image says about its process, from its configuration. Read from files that came with the image: nothing of it is believed to be a path.
 
 In: ``bundle.Config`` and the unpacked layers. Out: ``Process``, kept with the image. Called by the catalog. Rules: OCI image-spec config.md
-(Entrypoint, Cmd, Env, WorkingDir, User: user[:group], names or numbers).
+(Entrypoint, Cmd, Env, WorkingDir, StopSignal, User: user[:group], names or numbers).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     working_directory: str = "/"
     uid: int = 0
     gid: int = 0
+    stop_signal: str = ""
 
 
 def process_of(config: Config, root: Stack) -> Process:
@@ -46,6 +47,7 @@ def process_of(config: Config, root: Stack) -> Process:
         working_directory=directory if directory.startswith("/") else f"/{directory}",
         uid=uid,
         gid=gid,
+        stop_signal=said.stop_signal or "",
     )
 
 

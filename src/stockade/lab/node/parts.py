@@ -58,6 +58,17 @@ Attach = Callable[[], socket.socket]
 """A new line to the daemon for one process of a program of the lab: the process's end."""
 
 
+class Tokens(Protocol):
+    def issue(
+        self,
+        account: JsonObject,
+        seconds: int,
+        audiences: list[str] | None = None,
+        bound: JsonObject | None = None,
+    ) -> str:
+        """A service account's token, good for the API as long as the pod ``bound`` is there."""
+
+
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     """``addresses``: the node's, the primary one first. ``directory``: logs and mount point, inside the lab's state directory.
     ``resolv_conf``: for pods with dnsPolicy Default."""
@@ -87,4 +98,5 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     events: Events
     addresses: AddressPools
     feeds: Mapping[str, Attach]
+    tokens: Tokens
     cgroups: Cgroups

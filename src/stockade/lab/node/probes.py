@@ -177,6 +177,12 @@ async def _tcp(what: JsonObject, target: Target) -> None:
 
 
 async def _http(what: JsonObject, target: Target) -> str | None:
+    code = await http_status(what, target)
+    return None if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}"
+
+
+async def http_status(what: JsonObject, target: Target) -> int:
+    """What the server answers to an HTTPGetAction. Raises OSError, ValueError."""
     host, port = what.get("host") or target.address, _port(what["port"], target)
     secure = (what.get("scheme") or "HTTP").upper() == "HTTPS"
     reader, writer = await target.connect(host, port, secure=_unverified() if secure else None)
@@ -197,9 +203,8 @@ async def _http(what: JsonObject, target: Target) -> str | None:
     finally:
         writer.close()
     if len(answer) < 2 or not answer[1].isdigit():
-        return "malformed HTTP response"
-    code = int(answer[1])
-    return None if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}"
+        raise ValueError("malformed HTTP response")
+    return int(answer[1])
 
 
 def _unverified() -> ssl.SSLContext:

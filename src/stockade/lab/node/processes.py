@@ -50,11 +50,17 @@ class NodeProcesses:
         hostname: str,
         netns: int,
         cgroups: Sequence[str] = (),
+        beside: int | None = None,
     ) -> Process:
         await self.awake.wait()
         made = await self._spawner.spawn_container(
-            command, streams, root=root, hostname=hostname, netns=netns, cgroups=cgroups
+            command, streams, root=root, hostname=hostname, netns=netns, cgroups=cgroups, beside=beside
         )
+        return self._keep(made, in_pod=True)
+
+    async def spawn_pause(self, *, mountpoint: str, netns: int) -> Process:
+        await self.awake.wait()
+        made = await self._spawner.spawn_pause(mountpoint=mountpoint, netns=netns)
         return self._keep(made, in_pod=True)
 
     async def spawn_exec(self, command: Command, streams: Streams, *, init: int) -> Process:

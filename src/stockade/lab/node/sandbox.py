@@ -2,7 +2,7 @@
 # pathlib stays out of pid 1, which is forked for each process of the lab.
 """A container's view of the file system, built by the container's first process before it becomes the user's command.
 
-Comes in: ``wire.Root`` (image directory, read-only host directories, files to write). Goes out: a process whose root is the
+Comes in: ``wire.Root`` (image directory, read-only host directories, files to write, volumes). Goes out: a process whose root is the
 container's, with its own /proc, /dev, /sys and no way back to the host's files. Called by ``launch`` in the child, single-threaded,
 in new mount and PID namespaces. Masked and read-only paths are those of runc's default specification.
 """
@@ -51,6 +51,7 @@ _SEALED: Final = MS_NOSUID | MS_NODEV | MS_NOEXEC
 def enter(root: wire.Root) -> None:
     """After this call ``/`` is the container's root, and nothing of the old one can be reached."""
     syscalls.make_private()
+    trees = [_tree(mount) for mount in root["mounts"]]
     new_root = _writable_root(root)
     os.mkdir(new_root + _OLD, 0o700)
     syscalls.pivot_root(new_root, new_root + _OLD)
@@ -68,6 +69,69 @@ def enter(root: wire.Root) -> None:
         _write(path, content)
     syscalls.umount(_OLD)
     os.rmdir(_OLD)
+    # From here on no path leads to the host: whatever links the image and the volumes have, mount points are the container's own.
+    for mount, tree in zip(root["mounts"], trees, strict=True):
+        _attach(tree, mount)
+
+
+def enter_nothing(mountpoint: str) -> None:
+    """After this call ``/`` is empty and cannot be written, but for /proc, which shows the own PID namespace."""
+    syscalls.make_private()
+    syscalls.mount("tmpfs", mountpoint, "tmpfs", _SEALED, "size=64k,mode=0755")
+    for name in ("proc", "old"):
+        os.mkdir(f"{mountpoint}/{name}", 0o700)
+    syscalls.pivot_root(mountpoint, f"{mountpoint}/old")
+    os.chdir("/")
+    syscalls.mount_proc()
+    syscalls.umount("/old")
+    syscalls.mount("", "/", flags=syscalls.MS_REMOUNT | syscalls.MS_BIND | MS_RDONLY | _SEALED)
+
+
+def seal(root: wire.Root) -> None:
+    """readOnlyRootFilesystem, once everything is in its place."""
+    if root["read_only"]:
+        syscalls.mount(
+            "", "/", flags=syscalls.MS_REMOUNT | syscalls.MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV
+        )
+
+
+def _tree(mount: wire.Mount) -> int:
+    """The volume, or a part of it, as a mount that is attached nowhere. What the descriptor shows cannot be swapped any more."""
+    source = os.open(mount["source"], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if mount["subpath"]:
+        resolve = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_MAGICLINKS
+        source = syscalls.openat2(source, mount["subpath"], os.O_PATH, resolve)
+    return syscalls.open_tree(source)
+
+
+def _attach(tree: int, mount: wire.Mount) -> None:
+    target = _mount_point(mount["target"], is_directory=stat.S_ISDIR(os.fstat(tree).st_mode))
+    syscalls.move_mount(tree, target)
+    if mount["read_only"]:
+        flags = syscalls.MS_REMOUNT | syscalls.MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV
+        syscalls.mount("", f"/proc/self/fd/{tree}", flags=flags)
+
+
+def _mount_point(path: str, *, is_directory: bool) -> int:
+    """What is at ``path`` in the container, links of the image followed; made where it is missing."""
+    resolve = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    with contextlib.suppress(FileNotFoundError):
+        return syscalls.openat2(root, path, os.O_PATH, resolve)
+    place, parts = root, [part for part in path.split("/") if part]
+    for number, part in enumerate(parts, 1):
+        here = "/".join(parts[:number])
+        try:
+            place, above = syscalls.openat2(root, here, os.O_PATH, resolve), place
+        except FileNotFoundError:
+            above = place
+            if number < len(parts) or is_directory:
+                os.mkdir(part, 0o755, dir_fd=above)
+            else:
+                flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+                os.close(os.open(part, flags, 0o644, dir_fd=above))
+            place = syscalls.openat2(root, here, os.O_PATH, resolve)
+    return place
 
 
 def _writable_root(root: wire.Root) -> str:

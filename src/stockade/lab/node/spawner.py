@@ -125,12 +125,29 @@ class Spawner:
         hostname: str,
         netns: int,
         cgroups: Sequence[str] = (),
+        beside: int | None = None,
     ) -> Process:
-        """The first process of a container; ``netns`` is its pod's network, or the node's; ``cgroups``: the files to enter them by."""
-        extra = {"root": root, "hostname": hostname, "cgroups": list(cgroups)}
+        """The first process of a container; ``netns`` is its pod's network, or the node's; ``cgroups``: the files to enter them by. ``beside``:
+        it sees, and is seen by, the processes of the container or pod whose first process that is."""
+        extra: dict[str, Any] = {"root": root, "hostname": hostname, "cgroups": list(cgroups)}
+        if beside is not None:
+            extra["init"] = beside
         process = await self._spawn("container", command, streams, extra, netns)
         self._cgroups[process.pid] = list(cgroups)
         return process
+
+    async def spawn_pause(self, *, mountpoint: str, netns: int) -> Process:
+        """A process that does nothing but be the first of a pod whose containers share their processes."""
+        empty: wire.Root = {
+            "mountpoint": mountpoint,
+            "lower": [],
+            "binds": [],
+            "files": {},
+            "mounts": [],
+            "read_only": True,
+        }
+        nothing = Command(argv=["pause"], env={})
+        return await self._spawn("pause", nothing, Streams(), {"root": empty, "hostname": ""}, netns)
 
     async def spawn_exec(self, command: Command, streams: Streams, *, init: int) -> Process:
         """One more process in the container whose first process is ``init``."""

@@ -30,6 +30,10 @@ MS_REC: Final = 0x4000
 MS_PRIVATE: Final = 0x40000
 MNT_DETACH: Final = 2
 
+RESOLVE_NO_MAGICLINKS: Final = 0x02
+RESOLVE_BENEATH: Final = 0x08
+RESOLVE_IN_ROOT: Final = 0x10
+
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
 PR_SET_NAME: Final = 15
@@ -46,6 +50,10 @@ _PIVOT_ROOT: Final = {
     "s390x": 217,
     "armv7l": 218,
 }
+# Numbers from 424 on are the same on every architecture.
+_OPEN_TREE, _MOVE_MOUNT, _OPENAT2 = 428, 429, 437
+_OPEN_TREE_CLONE, _AT_EMPTY_PATH = 0x1, 0x1000
+_BOTH_BY_DESCRIPTOR: Final = 0x4 | 0x40  # MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH
 _CAPABILITY_VERSION_3: Final = 0x20080522
 _FIRST_USER_NAMESPACE: Final = 0xEFFFFFFD
 
@@ -118,6 +126,57 @@ def in_user_namespace() -> bool:
         return os.stat("/proc/self/ns/user").st_ino != _FIRST_USER_NAMESPACE  # noqa: PTH116 - pathlib stays out of pid 1
     except OSError:  # a kernel without them
         return False
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
+
+
+def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
+    """openat2(2): ``resolve`` bounds where links on the way may lead. Raises OSError of the usual kinds (FileNotFoundError …)."""
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+    result = _libc.syscall(
+        ctypes.c_long(_OPENAT2),
+        ctypes.c_int(directory),
+        os.fsencode(path),
+        ctypes.byref(how),
+        ctypes.c_size_t(ctypes.sizeof(how)),
+    )
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+    return int(result)
+
+
+def open_tree(fd: int) -> int:
+    """What ``fd`` (O_PATH) refers to as a mount of its own, attached nowhere yet: open_tree(2)."""
+    flags = _OPEN_TREE_CLONE | _AT_EMPTY_PATH | os.O_CLOEXEC
+    result = _libc.syscall(ctypes.c_long(_OPEN_TREE), ctypes.c_int(fd), b"", ctypes.c_uint(flags))
+    _check(result, "open_tree")
+    return int(result)
+
+
+def move_mount(tree: int, target: int) -> None:
+    """Attach what ``open_tree`` gave at the place that ``target`` (O_PATH) refers to."""
+    result = _libc.syscall(
+        ctypes.c_long(_MOVE_MOUNT),
+        ctypes.c_int(tree),
+        b"",
+        ctypes.c_int(target),
+        b"",
+        ctypes.c_uint(_BOTH_BY_DESCRIPTOR),
+    )
+    _check(result, "move_mount")
+
+
+def rename(name: str) -> None:
+    """What others see of this process's command line, from now on."""
+    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 - pathlib stays out of pid 1; no codec can be imported in a container
+        fields = file.read().rpartition(b")")[2].split()
+    start, end = int(fields[45]), int(fields[46])  # arg_start, arg_end: proc_pid_stat(5), fields 48 and 49
+    ctypes.memset(start, 0, end - start)
+    ctypes.memmove(start, name.encode(), min(len(name), end - start - 1))
+    set_name(name)
 
 
 def make_private() -> None:

@@ -126,3 +126,17 @@ def test_port_forward_to_nobody(client):
     done = client.run("port-forward", "pod/nope", ":80")
     assert done.returncode == 1
     assert 'pods "nope" not found' in done.stderr
+
+
+def test_debug_joins_a_pod(client, kubectl):
+    """An ephemeral container: its own image, the pod's network. Before 1.23 kubectl wrote a form that servers no longer take."""
+    if kubectl < 23:
+        pytest.skip("kubectl before 1.23 speaks of ephemeral containers in a form that no server from 1.23 on takes")
+    command = ("debug", "shell", "-it", "--image=alpine", "--container=debugger", "--", "sh")
+    with client.terminal(*command) as terminal:
+        terminal.settle(seconds=SECONDS)
+        assert "Welcome to nginx!" in terminal.ask("wget -qO- http://localhost/")
+        terminal.type("exit")
+        terminal.finish(SECONDS)
+    described = client.run("describe", "pod", "shell").stdout
+    assert re.search(r"Ephemeral Containers:\n +debugger:", described), described

@@ -65,6 +65,7 @@ async def test_plain_groups(client):
         "networking.k8s.io",
         "discovery.k8s.io",
         "coordination.k8s.io",
+        "policy",
     } == groups
     _, body = await get(client, "/apis/apps")
     assert msgspec.json.decode(body)["preferredVersion"] == {"groupVersion": "apps/v1", "version": "v1"}

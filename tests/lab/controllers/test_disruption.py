@@ -56,7 +56,7 @@ async def test_it_follows_readiness_and_the_number_that_is_asked_for(world):
     world.add(BUDGETS, budget(maxUnavailable=1))
     await world.until(lambda: counts(world) == (1, 3, 2, 3))
     first = world.pods()[0]["metadata"]["name"]
-    world.edit("pods", first, lambda obj: obj["status"]["conditions"][0].update(status="False"))
+    world.edit("pods", first, lambda obj: obj["status"].update(conditions=[]))
     await world.until(lambda: counts(world) == (0, 2, 2, 3))
     world.edit("deployments.apps", "web", lambda obj: obj["spec"].update(replicas=1))
     await world.until(lambda: counts(world)[2:] == (0, 1))

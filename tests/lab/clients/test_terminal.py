@@ -32,12 +32,14 @@ class Client:
 
     def __init__(self, player) -> None:
         self.player = player
+        # 1.22.0 to 1.22.2 do not see the end of what they ran unless this is off (kubernetes/kubectl#1098)
+        self.env = {**player.env, **({"KUBECTL_COMMAND_HEADERS": "false"} if player.minor == 22 else {})}
         self.program = f"{player.env['PATH'].partition(':')[0]}/kubectl"
 
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self.program, *arguments],
-            env=dict(self.player.env),
+            env=self.env,
             capture_output=True,
             text=True,
             timeout=SECONDS,
@@ -46,7 +48,7 @@ class Client:
         )
 
     def terminal(self, *arguments: str) -> Terminal:
-        return Terminal([self.program, *arguments], self.player.env)
+        return Terminal([self.program, *arguments], self.env)
 
     @contextmanager
     def forward(self, *arguments: str) -> Iterator[str]:

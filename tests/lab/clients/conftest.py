@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,14 @@ from stockade.lab.paths import LabPaths
 from stockade.lab.preflight import missing_requirement
 from stockade.testing import kubectls
 
-from .transcript import Player
+from .transcript import Player, parse
 
 PRELUDE = (Path(__file__).parent / "prelude.sh").read_text()
-ACTS = sorted(path.stem for path in (Path(__file__).parent / "transcripts").glob("*.txt"))
+TRANSCRIPTS = Path(__file__).parent / "transcripts"
+ACTS = sorted(path.stem for path in TRANSCRIPTS.glob("*.txt"))
 BETWEEN = ("questions",)  # discovery and schemas; all play with streams in test_terminal
+WAITING = 2  # plays that wait for something while as many as there are processors work
+Plays = dict[tuple[str, int], Future[list[str]]]
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -64,6 +68,7 @@ class Stage:
         self.admin("create", "namespace", namespace)
         self.admin("config", "set-context", "--current", "--namespace", namespace, f"--kubeconfig={config}")
         env = {
+            "GOGC": "off",  # none lives long enough to collect garbage
             "HOME": str(home),
             "KUBECONFIG": str(config),
             "LC_ALL": "C.UTF-8",
@@ -126,3 +131,27 @@ def kubectl(minor: int) -> int:
             pytest.fail(text)
         pytest.skip(text)
     return minor
+
+
+@pytest.fixture(scope="session")
+def plays(request: pytest.FixtureRequest, stage: Stage) -> Iterator[Plays]:
+    """Every play that a selected test will ask for; they begin with the first test that wants this fixture."""
+    chosen = [
+        (item.callspec.params["act"], item.callspec.params["minor"])
+        for item in request.session.items
+        if "act" in getattr(getattr(item, "callspec", None), "params", {})
+    ]
+    with ThreadPoolExecutor((os.cpu_count() or 1) + WAITING) as pool:
+        yield {
+            (act, minor): pool.submit(_play, stage, act, minor)
+            for act, minor in chosen
+            if kubectls.path_of(minor).exists()
+        }
+
+
+def _play(stage: Stage, act: str, minor: int) -> list[str]:
+    player = stage.player(minor, act)
+    try:
+        return player.play(parse((TRANSCRIPTS / f"{act}.txt").read_text()))
+    finally:
+        stage.leave(player)

@@ -59,7 +59,8 @@ class Client:
 
 
 @pytest.fixture(scope="session")
-def client(stage, kubectl) -> Iterator[Client]:
+def client(stage, kubectl, plays) -> Iterator[Client]:
+    """In a namespace of its own; the plays go on meanwhile."""
     player = stage.player(kubectl, "terminal")
     made = Client(player)
     assert made.run("apply", "-f", "-", stdin=POD).returncode == 0
@@ -133,7 +134,9 @@ def test_port_forward_to_nobody(client):
 def test_debug_joins_a_pod(client, kubectl):
     """An ephemeral container: its own image, the pod's network. Before 1.23 kubectl wrote a form that servers no longer take."""
     if kubectl < 23:
-        pytest.skip("kubectl before 1.23 speaks of ephemeral containers in a form that no server from 1.23 on takes")
+        pytest.skip(
+            "kubectl before 1.23 speaks of ephemeral containers in a form that no server from 1.23 on takes"
+        )
     command = ("debug", "shell", "-it", "--image=alpine", "--container=debugger", "--", "sh")
     with client.terminal(*command) as terminal:
         terminal.settle(seconds=SECONDS)

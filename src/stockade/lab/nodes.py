@@ -25,7 +25,7 @@ from stockade.agent.gate import GateClient
 from stockade.dataplane.programmer import ProgrammingError
 from stockade.lab import addresses, heartbeat
 from stockade.lab.agents import AgentSupervisor
-from stockade.lab.apiserver.registry import ApiError
+from stockade.lab.apiserver.registry import MANAGER, ApiError
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.lab.events import EventRecorder
 from stockade.lab.images.catalog import Catalog
@@ -153,6 +153,7 @@ class LabNode:
         while not self._gate.exists():  # noqa: ASYNC110 - a file has no event
             await asyncio.sleep(POLL)
         await self._proxy.synced.wait()
+        MANAGER.set("kubelet")
         with contextlib.suppress(ApiError):
             heartbeat.mark_ready(self._shared.store, self.name)
 

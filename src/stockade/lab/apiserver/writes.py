@@ -181,7 +181,7 @@ def updating(request: web.Request, target: Target, asked: JsonObject, *, keep: b
         before = managed.entries_of(old or {})
         if keep and given is not None:
             before = managed.entries_of(asked)
-        return [entry.to_json() for entry in managed.updated(kind, old, new, before, writer, now)]
+        return managed.updated(kind, old, new, [entry.to_json() for entry in before], writer, now)
 
     return managers
 

@@ -47,7 +47,7 @@ async def test_aggregated_and_plain_discovery_agree(client, version):
             else:
                 plain[group, served, resource] = (entry["verbs"], [])
     assert plain == aggregated
-    assert len(plain) == len(KINDS) + len(reviews.KINDS)
+    assert len(plain) == len(KINDS) + len(discovery.POSTED)
 
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -65,6 +65,7 @@ async def test_plain_groups(client):
         "networking.k8s.io",
         "discovery.k8s.io",
         "coordination.k8s.io",
+        "events.k8s.io",
     } == groups
     _, body = await get(client, "/apis/apps")
     assert msgspec.json.decode(body)["preferredVersion"] == {"groupVersion": "apps/v1", "version": "v1"}

@@ -100,7 +100,7 @@ async def test_the_controllers_sign(client, store):
         async with asyncio.timeout(10):
             while not store.list("pods", "default"):  # noqa: ASYNC110 - what is waited for has no event
                 await asyncio.sleep(0.005)
-            while ("kube-controller-manager", "status") not in fields(
+            while ("kube-controller-manager", "status") not in fields(  # noqa: ASYNC110
                 store.get("deployments.apps", "default", "web")
             ):
                 await asyncio.sleep(0.005)

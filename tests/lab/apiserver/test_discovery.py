@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from stockade.lab.apiserver import discovery, openapi, reviews
+from stockade.lab.apiserver import discovery, openapi
 from stockade.lab.apiserver.kinds import KINDS, Catalogue
 from stockade.lab.apiserver.printers import PRINTERS
 from stockade.manifests import schema

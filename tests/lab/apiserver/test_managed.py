@@ -93,16 +93,17 @@ async def test_an_autoscaler_and_an_applier_conflict(client, store):
     assert left["spec"]["replicas"] == 5
 
 
+def _has_rolled_out(store):
+    signed = fields(store.get("deployments.apps", "default", "web"))
+    return store.list("pods", "default") and ("kube-controller-manager", "status") in signed
+
+
 async def test_the_controllers_sign(client, store):
     running = asyncio.create_task(run_controllers(store))
     try:
         await send(client, DEPLOYMENT, deployment(1, web="nginx:1"), code=201)
         async with asyncio.timeout(10):
-            while not store.list("pods", "default"):  # noqa: ASYNC110 - what is waited for has no event
-                await asyncio.sleep(0.005)
-            while ("kube-controller-manager", "status") not in fields(  # noqa: ASYNC110
-                store.get("deployments.apps", "default", "web")
-            ):
+            while not _has_rolled_out(store):  # noqa: ASYNC110 - what is waited for has no event
                 await asyncio.sleep(0.005)
     finally:
         running.cancel()

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from stockade.lab.apiserver.bodies import answer, answer_raw
 from stockade.lab.apiserver.context import context_of
-from stockade.lab.apiserver.crd.versions import as_served, raw_as_served
+from stockade.lab.apiserver.crd.versions import raw_as_served
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.paging import page_of
 from stockade.lab.apiserver.requests import Shape, Target, wanted_shape

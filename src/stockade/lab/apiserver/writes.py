@@ -122,6 +122,9 @@ def _apply(request: web.Request, target: Target, held: JsonObject | None, patch:
     entries = [entry.to_json() for entry in done.entries]
     if held is not None:
         return _replace(request, target, done.object, warnings, lambda *_: entries)
+    if uid := config["metadata"].get("uid"):
+        why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        raise failures.conflict(kind, target.name, why)
     created = store.create(
         kind.resource,
         target.namespace,

@@ -8,6 +8,7 @@ Each round does everything, in two fresh labs (of one node, and of three), so th
   deny          ``kubectl apply`` of a deny-all policy returning to the last packet that still arrives (0 when it is cut before)
   idle          PSS of the lab's own processes (zygote, daemon, agents) before anything was asked of them
   GET …         single requests (lab_api)
+  matrix        486 probes as the conformance suites make them, nothing and a third denied (lab_matrix)
   watchers      200 events of 1.5 kB to 1, 10, 100 watchers, and beside three that never read (lab_watch)
   N pods        10, 100, 500 POSTs at once to the last pod Running, on three nodes, and their end (lab_pods)
   replicas      the same 500 by a Deployment with a Service, and how long a GET had to wait meanwhile (lab_pods)
@@ -23,6 +24,7 @@ import tempfile
 import time
 
 from lab_api import single_requests
+from lab_matrix import matrices
 from lab_pods import pods_by_number, replicas
 from lab_watch import fan_out
 from labs import BIN, Api, cost, pod, running_lab
@@ -36,6 +38,8 @@ AIMS = {
     "pod ms": "<= 100",
     "deny ms": "<= 50",
     "GET ms": "<= 2",
+    "matrix s": "<= 10",
+    "matrix, a third denied s": "<= 10",
     "100 watchers s": "<= 2",
     "100 pods s": "<= 2",
     "500 pods s": "<= 10",
@@ -50,6 +54,7 @@ async def in_lab(paths: LabPaths, env: dict[str, str]) -> Round:
         found["pod ms"] = 1000 * statistics.median(one)
         found["deny ms"] = 1000 * await denied_after(api, env)
     found |= await single_requests(paths)
+    found |= await matrices(paths.kubeconfig)
     for watchers in (1, 10, 100):
         found |= await fan_out(paths, watchers)
     return found | await fan_out(paths, 100, stuck=3)

@@ -7,9 +7,8 @@ import re
 import subprocess
 from pathlib import Path
 
-import yaml
-
 import pytest
+import yaml
 
 EXPRESSION = re.compile(r"\$\{\{ *([\w.-]+) *\}\}")
 

@@ -7,9 +7,9 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
-import pytest
 from stockade.lab.preflight import missing_requirement
 
 ROOT = Path(__file__).parents[2] / "deploy" / "action"

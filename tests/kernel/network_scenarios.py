@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import select
+import signal
 import socket
 import struct
 import sys
@@ -21,7 +22,8 @@ import dns.rcode
 
 from stockade.dataplane.netlink import NetlinkError, NetlinkSocket
 from stockade.lab.addresses import DNS_SERVICE_IP, EXAMPLE_IP, GATEWAY_6, GOOGLE_IP, GOOGLE_IP_6, NODE_IP
-from stockade.lab.dns.server import kube_dns
+from stockade.lab.dns import replica
+from stockade.lab.dns.feed import ClusterNames, Feed
 from stockade.lab.internet import NODE_LINK, Internet
 from stockade.lab.node import links, netns, syscalls
 from stockade.lab.node.network import PodNetwork
@@ -496,6 +498,19 @@ def ask(opener, name, kind, where=DNS_SERVICE_IP, tcp=False):
     return dns.rcode.to_text(response.rcode()), values
 
 
+def dns_process(pod, feed):
+    """As ``node.launch`` starts one, without a container round it."""
+    line = feed.attach()
+    sockets = netns.inside(pod.fd, replica.opened)
+    child = os.fork()
+    if child == 0:
+        with Path(os.devnull).open("w") as sys.stdout:
+            os._exit(replica.run(line, sockets))
+    for each in (line, sockets.datagrams, *sockets.listeners.values()):
+        each.close()
+    return child
+
+
 async def names():
     """DNS over UDP and TCP through its Service; names follow the registry."""
     world = World()
@@ -505,8 +520,9 @@ async def names():
     ]
     world.service("kube-dns", DNS_SERVICE_IP, ports, [world.c])
     world.service("web", WEB, [{"port": 80, "protocol": "TCP"}], [world.a])
-    server = kube_dns(world.registry)(world.c, {})
-    await server.start()
+    known = ClusterNames(world.registry)
+    following = asyncio.create_task(known.run())
+    server = dns_process(world.c, Feed(known.now))
     full = "web.default.svc.cluster.local"
     async with proxied(world):
         for tcp in (False, True):
@@ -524,8 +540,10 @@ async def names():
         await until(lambda: ask(world.a, full, "A") == ("NXDOMAIN", []))
         _, _, idle = await asyncio.to_thread(connect, world.a, DNS_SERVICE_IP, 53)
         await asyncio.sleep(0.1)
-        await server.stop()
-        await server.stop()
+        os.kill(server, signal.SIGTERM)
+        assert await asyncio.to_thread(ask, world.a, "www.example.com", "A") == ("NOERROR", [EXAMPLE_IP])
+        assert await asyncio.to_thread(os.waitpid, server, 0) == (server, 0)
+        following.cancel()
         assert await asyncio.to_thread(idle.recv, 1) == b""
         refused = await asyncio.to_thread(connect, world.a, DNS_SERVICE_IP, 53)
         assert refused[0] == "ECONNREFUSED", refused

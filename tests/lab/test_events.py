@@ -68,3 +68,12 @@ def test_events_of_cluster_scoped_objects_are_in_default():
     node = registry.create("nodes", "", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}})
     recorder.event(node, NORMAL, "NodeReady", "up")
     assert [event["metadata"]["namespace"] for event in registry.list("events")] == ["default"]
+
+
+def test_events_are_listed_in_the_order_they_came():
+    registry, pod, _ = setup()
+    recorder = EventRecorder(registry, "kubelet")
+    for number in range(20):
+        recorder.event(pod, NORMAL, f"Reason{number}", "happened")
+    listed = sorted(registry.list("events", "default"), key=lambda event: event["metadata"]["name"])
+    assert [event["reason"] for event in listed] == [f"Reason{number}" for number in range(20)]

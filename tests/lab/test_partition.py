@@ -1,10 +1,10 @@
-"""The annotation of a Node cuts and heals its link, once each."""
+"""The annotations of a Node cut and heal its link, pause and resume it, once each and in order."""
 
 from __future__ import annotations
 
 import asyncio
 
-from stockade.lab.partition import ANNOTATION, Partition, cut_text
+from stockade.lab.partition import CUT, LINK, PAUSED, STATE, Partition, cut_text, is_paused
 from stockade.testing.registry import MemoryRegistry
 
 
@@ -24,6 +24,12 @@ class FakeNode:
     async def heal(self) -> None:
         self.calls.append("heal")
 
+    async def pause(self) -> None:
+        self.calls.append("pause")
+
+    async def resume(self) -> None:
+        self.calls.append("resume")
+
 
 async def until(condition) -> None:
     async with asyncio.timeout(5):
@@ -39,9 +45,9 @@ async def test_it_follows_the_annotation() -> None:
     running = asyncio.create_task(Partition(registry, nodes, lambda node: healed.append(node.name)).run())
 
     def annotate(name: str, value: str | None) -> None:
-        registry.mutate("nodes", "", name, lambda o: o["metadata"].update(annotations={ANNOTATION: value}))
+        registry.mutate("nodes", "", name, lambda o: o["metadata"].update(annotations={LINK: value}))
 
-    annotate("a", "cut")
+    annotate("a", CUT)
     await until(lambda: nodes[0].calls == ["cut"])
     registry.mutate("nodes", "", "a", lambda o: o["metadata"].update(labels={"x": "y"}))
     annotate("a", None)
@@ -49,7 +55,7 @@ async def test_it_follows_the_annotation() -> None:
     assert nodes[0].calls == ["cut", "heal"]
     assert nodes[1].calls == []
     nodes[1].broken = True
-    annotate("b", "cut")
+    annotate("b", CUT)
     await until(lambda: not registry._watchers[0][2].qsize())
     nodes[1].broken = False
     registry.mutate(
@@ -68,3 +74,14 @@ def test_a_cut_is_silent_and_concerns_the_link_and_the_api_alone() -> None:
         'iifname "lo" tcp sport 6443 drop',
         'oifname "outside0" drop',
     ]
+
+
+async def test_a_node_is_paused_before_it_is_cut_and_goes_on_after_it_is_healed() -> None:
+    registry, node = MemoryRegistry(), FakeNode("a")
+    registry.create("nodes", "", {"metadata": {"name": "a", "annotations": {STATE: PAUSED, LINK: CUT}}})
+    assert is_paused(registry.get("nodes", "", "a"))
+    running = asyncio.create_task(Partition(registry, [node], lambda _: node.calls.append("healed")).run())
+    await until(lambda: node.calls == ["pause", "cut"])
+    registry.mutate("nodes", "", "a", lambda o: o["metadata"].update(annotations={}))
+    await until(lambda: node.calls[2:] == ["heal", "healed", "resume"])
+    running.cancel()

@@ -7,9 +7,9 @@ import stat
 import threading
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
-import pytest
 from stockade.cli.main import cli
 from stockade.lab.paths import (
     LabPaths,

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from cyclonus.cases import CASES, SIZES, Case
-from cyclonus.truth import connects
-from cyclonus.world import World
 
 from stockade.model.meta import ObjectRef
 from stockade.policy import reference
@@ -16,6 +13,12 @@ from stockade.policy.evaluate import evaluate
 from stockade.policy.verdict import Flow, PodEndpoint
 from stockade.store.delta import apply
 from stockade.store.state import ClusterState
+from stockade.testing.conformance.case import Case, act
+from stockade.testing.conformance.cyclonus import SIZES, cases
+from stockade.testing.conformance.truth import connects
+from stockade.testing.conformance.world import ADDRESSES, World
+
+CASES = cases(ADDRESSES)
 
 
 def test_the_suite_is_complete():
@@ -31,19 +34,19 @@ def test_the_cases_are_not_trivial():
     for case in CASES:
         world = World()
         for step in case.steps:
-            for verb, *arguments in step:
-                getattr(world, verb)(*arguments)
+            for action in step.actions:
+                act(world, action)
         tables.add(tuple(connects(world, *flow) for flow in world.flows()))
     assert len(tables) > 80
 
 
-@pytest.mark.parametrize("case", CASES, ids=[f"{case.group}: {case.title}" for case in CASES])
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_case(case: Case):
     world = World()
     state = apply(ClusterState(), world.take_deltas())
     for number, step in enumerate(case.steps):
-        for verb, *arguments in step:
-            getattr(world, verb)(*arguments)
+        for action in step.actions:
+            act(world, action)
         state = apply(state, world.take_deltas())
         assert wrong(world, state) == [], f"step {number}"
 

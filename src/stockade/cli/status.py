@@ -12,13 +12,15 @@ import msgspec
 from stockade.agent.health import ask
 from stockade.agent.status import AgentStatus, lines
 from stockade.cli.options import lab_name, refuse_name_with_all
+from stockade.lab.node.cgroups import read_record
 from stockade.lab.paths import LabPaths, is_running, known_labs, running_labs
-from stockade.lab.processes import agents, first_process, node_of, of_lab
+from stockade.lab.processes import agents, first_process, is_stopped, node_of, of_lab
 from stockade.lab.topology import NodePlan, plan
 from stockade.report.terminal import visible
 
 ANSWER_SECONDS = 2.0
 COLUMNS = ["NAME", "STATE", "PID", "MEMORY", "KUBECONFIG"]
+PAUSED = "stopped, as its node is paused (stockade node resume); its rules stay in the kernel"
 AWAY = "not running (restarted shortly; its rules stay in the kernel)"
 
 
@@ -90,6 +92,7 @@ def _facts(paths: LabPaths) -> dict[str, object]:
         "kubeconfig": str(paths.kubeconfig),
         "pid": first_process(paths),
         "memory": f"{sum(process.resident for process in of_lab(paths)) // 2**20} MiB",
+        "limits": read_record(paths.cgroups).problem or "resources.limits hold",
         "log": str(paths.log),
     }
 
@@ -117,6 +120,12 @@ def _node_lines(node: NodeStatus) -> dict[str, object]:
     return {
         "addresses": ", ".join(node.addresses),
         "pods": ", ".join(node.pod_cidrs),
-        "agent": node.agent or AWAY,
+        "agent": _agent(node.agent),
         **told,
     }
+
+
+def _agent(pid: int | None) -> str:
+    if pid is None:
+        return AWAY
+    return f"{pid}, {PAUSED}" if is_stopped(pid) else str(pid)

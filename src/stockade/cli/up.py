@@ -23,6 +23,7 @@ from stockade.cli.failure import Failure
 from stockade.cli.lab_shape import Asked, check_running, held_settings, how_to_stop
 from stockade.cli.options import lab_name
 from stockade.lab.interpreter import open_read_only
+from stockade.lab.node.cgroups import remove_recorded
 from stockade.lab.paths import LabPaths, UnsafeStateError, is_running, take_lock
 from stockade.lab.preflight import SEARCH_PATH, missing_requirement
 from stockade.lab.processes import stop
@@ -70,7 +71,7 @@ def command(
     agent_options: list[str] | None,
     fresh: bool,
 ) -> None:
-    """Start a lab: API server, nodes, DNS, Services, policy agents. Needs root and nft.
+    """Start a lab: API server, nodes, DNS, Services, policy agents. Needs nft, and root or user namespaces.
 
     Prints the line that points kubectl at it. The host sees no interface, route, firewall rule or mount of the lab: all
     of it lives in namespaces that end with the lab. A lab that crashed is restored: the same objects, addresses and
@@ -89,6 +90,7 @@ def command(
             click.echo(f"lab {name.name!r} is already running; {how_to_stop(name)}", err=True)
             _print_export(name)
             return
+        remove_recorded(name.cgroups)
         if fresh:
             name.remove()
         held = held_settings(name)
@@ -101,8 +103,12 @@ def command(
         try:
             answer = _start(name, timeout, settings)
         finally:
+            if "server" not in answer:
+                remove_recorded(name.cgroups)
             if held is None and "server" not in answer:
                 name.forget()  # nobody was told of a lab here
+                if not name.log.exists() or not name.log.stat().st_size:
+                    name.remove()  # refused before anything was tried: no log to read
     if "error" in answer:
         raise Failure(answer["error"])
     how = "restored" if "restored" in answer else "ready"

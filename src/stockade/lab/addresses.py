@@ -52,4 +52,5 @@ OUTSIDE_RESOLVER = GOOGLE_IP
 """The host outside that answers DNS: port 53 of any host is what a rule without ``to`` opens."""
 
 LOAD_BALANCER_CIDR = "203.0.113.0/24"
-"""Addresses of Services of type LoadBalancer (RFC 5737): the simulated Internet routes them to the first node."""
+LOAD_BALANCER_CIDR_6 = "2001:db8:cb::/112"
+"""Addresses of Services of type LoadBalancer (RFC 5737, 3849): the simulated Internet routes them to the first node."""

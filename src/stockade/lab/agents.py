@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from stockade.lab.node.spawner import Command, Spawner, Streams
+from stockade.lab.node.processes import NodeProcesses
+from stockade.lab.node.spawner import Command, Streams
 from stockade.lab.paths import LabPaths
 from stockade.lab.topology import NodePlan
 
@@ -31,7 +32,7 @@ class AgentSupervisor:
 
     def __init__(
         self,
-        spawner: Spawner,
+        spawner: NodeProcesses,
         paths: LabPaths,
         *,
         node: NodePlan,

@@ -9,7 +9,7 @@ import datetime as dt
 import os
 import platform
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from stockade import __version__
@@ -17,8 +17,8 @@ from stockade.lab.addresses import API_SERVICE_IP, DNS_SERVICE_IP
 from stockade.lab.apiserver.registry import Registry
 from stockade.lab.topology import NodePlan
 
-DNS_IMAGE = f"stockade.dev/cluster-dns:{__version__}"
-DNS_NAME = "kube-dns"
+DNS_IMAGE = f"stockade.dev/coredns:{__version__}"
+DNS_SERVICE, DNS_DEPLOYMENT = "kube-dns", "coredns"
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 SERVER_VERSION = "v1.36.0+stockade"
 VERSION = {  # what /version answers
@@ -47,10 +47,11 @@ _CONDITIONS = (
 )
 
 
-def bootstrap(registry: Registry, nodes: Iterable[NodePlan]) -> None:
+def bootstrap(registry: Registry, nodes: Sequence[NodePlan]) -> None:
+    """Two DNS servers where they can stand on two nodes, as usual."""
     ensure(registry, nodes)
     registry.create("services", "kube-system", _dns_service())
-    registry.create("deployments.apps", "kube-system", _dns_deployment())
+    registry.create("deployments.apps", "kube-system", _dns_deployment(min(2, len(nodes))))
 
 
 def ensure(registry: Registry, nodes: Iterable[NodePlan]) -> None:
@@ -131,33 +132,68 @@ def _kubernetes_service() -> dict[str, Any]:
 
 
 def _dns_service() -> dict[str, Any]:
+    """Names, labels and ports as kubeadm makes them."""
     ports = [
         {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
         {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+        {"name": "metrics", "port": 9153, "protocol": "TCP", "targetPort": 9153},
     ]
-    labels = {"k8s-app": DNS_NAME, "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}
-    spec = {"clusterIP": DNS_SERVICE_IP, "selector": {"k8s-app": DNS_NAME}, "ports": ports}
-    return _object("v1", "Service", DNS_NAME, labels=labels, spec=spec)
+    labels = {
+        "k8s-app": DNS_SERVICE,
+        "kubernetes.io/cluster-service": "true",
+        "kubernetes.io/name": "CoreDNS",
+    }
+    spec = {"clusterIP": DNS_SERVICE_IP, "selector": {"k8s-app": DNS_SERVICE}, "ports": ports}
+    annotations = {"prometheus.io/port": "9153", "prometheus.io/scrape": "true"}
+    service = _object("v1", "Service", DNS_SERVICE, labels=labels, spec=spec)
+    service["metadata"]["annotations"] = annotations
+    return service
 
 
-def _dns_deployment() -> dict[str, Any]:
-    labels = {"k8s-app": DNS_NAME}
+def _dns_deployment(replicas: int) -> dict[str, Any]:
+    """kubeadm's, less the Corefile: what its servers answer is the lab's business."""
+    labels = {"k8s-app": DNS_SERVICE}
     container = {
-        "name": "dns",
+        "name": "coredns",
         "image": DNS_IMAGE,
         "ports": [
             {"name": "dns", "containerPort": 53, "protocol": "UDP"},
             {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+            {"name": "metrics", "containerPort": 9153, "protocol": "TCP"},
         ],
+        "livenessProbe": _probe(
+            "/health", 8080, initialDelaySeconds=60, failureThreshold=5, timeoutSeconds=5
+        ),
+        "readinessProbe": _probe("/ready", 8181, periodSeconds=1),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
     }
+    tolerations = [
+        {"key": "CriticalAddonsOnly", "operator": "Exists"},
+        {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"},
+    ]
     pod = {
         "metadata": {"labels": labels},
         "spec": {
+            "automountServiceAccountToken": False,
             "containers": [container],
             "dnsPolicy": "Default",
+            "nodeSelector": {"kubernetes.io/os": "linux"},
             "priorityClassName": "system-cluster-critical",
-            "terminationGracePeriodSeconds": 0,
+            "tolerations": tolerations,
         },
     }
-    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod}
-    return _object("apps/v1", "Deployment", DNS_NAME, labels=labels, spec=spec)
+    spec = {
+        "replicas": replicas,
+        "selector": {"matchLabels": labels},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+        "template": pod,
+    }
+    return _object("apps/v1", "Deployment", DNS_DEPLOYMENT, labels=labels, spec=spec)
+
+
+def _probe(path: str, port: int, **timing: int) -> dict[str, Any]:
+    return {"httpGet": {"path": path, "port": port, "scheme": "HTTP"}, **timing}

@@ -31,18 +31,19 @@ from aiohttp.http_exceptions import HttpProcessingError
 from stockade.lab import addresses, bootstrap, credentials
 from stockade.lab.apiserver.app import create_app
 from stockade.lab.apiserver.connections import Runner, Site
+from stockade.lab.apiserver.service_accounts import ServiceAccountTokens, load_or_make_key
 from stockade.lab.apiserver.storage import Storage, StorageError
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.lab.controllers import run_controllers
+from stockade.lab.dns.feed import ClusterNames
 from stockade.lab.dns.probe import answers
-from stockade.lab.dns.server import kube_dns
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.internet import Internet
-from stockade.lab.node import netns
+from stockade.lab.node import cgroups, identities, netns
 from stockade.lab.node.access import ClusterAccess
 from stockade.lab.node.spawner import Spawner
 from stockade.lab.nodes import INSIDE_PORT, POLL, LabNode, Shared
-from stockade.lab.partition import Partition, Severable, is_cut
+from stockade.lab.partition import Partition, Severable, is_cut, is_paused
 from stockade.lab.paths import LabPaths, write_private
 from stockade.lab.restore import restore
 from stockade.lab.topology import Topology
@@ -119,14 +120,16 @@ class _Cluster:
         internet = Internet(ipv6=self._topology.dual_stack)
         await internet.start()
         write_private(self._paths.outside, str(os.fstat(internet.fd).st_ino))
-        nodes = self._nodes(store, internet)
+        names = ClusterNames(store)
         secrets = self._credentials()
-        runner = await self._serve(store, nodes, secrets)
+        accounts = ServiceAccountTokens(load_or_make_key(self._paths.pki), store)
+        nodes = self._nodes(store, internet, names, accounts)
+        runner = await self._serve(store, nodes, secrets, accounts)
         for node in nodes:
             await node.start()
         try:
             healed = partial(_reconnect, runner)
-            await self._run_until(stopping, store, nodes, Partition(store, nodes, healed), secrets.ca)
+            await self._run_until(stopping, store, nodes, Partition(store, nodes, healed), names, secrets.ca)
         finally:
             await asyncio.gather(*(node.stop() for node in nodes))
             await internet.stop()
@@ -148,18 +151,21 @@ class _Cluster:
                 bootstrap.bootstrap(store, self._topology.nodes)
         return store
 
-    def _nodes(self, store: ObjectStore, internet: Internet) -> list[LabNode]:
+    def _nodes(
+        self, store: ObjectStore, internet: Internet, names: ClusterNames, accounts: ServiceAccountTokens
+    ) -> list[LabNode]:
         spawner = Spawner(self._spawner_socket)
         spawner.start()
-        dns = kube_dns(store, "::" if self._topology.dual_stack else "0.0.0.0")  # noqa: S104 - the pod's own addresses
         shared = Shared(
             paths=self._paths,
             store=store,
             spawner=spawner,
             images=Catalog(self._paths.root),
-            builtins={bootstrap.DNS_IMAGE: dns},
+            names=names.now,
             failed=self._agent_ended,
+            tokens=accounts,
             agent_options=self._agent_options,
+            cgroups=cgroups.make(self._paths.name, self._paths.cgroups),
         )
         nodes = [LabNode(plan, shared) for plan in self._topology.nodes]
         for node in nodes:
@@ -186,12 +192,16 @@ class _Cluster:
         return f"https://127.0.0.1:{self._listener.getsockname()[1]}"
 
     async def _serve(
-        self, store: ObjectStore, nodes: Sequence[LabNode], made: credentials.Credentials
+        self,
+        store: ObjectStore,
+        nodes: Sequence[LabNode],
+        made: credentials.Credentials,
+        accounts: ServiceAccountTokens,
     ) -> web.AppRunner:
         """On the host's loopback for users, and on each node's for its agent."""
         tokens = {token: user for user, token in made.tokens.items()}
         runtime = ClusterAccess([node.access for node in nodes])
-        app = create_app(store, tokens=tokens, runtime=runtime, version=bootstrap.VERSION)
+        app = create_app(store, tokens=tokens, runtime=runtime, version=bootstrap.VERSION, accounts=accounts)
         runner = Runner(app)
         await runner.setup()
         context = made.server_context()
@@ -205,6 +215,7 @@ class _Cluster:
         store: ObjectStore,
         nodes: Sequence[LabNode],
         partition: Partition,
+        names: ClusterNames,
         ca: str,
     ) -> None:
         """All loops in one group: the first that fails ends the lab, with the reason in the log."""
@@ -213,6 +224,7 @@ class _Cluster:
             parts += [
                 run_controllers(store, ca_certificate=ca),
                 partition.run(),
+                names.run(),
                 self._announce(store, nodes),
             ]
             tasks = [group.create_task(part) for part in parts]
@@ -225,20 +237,22 @@ class _Cluster:
         self._tell({"error": f"the policy agent ended: {last_words}"})
 
     async def _announce(self, store: ObjectStore, nodes: Sequence[LabNode]) -> None:
-        """A node is Ready when its agent is; the lab is when all are and a lookup through the DNS Service is answered. A restored lab
-        need not have a DNS that answers, nor all its nodes on the network: its user may have seen to that."""
-        online = [
-            node for node in nodes if not is_cut(store.find("nodes", "", node.name) or {"metadata": {}})
-        ]
+        """Nodes are Ready when all their agents are, so that the first pods find every node; the lab is when a lookup through the DNS
+        Service is answered. A restored lab need not have a DNS that answers, nor all its nodes awake and on the network: its user may
+        have seen to that."""
+        held = [(node, store.find("nodes", "", node.name) or {"metadata": {}}) for node in nodes]
+        online = [node for node, obj in held if not is_cut(obj) and not is_paused(obj)]
         await asyncio.gather(*(node.ready() for node in online))
-        note = ""
+        for node in online:
+            node.admit()
+        notes = [identities.note()]
         try:
             async with asyncio.timeout(DNS_PATIENCE if self._restored else None):
                 await _dns()
         except TimeoutError:
-            note = "its DNS does not answer"
+            notes.append("its DNS does not answer")
         names = ", ".join(node.plan.name for node in nodes)
-        answer = {"server": self._server, "nodes": names, "note": note}
+        answer = {"server": self._server, "nodes": names, "note": "; ".join(filter(None, notes))}
         self._tell(answer | ({"restored": "yes"} if self._restored else {}))
 
 

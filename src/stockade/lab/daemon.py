@@ -1,7 +1,7 @@
 """The lab's process, from ``stockade up`` to the daemon proper.
 
     stockade up ──► this module: bind the API socket on the host's 127.0.0.1, take the lab's lock,
-                    unshare network + mount + IPC + PID, fork
+                    unshare user (when not root), then network + mount + IPC + PID, fork
                         └─► pid 1 of the new PID namespace: the zygote (spawns and reaps everything)
                                 ├─► the daemon proper: one asyncio process (lab.cluster)
                                 ├─► stockade agent
@@ -24,6 +24,7 @@ import socket
 import sys
 from collections.abc import Iterator
 
+from stockade.lab import user_namespace
 from stockade.lab.node import syscalls, zygote
 from stockade.lab.paths import LabPaths, take_lock, write_private
 from stockade.lab.settings import Settings, write
@@ -57,21 +58,41 @@ def main(arguments: list[str]) -> int:
         )
         return _fail(ready, f"port {port} of 127.0.0.1 {what}")
     write(paths, Settings(int(arguments[3]), arguments[4], listener.getsockname()[1], arguments[5:]))
-    try:
-        if _in_chroot():
-            return _fail(ready, IN_CHROOT)
-        syscalls.unshare(
-            syscalls.CLONE_NEWNET | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC
-        )
-        syscalls.make_private()
-    except OSError as error:
-        return _fail(ready, f"this machine does not let the lab make its namespaces: {error}")
+    if refused := _leave_namespaces():
+        return _fail(ready, refused)
     child = os.fork()
     if child:
         write_private(paths.pid, f"{child}\n")
         return 0
-    syscalls.mount_proc()
+    try:
+        syscalls.mount_proc()
+    except OSError as error:
+        from stockade.lab import refusals  # noqa: PLC0415 - pid 1 has no use for it
+
+        return _fail(ready, refusals.no_proc(error))
     return zygote.run(lambda spawner: _daemon(paths, listener, spawner, ready, arguments[3:]))
+
+
+def _leave_namespaces() -> str:
+    """Why not, in words; empty when this process is in namespaces of its own."""
+    unprivileged = not user_namespace.is_privileged()
+    try:
+        if unprivileged:
+            user_namespace.enter()
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        if _in_chroot():
+            return IN_CHROOT
+        syscalls.unshare(syscalls.CLONE_NEWNET | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC)
+        syscalls.make_private()
+    except user_namespace.UserNamespaceError as error:
+        return str(error)
+    except OSError as error:
+        if unprivileged:
+            from stockade.lab import refusals  # noqa: PLC0415
+
+            return refusals.no_rights(error, uid=user_namespace.OUTER_UID)
+        return f"this machine does not let the lab make its namespaces: {error}"
+    return ""
 
 
 def _in_chroot() -> bool:

@@ -1,8 +1,9 @@
 """Services joined with their EndpointSlices, as the Service proxy and DNS both need them.
 
-In: raw Service and EndpointSlice objects. Out: ``ServicePort`` and ``Endpoint`` values. Rules: a slice belongs to the Service
+In: raw EndpointSlice objects. Out: ``PortEndpoints`` and ``Backend`` values. Rules: a slice belongs to the Service
 that its label ``kubernetes.io/service-name`` names; its ports match the Service's by name and protocol; an endpoint takes
-part unless its condition ``ready`` is false (unset means ready: discovery.k8s.io/v1 EndpointConditions).
+part unless its condition ``ready`` is false (unset means ready: discovery.k8s.io/v1 EndpointConditions). One that ends but still serves takes
+part where none is ready (KEP-1669); DNS does not name it.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ class Endpoint(msgspec.Struct, frozen=True, order=True):
     address: str
     hostname: str = ""
     pod: ServiceKey | None = None
+    node: str = ""
+    ready: bool = True
 
 
 class PortEndpoints(msgspec.Struct, frozen=True):
-    """The ready endpoints of one port of a Service, with the port number they listen on."""
+    """Endpoints of one port of a Service, with the port number they listen on."""
 
     name: str
     protocol: str
@@ -38,8 +41,28 @@ class PortEndpoints(msgspec.Struct, frozen=True):
     endpoints: tuple[Endpoint, ...]
 
 
+class Backend(msgspec.Struct, frozen=True, order=True):
+    """Where a packet may be sent."""
+
+    address: str
+    port: int
+    node: str = ""
+
+
 def ready_endpoints(slices: Iterable[JsonObject]) -> dict[ServiceKey, list[PortEndpoints]]:
-    """Endpoints of both families per Service. A slice without ports (headless, no ports) has one entry with port 0."""
+    """The ready ones alone."""
+    return {
+        service: [
+            msgspec.structs.replace(each, endpoints=tuple(one for one in each.endpoints if one.ready))
+            for each in ports
+        ]
+        for service, ports in all_endpoints(slices).items()
+    }
+
+
+def all_endpoints(slices: Iterable[JsonObject]) -> dict[ServiceKey, list[PortEndpoints]]:
+    """Endpoints of both families per Service, ready or serving until they end. A slice without ports (headless, no ports) has one entry
+    with port 0."""
     found: defaultdict[ServiceKey, list[PortEndpoints]] = defaultdict(list)
     for obj in slices:
         metadata = obj["metadata"]
@@ -47,7 +70,7 @@ def ready_endpoints(slices: Iterable[JsonObject]) -> dict[ServiceKey, list[PortE
         version = _VERSIONS.get(obj.get("addressType", "IPv4"))
         if not service or version is None:
             continue
-        endpoints = tuple(_ready(obj.get("endpoints") or (), version))
+        endpoints = tuple(_usable(obj.get("endpoints") or (), version))
         ports: Iterable[JsonObject] = obj.get("ports") or ({},)
         for port in ports:
             entry = PortEndpoints(
@@ -57,34 +80,39 @@ def ready_endpoints(slices: Iterable[JsonObject]) -> dict[ServiceKey, list[PortE
     return found
 
 
-def endpoints_of(
+def backends_of(
     found: Mapping[ServiceKey, list[PortEndpoints]],
     service: ServiceKey,
     name: str,
     protocol: str,
     version: int = 4,
-) -> tuple[tuple[str, int], ...]:
-    """(address, port) of the ready endpoints of the Service's port ``name`` in one family, sorted, each once."""
-    pairs = {
-        (endpoint.address, entry.port)
+) -> list[Backend]:
+    """Of the Service's port ``name`` in one family: the ready ones, or else those that still serve."""
+    usable = [
+        (endpoint.ready, Backend(endpoint.address, entry.port, endpoint.node))
         for entry in found.get(service, ())
         if entry.name == name and entry.protocol == protocol and entry.port
         for endpoint in entry.endpoints
         if (":" in endpoint.address) == (version == 6)
-    }
-    return tuple(sorted(pairs))
+    ]
+    some_ready = any(ready for ready, _ in usable)
+    return [backend for ready, backend in usable if ready or not some_ready]
 
 
-def _ready(endpoints: Iterable[JsonObject], version: int) -> Iterable[Endpoint]:
+def _usable(endpoints: Iterable[JsonObject], version: int) -> Iterable[Endpoint]:
     for endpoint in endpoints:
-        if (endpoint.get("conditions") or {}).get("ready") is False:
+        conditions = endpoint.get("conditions") or {}
+        ready = conditions.get("ready") is not False
+        if not ready and not (conditions.get("serving") and conditions.get("terminating")):
             continue
         target = endpoint.get("targetRef") or {}
         is_pod = target.get("kind") == "Pod"
         pod = (target.get("namespace") or "", target.get("name") or "") if is_pod else None
         for text in endpoint.get("addresses") or ():
             if address := canonical(text, version):
-                yield Endpoint(address, endpoint.get("hostname") or "", pod)
+                yield Endpoint(
+                    address, endpoint.get("hostname") or "", pod, endpoint.get("nodeName") or "", ready
+                )
 
 
 def canonical(text: str | None, version: int) -> str | None:

@@ -9,7 +9,7 @@ being deleted refuses new objects, and that must not stop a controller.
 from __future__ import annotations
 
 import logging
-import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -42,6 +42,7 @@ class EventRecorder:
         self._host = host
         self._clock = clock
         self._seen: OrderedDict[_Key, tuple[str, str]] = OrderedDict()
+        self._last = 0
 
     def event(self, obj: JsonObject, type: str, reason: str, message: str, field_path: str = "") -> None:  # noqa: A002 - the API's word
         """Record that ``reason`` (CamelCase) happened to ``obj``. ``type`` is "Normal" or "Warning";
@@ -75,10 +76,15 @@ class EventRecorder:
         self._seen.move_to_end(key)
         return True
 
+    def _moment(self) -> int:
+        """Nanoseconds, never the same twice: names by it list, and ``kubectl describe`` shows, events in the order they came."""
+        self._last = max(self._last + 1, time.time_ns())
+        return self._last
+
     def _create(self, key: _Key, involved: JsonObject, type: str, reason: str, message: str) -> None:  # noqa: A002 - the API's word
         now = self._clock()
         namespace = involved.get("namespace") or "default"
-        name = f"{involved['name']}.{secrets.token_hex(8)}"
+        name = f"{involved['name']}.{self._moment():x}"
         source = {"component": self._component} | ({"host": self._host} if self._host else {})
         event = {
             "apiVersion": "v1",

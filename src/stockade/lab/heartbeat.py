@@ -55,4 +55,8 @@ def mark_ready(registry: Registry, node: str) -> None:
         ready["lastHeartbeatTime"] = timestamp()
         set_condition(obj["status"].setdefault("conditions", []), ready)
 
-    registry.mutate("nodes", "", node, change, "status")
+    before = MANAGER.set("kubelet")  # whose task it is
+    try:
+        registry.mutate("nodes", "", node, change, "status")
+    finally:
+        MANAGER.reset(before)

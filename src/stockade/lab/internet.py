@@ -24,6 +24,7 @@ from stockade.lab.addresses import (
     GOOGLE_IP,
     GOOGLE_IP_6,
     LOAD_BALANCER_CIDR,
+    LOAD_BALANCER_CIDR_6,
     OUTSIDE_6,
     OUTSIDE_NAMES,
     OUTSIDE_NAMES_6,
@@ -144,7 +145,8 @@ class Internet:
 def _routes(node: NodePlan, index: int) -> list[Request]:
     """From outside to the node and its pods; the load balancer's addresses are on the first node."""
     requests = [links.add_address(index, UPLINK_PEER_6, 64)] if len(node.addresses) > 1 else []
-    balanced = (LOAD_BALANCER_CIDR,) if node.number == 1 else ()
+    both = (LOAD_BALANCER_CIDR, LOAD_BALANCER_CIDR_6)[: len(node.addresses)]
+    balanced = both if node.number == 1 else ()
     for destination in (*node.addresses, *node.pod_cidrs, *balanced):
         via = UPLINK_NODE_6 if is_ipv6(destination) else node.uplink
         requests.append(links.add_route(destination, index, via=via))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,20 +25,25 @@ from stockade.agent.gate import GateClient
 from stockade.dataplane.programmer import ProgrammingError
 from stockade.lab import addresses, heartbeat
 from stockade.lab.agents import AgentSupervisor
-from stockade.lab.apiserver.registry import MANAGER, ApiError
+from stockade.lab.apiserver.registry import ApiError
+from stockade.lab.apiserver.service_accounts import ServiceAccountTokens
 from stockade.lab.apiserver.store import ObjectStore
+from stockade.lab.dns.feed import Feed, World
 from stockade.lab.events import EventRecorder
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.internet import NODE_LINK
 from stockade.lab.node import netns
 from stockade.lab.node.access import PodAccess
+from stockade.lab.node.cgroups import Cgroups
 from stockade.lab.node.kubelet import Kubelet
 from stockade.lab.node.network import PodNetwork, is_ipv6
-from stockade.lab.node.parts import BuiltinFactory, NodeFacts
+from stockade.lab.node.parts import NodeFacts
+from stockade.lab.node.processes import NodeProcesses
 from stockade.lab.node.spawner import Spawner
-from stockade.lab.partition import HEAL, cut_text
+from stockade.lab.partition import HEAL, cut_text, is_paused
 from stockade.lab.paths import LabPaths
 from stockade.lab.proxy.conntrack import forget
+from stockade.lab.proxy.healthcheck import HealthChecks
 from stockade.lab.proxy.nft import NamespaceNft
 from stockade.lab.proxy.proxy import ServiceProxy
 from stockade.lab.proxy.render import ANTI_SPOOFING, Outward
@@ -49,15 +54,17 @@ POLL = 0.01  # seconds between looks while a node starts
 
 
 class Shared(msgspec.Struct, frozen=True):
-    """What all nodes of a lab have in common. ``failed`` is told an agent's last words each time one ends."""
+    """What all nodes of a lab have in common. ``names``: what the cluster's DNS knows. ``failed`` is told an agent's last words each time one ends."""
 
     paths: LabPaths
     store: ObjectStore
     spawner: Spawner
     images: Catalog
-    builtins: Mapping[str, BuiltinFactory]
+    names: World
     failed: Callable[[str], None]
+    tokens: ServiceAccountTokens
     agent_options: Sequence[str] = ()
+    cgroups: Cgroups | None = None
 
 
 class LabNode:
@@ -77,11 +84,17 @@ class LabNode:
             plan.addresses,
             node=plan.name,
             forget=lambda lost: netns.inside(self._network.fd, partial(forget, lost)),
+            recall=self._nft.affinities,
+            checks=HealthChecks(plan.addresses, partial(netns.open_socket, self._network.fd)),
             outward=self._outward(),
         )
+        self._dns = Feed(shared.names)
+        self._processes = NodeProcesses(shared.spawner)
         self._kubelet = self._make_kubelet()
         self._online = asyncio.Event()
         self._online.set()
+        self._is_cut = self._is_paused = False
+        self._waking: asyncio.Task[None] | None = None
 
     @property
     def name(self) -> str:
@@ -113,14 +126,16 @@ class LabNode:
         )
         return Kubelet(
             shared.store,
-            shared.spawner,
+            self._processes,
             self._network,
             shared.images,
             EventRecorder(shared.store, "kubelet", plan.name),
             GateClient(self._gate),
+            shared.tokens,
             facts=facts,
             pod_cidrs=plan.pod_cidrs,
-            builtins=shared.builtins,
+            feeds={"dns": self._dns.attach},
+            cgroups=shared.cgroups,
         )
 
     async def start(self) -> None:
@@ -130,16 +145,19 @@ class LabNode:
             except ProgrammingError as error:
                 text = f"the kernel cannot hold pods to their IPv6 addresses ({error}); use --ip-family ipv4"
                 raise RuntimeError(text) from error
+        if is_paused(self._shared.store.find("nodes", "", self.name)):  # and was when the lab crashed
+            await self.pause()
         await self._kubelet.start()
 
     async def stop(self) -> None:
+        self._processes.release()
         await self._kubelet.stop()
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """To be run side by side until the lab stops."""
         shared = self._shared
         agent = AgentSupervisor(
-            shared.spawner,
+            self._processes,
             shared.paths,
             node=self.plan,
             netns=self._network.fd,
@@ -149,26 +167,57 @@ class LabNode:
         return [agent.run(), self._proxy.run(), heartbeat.run(shared.store, self.name, self._online)]
 
     async def ready(self) -> None:
-        """When its agent serves its gate and its Services are programmed; the Node object says so from then on."""
+        """When its agent serves its gate and its Services are programmed."""
         while not self._gate.exists():  # noqa: ASYNC110 - a file has no event
             await asyncio.sleep(POLL)
         await self._proxy.synced.wait()
-        MANAGER.set("kubelet")
+
+    def admit(self) -> None:
+        """The Node object says that it is Ready from now on."""
         with contextlib.suppress(ApiError):
             heartbeat.mark_ready(self._shared.store, self.name)
 
     async def cut(self) -> None:
         """Off the network, as far as packets, the API and the other parts of the lab go. What runs, runs on."""
         await self._nft.load(cut_text(NODE_LINK, INSIDE_PORT))
-        self._online.clear()
-        self._proxy.online.clear()
-        self._kubelet.cut()
+        self._is_cut = True
+        self._connect()
 
     async def heal(self) -> None:
         await self._nft.load(HEAL)
+        self._is_cut = False
+        self._connect()
+
+    async def pause(self) -> None:
+        """A machine that stands still, but for its kernel, which forwards and filters by the rules that it has."""
+        self._processes.freeze()
+        self._is_paused = True
+        self._connect()
+
+    async def resume(self) -> None:
+        self._processes.thaw()
+        self._is_paused = False
+        self._connect()
+
+    def _connect(self) -> None:
+        """The node's parts hear of the API as long as it is neither cut off nor paused."""
+        online = not (self._is_cut or self._is_paused)
+        if online == self._online.is_set():
+            return
+        self._dns.online = online
+        if not online:
+            self._online.clear()
+            self._proxy.online.clear()
+            self._kubelet.cut()
+            return
         self._online.set()
         self._proxy.online.set()
         self._kubelet.heal()
         with contextlib.suppress(ApiError):  # somebody deleted the Node
             heartbeat.renew(self._shared.store, self.name)
-            heartbeat.mark_ready(self._shared.store, self.name)
+        self._waking = asyncio.create_task(self._wake())  # at once, unless its agent has yet to start
+
+    async def _wake(self) -> None:
+        await self.ready()
+        if self._online.is_set():
+            self.admit()

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from stockade.lab import processes
+from stockade.lab import processes, user_namespace
 from stockade.lab.addresses import OUTSIDE_NAMES
 from stockade.lab.node import netns
 from stockade.lab.paths import LabPaths
@@ -40,6 +40,7 @@ class Answer(msgspec.Struct, frozen=True):
 def fetch(paths: LabPaths, url: str, seconds: float) -> Answer:
     """Raises OutsideError, NoAnswerError."""
     host, port, path = _parts(url)
+    _enter_user_namespace(paths)
     namespace = _open(paths)
     try:
         return netns.inside(namespace, lambda: _get(host, port, path, seconds))
@@ -75,6 +76,14 @@ def _get(host: str, port: int, path: str, seconds: float) -> Answer:
         return Answer(answer.status, answer.read(LARGEST).decode(errors="replace"))
     finally:
         connection.close()
+
+
+def _enter_user_namespace(paths: LabPaths) -> None:
+    """For good: this process is root of the lab afterwards, when the lab was started without root."""
+    first = processes.first_process(paths)
+    with contextlib.suppress(OSError):  # not running, or another user's: that is said in a moment
+        if first is not None:
+            user_namespace.join(first)
 
 
 def _open(paths: LabPaths) -> int:

@@ -119,6 +119,11 @@ class LabPaths(msgspec.Struct, frozen=True):
         return self.directory / "outside"
 
     @property
+    def cgroups(self) -> Path:
+        """Which cgroups the lab has made (``node.cgroups.Record``)."""
+        return self.directory / "cgroups.json"
+
+    @property
     def pki(self) -> Path:
         return self.directory / "pki"
 

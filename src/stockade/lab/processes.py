@@ -76,6 +76,14 @@ def agents(paths: LabPaths) -> list[Process]:
     return [process for process in of_lab(paths) if "agent" in process.command[:4]]
 
 
+def is_stopped(pid: int) -> bool:
+    """By a signal, as all processes of a paused node are."""
+    try:
+        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False
+
+
 def node_of(agent: Process) -> str:
     """The node that an agent serves, by its command line."""
     command = agent.command

@@ -18,6 +18,7 @@ from stockade.lab.images.catalog import Catalog
 from stockade.lab.node import syscalls
 from stockade.lab.node.kubelet import Kubelet
 from stockade.lab.node.parts import NodeFacts
+from stockade.lab.node.processes import NodeProcesses
 from stockade.lab.node.runtime import LogOptions, StreamOptions
 from stockade.lab.node.spawner import Spawner
 
@@ -57,12 +58,15 @@ class FakeRegistry:
         if pod is not None:
             self._tell("DELETED", pod)
 
+    def find(self, resource, namespace, name):
+        return None
+
     def list(self, resource, namespace=""):
-        return [copy.deepcopy(pod) for pod in self.pods.values()]
+        return [copy.deepcopy(pod) for pod in self.pods.values()] if resource == "pods" else []
 
     async def watch(self, resource, namespace=""):
         while True:
-            yield await self.queue.get()
+            yield await (self.queue if resource == "pods" else asyncio.Queue()).get()
 
 
 class LoopbackNetns:
@@ -128,7 +132,7 @@ class Lab:
         self.images = Catalog(directory)
         self.events = FakeEvents()
         self.gate = FakeGate()
-        self.builtins: dict = {}
+        self.feeds: dict = {}
         self._uids = 0
         facts = NodeFacts(
             name="node-1",
@@ -140,14 +144,15 @@ class Lab:
         )
         self.kubelet = Kubelet(
             self.registry,
-            self.spawner,
+            NodeProcesses(self.spawner),
             FakeNetwork(),
             self.images,
             self.events,
             self.gate,
+            None,  # no pod here has a token
             facts=facts,
             pod_cidrs=("10.244.0.0/24",),
-            builtins=self.builtins,
+            feeds=self.feeds,
         )
         self.runtime = self.kubelet.runtime
 

@@ -8,12 +8,14 @@ import asyncio
 import os
 import platform
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from stockade.lab.node.runtime import LogOptions, NotRunningError, StreamOptions
@@ -49,7 +51,7 @@ def run_scenario(name: str, directory: Path) -> None:
         "deleted_by_force",
         "restarts_and_backs_off",
         "init_containers_come_first",
-        "builtin_service",
+        "a_program_of_the_lab",
         "logs_follow_and_previous",
         "non_root_user",
         "address_is_not_reused_at_once",
@@ -422,27 +424,35 @@ async def scenario_init_containers_come_first(lab) -> None:
     assert lab.state("broken") == {"waiting": {"reason": "PodInitializing"}}
 
 
-async def scenario_builtin_service(lab) -> None:
-    seen = []
+async def scenario_a_program_of_the_lab(lab) -> None:
+    """The DNS server: a process as powerless as a container can be, in a root without programs, that ends on its own signal."""
+    lines = []
 
-    class Service:
-        def __init__(self, netns, pod) -> None:
-            seen.append((netns.fd >= 0, pod["metadata"]["name"]))
+    def attach():
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        lines.append(ours)
+        return theirs
 
-        async def start(self) -> None:
-            seen.append("start")
-
-        async def stop(self) -> None:
-            seen.append("stop")
-
-    lab.builtins["stockade/dns"] = Service
-    uid = lab.pod("dns", image="stockade/dns")
+    lab.feeds["dns"] = attach
+    uid = lab.pod("dns", image="stockade.dev/coredns:1")
     await lab.running("dns")
-    with pytest.raises(NotRunningError, match="service of the lab"):
+    process = lab.runtime._workers[uid].containers[0].piped.process.pid
+    told = dict(line.split(":\t", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
+    assert told["Uid"].split()[0] == "65532"
+    assert int(told["CapEff"], 16) == int(told["CapBnd"], 16) == 0
+    assert (told["NoNewPrivs"], told["Seccomp"]) == ("1", "2")
+    root = Path(f"/proc/{process}/root")
+    assert not any(path.stat().st_mode & 0o111 for path in root.glob("*bin/*"))
+    kinds = [str(path.readlink()).partition(":")[0] for path in Path(f"/proc/{process}/fd").iterdir()]
+    assert sorted(set(kinds)) == ["/dev/null", "pipe", "socket"], kinds  # no file, no directory of the lab
+    with pytest.raises(NotRunningError, match="executable file not found"):
         await lab.runtime.exec(uid, "dns", ["sh"], StreamOptions())
+    assert "UDP and TCP on port 53" in await lab.logs(uid, "dns")
+    lines[0].close()
+    await lab.until(lambda: lab.state("dns").get("terminated"))
+    assert lab.state("dns")["terminated"]["exitCode"] == 1
     lab.registry.delete("default", "dns")
     await lab.until(lambda: not lab.registry.pods)
-    assert seen == [(True, "dns"), "start", "stop"]
 
 
 async def scenario_logs_follow_and_previous(lab) -> None:
@@ -478,12 +488,12 @@ async def scenario_address_is_not_reused_at_once(lab) -> None:
 
 
 async def scenario_says_what_it_leaves_out(lab) -> None:
-    hook = {"preStop": {"exec": {"command": ["true"]}}}
-    lab.pod("box", "sleep", "9", lifecycle=hook, volumeMounts=[{"name": "data", "mountPath": "/data"}])
+    devices = [{"name": "data", "devicePath": "/dev/x"}]
+    context = {"capabilities": {"add": ["SYS_PTRACE"]}}
+    lab.pod("box", "sleep", "9", volumeDevices=devices, securityContext=context, spec={"hostPID": True})
     await lab.running("box")
     said = {reason: message for _, _, reason, message in lab.events.seen}
-    assert said["FailedMount"] == "volumes are not mounted in the lab: data"
-    assert "lifecycle" in said["Unsupported"]
+    assert said["Unsupported"] == "not acted upon in the lab: capability SYS_PTRACE, hostPID, volumeDevices"
 
 
 async def scenario_readiness_and_liveness(lab) -> None:
@@ -515,8 +525,11 @@ async def scenario_readiness_and_liveness(lab) -> None:
 
 
 async def scenario_works_without_overlay(lab) -> None:
-    # A comma in the image's path ends overlay's option: the kernel refuses, the tree is copied.
-    lab.images._builtin = lab.directory / "a,b"
+    # A comma in the path of the upper layer ends overlay's option: the kernel refuses, the tree is copied.
+    parts = lab.kubelet._parts
+    facts = msgspec.structs.replace(parts.facts, directory=lab.directory / "a,b")
+    (facts.directory / "rootfs").mkdir(parents=True)
+    lab.kubelet._parts = msgspec.structs.replace(parts, facts=facts)
     uid = lab.pod("box", "sleep", "100")
     await lab.running("box")
     code, out, _ = await lab.sh(
@@ -524,7 +537,7 @@ async def scenario_works_without_overlay(lab) -> None:
     )
     assert out == "0\nbox\n"
     assert code != 0
-    assert not list((lab.directory / "a,b").rglob("bin/x"))
+    assert not list(lab.directory.rglob("bin/x"))
 
 
 async def scenario_host_network(lab) -> None:

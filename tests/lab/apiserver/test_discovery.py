@@ -137,3 +137,28 @@ def test_openapi_tells_merge_keys():
         "merge",
         "name",
     )
+
+
+def test_openapi_has_no_empty_schema():
+    """``kubectl explain --recursive`` takes an empty schema for a missing one, and gives up."""
+    raw = openapi.document(Catalogue(), "api/v1")
+    assert raw is not None
+    for name, described_type in msgspec.json.decode(raw)["components"]["schemas"].items():
+        for field, described in described_type.get("properties", {}).items():
+            held = [
+                described,
+                *(described[key] for key in ("items", "additionalProperties") if key in described),
+            ]
+            assert all(held), f"{name}.{field}"
+
+
+def test_openapi_lists_a_kind_in_all_namespaces():
+    """``kubectl explain`` of 1.27 knows a kind by this path alone."""
+    raw = openapi.document(Catalogue(), "apis/apps/v1")
+    assert raw is not None
+    found = msgspec.json.decode(raw)["paths"]["/apis/apps/v1/deployments"]["get"]
+    assert found["x-kubernetes-group-version-kind"] == {
+        "group": "apps",
+        "version": "v1",
+        "kind": "Deployment",
+    }

@@ -36,6 +36,7 @@ BODIES = [
 ]
 EXCHANGED = {
     ("v1", "Binding"),
+    ("authentication.k8s.io/v1", "TokenRequest"),
     ("autoscaling/v1", "Scale"),
     ("policy/v1", "Eviction"),
     ("meta.k8s.io/v1", "DeleteOptions"),

@@ -295,4 +295,13 @@ def test_orphans_forget_their_owner(store):
     reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"]}
     store.create("configmaps", "default", {"metadata": {"name": "owned", "ownerReferences": [reference]}})
     store.orphan(owner["metadata"]["uid"])
-    assert store.get("configmaps", "default", "owned")["metadata"]["ownerReferences"] == []
+    assert "ownerReferences" not in store.get("configmaps", "default", "owned")["metadata"]
+
+
+def test_empty_lists_and_maps_of_metadata_are_left_out(store):
+    empty = {"labels": {}, "annotations": {}, "finalizers": [], "ownerReferences": []}
+    store.create("configmaps", "default", {"metadata": {"name": "made", **empty}})
+    store.create("configmaps", "default", {"metadata": {"name": "changed", "labels": {"a": "b"}}})
+    store.mutate("configmaps", "default", "changed", lambda obj: obj["metadata"].update(empty))
+    for name in ("made", "changed"):
+        assert not empty.keys() & store.get("configmaps", "default", name)["metadata"].keys()

@@ -111,7 +111,7 @@ async def test_a_service_without_selector_is_its_users(world):
     }
     world.add("endpoints", mine)
     await world.settle()
-    assert not world.all(SLICES)
+    assert endpoints(world) == {"1.2.3.4": (True, ())}  # mirrored
     assert [e["metadata"]["name"] for e in world.all("endpoints")] == ["web"]
     assert subsets(world) == mine["subsets"]
 

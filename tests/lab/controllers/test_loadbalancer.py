@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
 
-from stockade.lab.addresses import LOAD_BALANCER_CIDR
+from stockade.lab.addresses import LOAD_BALANCER_CIDR, LOAD_BALANCER_CIDR_6
 from stockade.lab.controllers.loadbalancer import addresses
 
 from .conftest import service
@@ -46,3 +46,13 @@ async def test_others_get_none_and_a_change_of_type_gives_it_back(world) -> None
     assert given(world, "plain") == given(world, "foreign") == []
     world.edit("services", "web", lambda obj: obj["spec"].update(type="ClusterIP"))
     await world.until(lambda: not given(world, "web"))
+
+
+async def test_two_families_have_an_address_each_and_one_more_or_less_when_they_change(world) -> None:
+    world.add("services", service("web", type="LoadBalancer", ipFamilies=["IPv6", "IPv4"]))
+    await world.until(lambda: len(given(world, "web")) == 2)
+    six, four = given(world, "web")
+    assert ip_address(six) in ip_network(LOAD_BALANCER_CIDR_6)
+    assert ip_address(four) in ip_network(LOAD_BALANCER_CIDR)
+    world.edit("services", "web", lambda obj: obj["spec"].update(ipFamilies=["IPv6"]))
+    await world.until(lambda: given(world, "web") == [six])

@@ -143,6 +143,16 @@ async def test_a_paused_deployment_does_not_roll(world):
     await world.until(lambda: is_rolled_out(world) and images(world) == ["nginx:2"] * 3)
 
 
+async def test_a_change_cause_reaches_the_replica_set(world):
+    """``kubectl rollout history`` reads it there; people write it after the change."""
+    world.add(DEPLOYMENTS, deployment())
+    await world.until(lambda: is_rolled_out(world))
+    cause = {"kubernetes.io/change-cause": "better"}
+    world.edit(DEPLOYMENTS, "web", lambda obj: obj["metadata"]["annotations"].update(cause))
+    await world.until(lambda: cause.items() <= world.all(REPLICASETS)[0]["metadata"]["annotations"].items())
+    assert is_rolled_out(world)
+
+
 async def test_old_revisions_are_kept_up_to_the_limit(world):
     world.add(DEPLOYMENTS, deployment(replicas=1, revisionHistoryLimit=1))
     for number in range(1, 5):

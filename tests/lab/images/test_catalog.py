@@ -167,9 +167,9 @@ def test_loaded_image_comes_before_the_stand_in_and_is_replaced_whole(tmp_path) 
     root = Path(catalog.resolve("alpine").root)
     assert [entry.name for entry in root.iterdir()] == ["two"]
     assert catalog.resolve("alpine:3.19").note.startswith("built-in")
-    assert len([entry for entry in root.parent.iterdir() if entry.is_dir()]) == 2
+    assert len(list(root.parent.iterdir())) == 2
     catalog.prune()
-    assert [entry.name for entry in root.parent.iterdir() if entry.is_dir()] == [root.name]
+    assert [entry.name for entry in root.parent.iterdir()] == [root.name]
 
 
 @pytest.mark.parametrize(

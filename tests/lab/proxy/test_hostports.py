@@ -3,7 +3,7 @@
 import pytest
 
 from stockade.lab.proxy.hostports import host_ports
-from stockade.lab.proxy.render import IPV4, IPV6
+from stockade.lab.proxy.targets import IPV4, IPV6
 
 NODE = ("172.30.0.1", "fd00:172:30::1")
 

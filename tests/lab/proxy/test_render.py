@@ -2,7 +2,8 @@
 
 import pytest
 
-from stockade.lab.proxy.render import IPV6, Outward, Target, cluster_ips, lost_flows, render, targets
+from stockade.lab.proxy.render import Outward, render
+from stockade.lab.proxy.targets import IPV6, Target, cluster_ips, lost_flows, targets
 
 
 def service(name="web", namespace="default", status=None, **spec):
@@ -97,8 +98,8 @@ def test_node_ports_and_external_addresses_are_doors_too():
         externalIPs=["198.51.100.7"],
         status={"loadBalancer": {"ingress": [{"ip": "198.51.100.8"}, {"hostname": "lb.example.com"}]}},
     )
-    (target,) = targets([wanted], [], ["172.30.0.1"])
-    assert target.doors == (
+    (found,) = targets([wanted], [], ["172.30.0.1"])
+    assert found.doors == (
         ("10.96.0.5", 80),
         ("198.51.100.7", 80),
         ("198.51.100.8", 80),
@@ -127,10 +128,6 @@ def target(endpoints, **more):
         (
             target((("10.244.0.2", 80), ("10.244.0.3", 81))),
             "meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.244.0.2 . 80, 1 : 10.244.0.3 . 81 }",
-        ),
-        (
-            target((("10.244.0.2", 80), ("10.244.0.3", 81)), sticky=True),
-            "meta l4proto tcp dnat ip to jhash ip saddr mod 2 map { 0 : 10.244.0.2 . 80, 1 : 10.244.0.3 . 81 }",
         ),
     ],
 )
@@ -270,3 +267,99 @@ def test_only_strangers_connections_to_other_nodes_change_their_source():
     expected = 'ct status dnat oifname "outside0" ip saddr != 10.244.0.0/24 ip saddr != 172.30.0.1 snat to 172.30.0.1'
     assert rules(text, "nat-postrouting")[-1].strip() == expected
     assert "snat" not in render([], [], "10.96.0.0/12")
+
+
+def placed(node="a", **conditions):
+    """Endpoints on two nodes."""
+    entry = endpoint_slice([], UNNAMED)
+    entry["endpoints"] = [
+        {"addresses": ["10.244.0.2"], "nodeName": "a"},
+        {"addresses": ["10.244.1.2"], "nodeName": "b"},
+    ]
+    entry["endpoints"] = [each for each in entry["endpoints"] if node in ("", each["nodeName"])]
+    for each in entry["endpoints"]:
+        each["conditions"] = conditions
+    return entry
+
+
+ON_A, ON_B = ("10.244.0.2", 8080), ("10.244.1.2", 8080)
+DOORS = {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]}
+
+
+def by_kind(node="a", slices=None, **spec):
+    found = targets([service(**spec)], [placed("")] if slices is None else slices, ["172.30.0.1"], node=node)
+    return {target.kind: target for target in found}
+
+
+def test_external_traffic_stays_on_the_node_and_clients_inside_go_anywhere():
+    found = by_kind(externalTrafficPolicy="Local", **DOORS)
+    assert found[""].endpoints == (ON_A, ON_B)
+    assert found[""].doors == (("10.96.0.5", 80),)
+    outer = found["external"]
+    assert (outer.endpoints, outer.inside, outer.dropped) == ((ON_A,), (ON_A, ON_B), False)
+    assert outer.doors == (("172.30.0.1", 30080),)
+    text = render(found.values(), ["10.96.0.5"], "10.96.0.0/12")
+    inside = f"{outer.chain}/inside"
+    assert rules(text, outer.chain) == [
+        f"ip saddr 10.244.0.0/16 goto {inside}",
+        f"\t\tfib saddr type local goto {inside}",
+        "\t\tmeta l4proto tcp dnat to 10.244.0.2:8080",
+    ]
+
+
+def test_without_an_endpoint_here_it_is_dropped_and_without_any_refused():
+    outer = by_kind(node="c", externalTrafficPolicy="Local", **DOORS)["external"]
+    assert (outer.endpoints, outer.dropped) == ((), True)
+    text = render([outer], [], "10.96.0.0/12")
+    assert "172.30.0.1 . tcp . 30080" in text.split("set no-local {")[1].split("\t}\n")[0]
+    outer = by_kind(slices=[], externalTrafficPolicy="Local", **DOORS)["external"]
+    assert not outer.dropped
+    text = render([outer], [], "10.96.0.0/12")
+    assert "172.30.0.1 . tcp . 30080" in text.split("set no-endpoints {")[1].split("\t}\n")[0]
+
+
+def test_internal_traffic_stays_on_the_node():
+    found = by_kind(internalTrafficPolicy="Local", **DOORS)
+    assert (found[""].endpoints, found[""].inside) == ((ON_A,), ())
+    assert found["external"].endpoints == (ON_A, ON_B)
+    assert by_kind(node="c", internalTrafficPolicy="Local")[""].dropped
+
+
+def test_endpoints_that_end_serve_where_none_is_ready():
+    ending = placed("a", ready=False, serving=True, terminating=True)
+    assert by_kind(slices=[ending])[""].endpoints == (ON_A,)
+    assert by_kind(slices=[ending, placed("b")])[""].endpoints == (ON_B,)
+    assert by_kind(slices=[placed("a", ready=False, serving=False, terminating=True)])[""].endpoints == ()
+
+
+def test_source_ranges_guard_the_load_balancers_address_alone():
+    balanced = service(
+        type="LoadBalancer",
+        ports=[{"port": 80, "nodePort": 30080}],
+        loadBalancerSourceRanges=["192.0.2.0/25", " 192.0.2.128/25", "2001:db8::/32", "nonsense"],
+        status={"loadBalancer": {"ingress": [{"ip": "203.0.113.1", "ipMode": "VIP"}]}},
+    )
+    (found,) = targets([balanced], [placed()], ["172.30.0.1"])
+    text = render([found], [], "10.96.0.0/12")
+    assert rules(text, f"guard-{found.chain}") == ["ip saddr != { 192.0.2.0/24 } drop"]
+    assert text.count(f"goto guard-{found.chain}") == 1
+    assert f"203.0.113.1 . tcp . 80 : goto guard-{found.chain}" in text
+
+
+def test_a_sticky_service_remembers_its_clients():
+    sticky = service(sessionAffinity="ClientIP", sessionAffinityConfig={"clientIP": {"timeoutSeconds": 60}})
+    (found,) = targets([sticky], [placed("")])
+    first, second = f"{found.chain}/10.244.0.2/8080", f"{found.chain}/10.244.1.2/8080"
+    text = render([found], [], "10.96.0.0/12", affinities={second: [("10.244.0.9", 41), ("10.244.0.8", 0)]})
+    assert [line.strip() for line in rules(text, found.chain)] == [
+        f"ip saddr @{first} goto {first}",
+        f"ip saddr @{second} goto {second}",
+        f"numgen random mod 2 vmap {{ 0 : goto {first}, 1 : goto {second} }}",
+    ]
+    assert [line.strip() for line in rules(text, second)] == [
+        f"update @{second} {{ ip saddr }}",
+        "meta l4proto tcp dnat to 10.244.1.2:8080",
+    ]
+    assert "elements = { 10.244.0.9 timeout 60s expires 41s }" in text
+    assert "10.244.0.8" not in text
+    assert "update" not in render(targets([sticky], [placed("a")]), [], "10.96.0.0/12")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stockade.lab.paths import is_running
+from stockade.lab.paths import LabPaths, is_running
 from stockade.lab.preflight import missing_requirement
 from stockade.lab.processes import first_process, of_lab
 from stockade.testing.namespaces import PREFIX
@@ -135,9 +135,12 @@ def test_without_privileges(lab) -> None:
     ]
     done = subprocess.run(command, env=lab.env, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 2
-    assert done.stderr == (
-        "stockade: a lab needs root, to make namespaces and nftables rules; run: sudo stockade up\n"
+    assert done.stderr.startswith(
+        "stockade: a lab without root needs a user namespace with all its rights, and root of"
     )
+    assert done.stderr.endswith(" or with SETUID, SETGID and SETFCAP\n")
+    assert done.stderr.count("\n") == 1
+    assert not LabPaths.of("lab").directory.exists()
 
 
 def test_two_starts_of_one_name_at_the_same_moment(tmp_path: Path) -> None:

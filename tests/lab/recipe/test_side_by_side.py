@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from stockade.lab.preflight import missing_requirement
 
 pytestmark = pytest.mark.lab

@@ -76,7 +76,7 @@ def test_an_image_of_ones_own(stages, tmp_path) -> None:
     docker_save(tmp_path / "own.tar")
     done = stockade("image", "load", str(tmp_path / "own.tar"))
     assert (done.returncode, done.stderr) == (0, "image docker.io/team/own:1 loaded\n")
-    assert "docker.io/team/own:1\tloaded\n" in stockade("image", "list").stdout
+    assert "docker.io/team/own:1\tloaded\t" in stockade("image", "list").stdout
     stage.run("run", "own", "--image=team/own:1")
     stage.run("wait", "--for=condition=Ready", "pod/own", "--timeout=20s")
     assert stage.run("logs", "own") == "started as 1000:1001 in /work with blue and arguments\n"
@@ -134,7 +134,7 @@ def test_pull_says_what_is_missing_and_uses_skopeo(tmp_path, monkeypatch) -> Non
     assert stockade("image", "pull", "team/own:1").returncode == 0
     asked = (tmp_path / "asked").read_text()
     assert asked.startswith("copy --quiet docker://docker.io/team/own:1 docker-archive:")
-    assert "docker.io/team/own:1\tloaded\n" in stockade("image", "list").stdout
+    assert "docker.io/team/own:1\tloaded\t" in stockade("image", "list").stdout
     skopeo.write_text("#!/bin/sh\necho no such host >&2\nexit 1\n")
     done = stockade("image", "pull", "team/other:1")
     assert (done.returncode, done.stderr) == (2, "stockade: team/other:1: no such host\n")

@@ -15,8 +15,16 @@ from stockade.lab.apiserver.registry import JsonObject
 
 EPHEMERAL = "ephemeralcontainers"
 WORKLOADS = ("DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet")
+OMITTED = ("annotations", "finalizers", "labels", "managedFields", "ownerReferences")
 NAME_LABEL = "kubernetes.io/metadata.name"
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
+
+
+def omit_empty(metadata: JsonObject) -> None:
+    """ObjectMeta's lists and maps are ``omitempty``: an empty one is not stored, nor seen."""
+    for field in OMITTED:
+        if field in metadata and not metadata[field]:
+            del metadata[field]
 
 
 def prepare_create(kind: Kind, obj: JsonObject) -> None:

@@ -41,6 +41,7 @@ from stockade.lab.apiserver.kinds import Catalogue
 from stockade.lab.apiserver.registry import ApiError
 from stockade.lab.apiserver.requests import Target, flag, parse_target
 from stockade.lab.apiserver.reviews import add_review_routes
+from stockade.lab.apiserver.service_accounts import ServiceAccountTokens
 from stockade.lab.apiserver.store import ObjectStore
 from stockade.lab.apiserver.streams import add_stream_routes
 from stockade.lab.node.runtime import Runtime
@@ -76,6 +77,7 @@ SUBRESOURCE: Mapping[str, Mapping[str, TargetHandler]] = {
         "PATCH": writes.patch_object,
     },
     "finalize": {"PUT": subresources.finalize_namespace},
+    "token": {"POST": subresources.request_token},
 }
 
 
@@ -86,13 +88,14 @@ def create_app(
     runtime: Runtime | None = None,
     version: Mapping[str, str],
     bounds: Bounds | None = None,
+    accounts: ServiceAccountTokens | None = None,
 ) -> web.Application:
-    """``tokens``: bearer token → user name. ``version``: what ``/version`` answers (gitVersion, major, minor …)."""
+    """``tokens``: bearer token → user name; ``accounts`` knows those of pods. ``version``: what ``/version`` answers (gitVersion, major, minor …)."""
     app = web.Application(
         middlewares=[count, _answer_errors, authorize, read_in_time], client_max_size=MAX_BODY
     )
     app[BOUNDS] = bounds or Bounds()
-    app[CONTEXT] = Context(store=store, runtime=runtime, tokens=tokens, version=version)
+    app[CONTEXT] = Context(store=store, runtime=runtime, tokens=tokens, version=version, accounts=accounts)
     app.on_shutdown.append(_end_streams)
     app.on_response_prepare.append(_anonymous)
     add_health_routes(app)

@@ -145,7 +145,7 @@ class Site(web.SockSite):
     def __init__(
         self, runner: web.AppRunner, sock: socket.socket, *, ssl_context: ssl.SSLContext | None = None
     ) -> None:
-        super().__init__(runner, sock, ssl_context=ssl_context)
+        super().__init__(runner, sock, ssl_context=ssl_context, backlog=MOST)
 
     async def start(self) -> None:
         await web.BaseSite.start(self)

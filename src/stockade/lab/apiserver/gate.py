@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import web
 
 from stockade.lab.apiserver import failures, users
-from stockade.lab.apiserver.context import CONTEXT, USER
+from stockade.lab.apiserver.context import CONTEXT, USER, Context
 from stockade.lab.apiserver.registry import ApiError
 from stockade.lab.apiserver.requests import NAMESPACE_PARTS, flag
 from stockade.lab.apiserver.users import Attributes, User
@@ -36,10 +36,7 @@ async def authorize(request: web.Request, handler: Handler) -> web.StreamRespons
 def authenticate(request: web.Request) -> User:
     """Raises ApiError Unauthorized. A token that is wrong is not made good by a certificate."""
     if "Authorization" in request.headers:
-        name = _of_token(request.headers["Authorization"], request.app[CONTEXT].tokens)
-        if not name:
-            raise failures.unauthorized()
-        return users.named(name)
+        return _of_header(request.headers["Authorization"], request.app[CONTEXT])
     certificate = request.transport.get_extra_info("peercert") if request.transport else None
     subject = dict(part for parts in (certificate or {}).get("subject", ()) for part in parts)
     name = subject.get("commonName", "")
@@ -48,19 +45,24 @@ def authenticate(request: web.Request) -> User:
     return users.named(name)
 
 
-def _of_token(header: str, tokens: Mapping[str, str]) -> str:
+def _of_header(header: str, context: Context) -> User:
     scheme, _, given = header.partition(" ")
-    return user_of_token(given.strip(), tokens) if scheme.lower() == "bearer" else ""
+    found = user_of_token(given.strip(), context)
+    if found is None or scheme.lower() != "bearer":
+        raise failures.unauthorized()
+    return found
 
 
-def user_of_token(given: str, tokens: Mapping[str, str]) -> str:
-    """ "" for a token of nobody."""
+def user_of_token(given: str, context: Context) -> User | None:
+    """None for a token of nobody."""
     presented = given.encode(errors="surrogatepass")  # bytes that are no UTF-8
     user = ""
-    for token, name in tokens.items():  # all of them: the time taken tells nothing
+    for token, name in context.tokens.items():  # all of them: the time taken tells nothing
         if hmac.compare_digest(token.encode(), presented):
             user = name
-    return user
+    if user:
+        return users.named(user)
+    return context.accounts.verify(given) if context.accounts is not None else None
 
 
 def _impersonated(request: web.Request, user: User) -> User:

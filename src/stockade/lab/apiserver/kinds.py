@@ -109,7 +109,13 @@ KINDS: tuple[Kind, ...] = (
         generation=True,
     ),
     Kind(kind="Secret", plural="secrets", singular="secret"),
-    Kind(kind="ServiceAccount", plural="serviceaccounts", singular="serviceaccount", short_names=("sa",)),
+    Kind(
+        kind="ServiceAccount",
+        plural="serviceaccounts",
+        singular="serviceaccount",
+        short_names=("sa",),
+        subresources=("token",),
+    ),
     Kind(
         kind="Service",
         plural="services",

@@ -31,7 +31,7 @@ SCALARS: dict[str, JsonObject] = {
     "int32": {"type": "integer", "format": "int32"},
     "int64": {"type": "integer", "format": "int64"},
     "bytes": {"type": "string", "format": "byte"},
-    "any": {},
+    "any": {"x-kubernetes-preserve-unknown-fields": True},  # explain --recursive stumbles over {}
 }
 NAMED: dict[str, tuple[str, JsonObject]] = {
     "intOrString": (f"{UTIL}.util.intstr.IntOrString", {"type": "string", "format": "int-or-string"}),
@@ -105,6 +105,11 @@ def operations(kind: Kind) -> Iterator[tuple[str, JsonObject]]:
     collection = f"/{_path(kind.group, kind.version)}{namespace}/{kind.plural}"
     where = [_parameter("namespace", "The object's namespace.", "path")] if kind.namespaced else []
     item = [_parameter("name", "The object's name.", "path"), *where]
+    if kind.namespaced:  # of all namespaces; where kubectl 1.27 looks a kind up
+        everywhere = f"/{_path(kind.group, kind.version)}/{kind.plural}"
+        listing = _operation(kind, "list")
+        named = {"operationId": f"{listing['operationId']}ForAllNamespaces"}
+        yield everywhere, {"get": {**listing, **named}, "parameters": []}
     yield (
         collection,
         {

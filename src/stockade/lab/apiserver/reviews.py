@@ -102,10 +102,9 @@ async def review_token(request: web.Request) -> web.Response:
     token = _dict(review.get("spec"), "spec").get("token")
     if not token or not isinstance(token, str):
         raise failures.bad_request("spec.token: Required value")
-    name = user_of_token(token, request.app[CONTEXT].tokens)
-    user = users.named(name)
+    user = user_of_token(token, request.app[CONTEXT])
     status: JsonObject = {"user": {}}
-    if name:
+    if user is not None:
         status = {"authenticated": True, "user": {"username": user.name, "groups": list(user.groups)}}
     head = {"kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": {}}
     return answer({**head, "status": status}, 201)

@@ -25,6 +25,7 @@ ADDRESS_FIELDS = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
 def keep_allocated(service: JsonObject, old: JsonObject) -> None:
     """Before an update is validated: what the client left out stays as allocated (``patchAllocatedValues``)."""
     spec, before = service.setdefault("spec", {}), old.get("spec") or {}
+    _drop_what_went_with_the_type(spec, before)
     if spec.get("type", "ClusterIP") != EXTERNAL_NAME:
         _align(spec)
         if not spec.get("clusterIP") and before.get("clusterIP"):
@@ -36,6 +37,41 @@ def keep_allocated(service: JsonObject, old: JsonObject) -> None:
         for port in spec.get("ports") or []:
             if not port.get("nodePort") and ports.get(_port_key(port)):
                 port["nodePort"] = ports[_port_key(port)]
+
+
+def _drop_what_went_with_the_type(spec: JsonObject, before: JsonObject) -> None:
+    """A client that changes the type alone means the fields of the old type, too (``dropTypeDependentFields``)."""
+    if _is_external(before) and not _is_external(spec):
+        ports = {_port_key(port): port.get("nodePort") for port in before.get("ports") or []}
+        for port in spec.get("ports") or []:
+            if port.get("nodePort") == ports.get(_port_key(port)):
+                port.pop("nodePort", None)
+        if not spec.get("externalIPs"):
+            _drop(spec, before, "externalTrafficPolicy")
+    if _is_balanced(before) and not _is_balanced(spec):
+        _drop(spec, before, "allocateLoadBalancerNodePorts", "loadBalancerClass", "loadBalancerSourceRanges")
+    if _is_checked(before) and not _is_checked(spec):
+        _drop(spec, before, "healthCheckNodePort")
+    elif _is_checked(spec) and not spec.get("healthCheckNodePort") and before.get("healthCheckNodePort"):
+        spec["healthCheckNodePort"] = before["healthCheckNodePort"]
+
+
+def _drop(spec: JsonObject, before: JsonObject, *fields: str) -> None:
+    for field in fields:
+        if spec.get(field) == before.get(field):
+            spec.pop(field, None)
+
+
+def _is_external(spec: JsonObject) -> bool:
+    return spec.get("type") in ("NodePort", "LoadBalancer")
+
+
+def _is_balanced(spec: JsonObject) -> bool:
+    return spec.get("type") == "LoadBalancer"
+
+
+def _is_checked(spec: JsonObject) -> bool:
+    return _is_balanced(spec) and spec.get("externalTrafficPolicy") == "Local"
 
 
 def _align(spec: JsonObject) -> None:
@@ -110,21 +146,33 @@ def _free_address(cidr: IPv4Network | IPv6Network, used: set[str | None]) -> str
 
 def _allocate_node_ports(spec: JsonObject, others: list[JsonObject]) -> list[Cause]:
     used = {(_protocol(p), p.get("nodePort")) for other in others for p in other.get("ports") or []}
+    used |= {("TCP", other["healthCheckNodePort"]) for other in others if other.get("healthCheckNodePort")}
     causes = []
+    wanted = spec.get("allocateLoadBalancerNodePorts") is not False or not _is_balanced(spec)
     for index, port in enumerate(spec.get("ports") or []):
-        number, why = port.get("nodePort"), ""
-        if not number:
-            number = next(free for free in NODE_PORTS if (_protocol(port), free) not in used)
-        elif number not in NODE_PORTS:
-            why = "provided port is not in the valid range. The range of valid ports is 30000-32767"
-        elif (_protocol(port), number) in used:
-            why = "provided port is already allocated"
-        if why:
-            text = f"Invalid value: {number}: {why}"
-            causes.append(Cause("FieldValueInvalid", text, f"spec.ports[{index}].nodePort"))
-        port["nodePort"] = number
-        used.add((_protocol(port), number))
+        if wanted or port.get("nodePort"):
+            causes += _allocate_node_port(
+                port, "nodePort", f"spec.ports[{index}].nodePort", _protocol(port), used
+            )
+    if _is_checked(spec):
+        causes += _allocate_node_port(spec, "healthCheckNodePort", "spec.healthCheckNodePort", "TCP", used)
     return causes
+
+
+def _allocate_node_port(
+    holder: JsonObject, field: str, path: str, protocol: str, used: set[tuple[str, object]]
+) -> list[Cause]:
+    """Into ``holder``; in ``used`` from then on."""
+    number, why = holder.get(field), ""
+    if not number:
+        number = next(free for free in NODE_PORTS if (protocol, free) not in used)
+    elif number not in NODE_PORTS:
+        why = "provided port is not in the valid range. The range of valid ports is 30000-32767"
+    elif (protocol, number) in used:
+        why = "provided port is already allocated"
+    holder[field] = number
+    used.add((protocol, number))
+    return [Cause("FieldValueInvalid", f"Invalid value: {number}: {why}", path)] if why else []
 
 
 def _protocol(port: JsonObject) -> str:

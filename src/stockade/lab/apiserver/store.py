@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from stockade.lab.apiserver import admission, managed, rules
+from stockade.lab.apiserver import admission, managed, pod_admission, rules
 from stockade.lab.apiserver.crd import checking, definition
 from stockade.lab.apiserver.crd.definition import CLEANUP, DEFINITIONS
 from stockade.lab.apiserver.failures import (
@@ -215,6 +215,9 @@ class ObjectStore:
         new["apiVersion"], new["kind"] = _stored_version(kind), kind.kind
         rules.apply_defaults(kind, new)
         admission.prepare_create(kind, new)
+        if kind.resource == "pods":
+            account = new["spec"]["serviceAccountName"]
+            pod_admission.admit(kind, new, self.find("serviceaccounts", namespace, account))
         _refuse(kind, new, rules.validate(kind, new))
         if (namespace, metadata["name"]) in self._index[resource]:
             raise already_exists(kind, metadata["name"])
@@ -355,6 +358,7 @@ class ObjectStore:
             metadata.pop("namespace", None)
         if kind.generation:
             metadata["generation"] = 1
+        admission.omit_empty(metadata)
         obj["metadata"] = metadata
         return metadata
 
@@ -402,6 +406,7 @@ class ObjectStore:
 
     def _update(self, kind: Kind, old: JsonObject, new: JsonObject, *, dry_run: bool = False) -> JsonObject:
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+        admission.omit_empty(new["metadata"])
         if is_finished(kind, new):
             return self._commit("DELETED", kind, new, old, dry_run=dry_run)
         if new == old:

@@ -1,8 +1,9 @@
-"""``scale``, ``binding``, ``eviction``, ``finalize``: objects that are asked for but never stored."""
+"""``scale``, ``binding``, ``eviction``, ``finalize``, ``token``: objects that are asked for but never stored."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -12,9 +13,10 @@ from stockade.lab.apiserver.bodies import answer, read_object
 from stockade.lab.apiserver.context import context_of
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.options import check_write, delete_options
-from stockade.lab.apiserver.registry import JsonObject
+from stockade.lab.apiserver.registry import JsonObject, Registry
 from stockade.lab.apiserver.requests import Target, is_dry_run
 from stockade.lab.apiserver.selectors import field_value
+from stockade.lab.apiserver.service_accounts import ISSUER
 from stockade.lab.apiserver.writes import (
     check_preconditions,
     decode_patch,
@@ -24,6 +26,10 @@ from stockade.lab.apiserver.writes import (
 )
 from stockade.manifests.validate import names
 from stockade.model.selectors import LabelSelector
+
+DEFAULT_TOKEN: Final = 3600  # seconds
+SHORTEST_TOKEN: Final = 600
+LONGEST_TOKEN: Final = 2**32
 
 
 def _scale_of(kind: Kind, obj: JsonObject) -> JsonObject:
@@ -260,6 +266,47 @@ def _typed(body: JsonObject, form: type[_T], kind: str) -> _T:
     except msgspec.ValidationError as error:
         message = f'{kind} in version "v1" cannot be handled as a {kind}: json: cannot unmarshal: {error}'
         raise failures.bad_request(message) from None
+
+
+async def request_token(request: web.Request, target: Target) -> web.Response:
+    """TokenRequest: ``kubectl create token``. Bound to a pod, where ``boundObjectRef`` names one."""
+    context = context_of(request)
+    account = context.store.get("serviceaccounts", target.namespace, target.name)
+    if context.accounts is None:
+        raise failures.method_not_allowed()
+    asked = await read_object(request)
+    spec = asked.get("spec") or {}
+    seconds, audiences = spec.get("expirationSeconds") or DEFAULT_TOKEN, spec.get("audiences") or []
+    if not isinstance(seconds, int) or not SHORTEST_TOKEN <= seconds <= LONGEST_TOKEN:
+        why = f"Invalid value: {seconds}: may not specify a duration less than 10 minutes or more than 2^32 seconds"
+        raise failures.invalid(
+            target.kind, target.name, [failures.Cause("FieldValueInvalid", why, "spec.expirationSeconds")]
+        )
+    if not isinstance(audiences, list) or not all(isinstance(each, str) for each in audiences):
+        raise failures.bad_request("spec.audiences is a list of strings")
+    bound = _bound_pod(context.store, target, spec.get("boundObjectRef") or {})
+    token = context.accounts.issue(account, seconds, audiences, bound)
+    ends = datetime.now(UTC) + timedelta(seconds=seconds)
+    status = {"token": token, "expirationTimestamp": ends.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    metadata = {"name": target.name, "namespace": target.namespace}
+    answered = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": metadata}
+    given = {"audiences": audiences or [ISSUER], "expirationSeconds": seconds}
+    return answer({**answered, "spec": {**spec, **given}, "status": status}, 201)
+
+
+def _bound_pod(store: Registry, target: Target, reference: JsonObject) -> JsonObject | None:
+    if not reference:
+        return None
+    if reference.get("kind") != "Pod":
+        raise failures.bad_request("a token can be bound to a Pod")
+    pod = store.get("pods", target.namespace, str(reference.get("name")))
+    if reference.get("uid") not in (None, "", pod["metadata"]["uid"]):
+        raise failures.conflict(
+            target.kind, target.name, "the UID in the bound object reference is another pod's"
+        )
+    if pod["spec"].get("serviceAccountName") != target.name:
+        raise failures.bad_request(f"pod {pod['metadata']['name']} runs as another service account")
+    return pod
 
 
 def _success() -> JsonObject:

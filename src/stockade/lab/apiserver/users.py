@@ -3,6 +3,8 @@
     admin    everything (group system:masters); the node's agent is as good as admin
     viewer   get, list and watch of everything but Secrets; no exec, attach, port-forward, no writes (as the ClusterRole ``view``)
 
+    system:serviceaccount:NAMESPACE:NAME   whom a pod's token stands for: may ask what is served and who it is, nothing else
+
 In: a name; what is asked. Out: answers. Called by ``gate`` for each request and by ``reviews`` for ``kubectl auth can-i``. Whoever is known to
 nobody (``--as``) may do nothing.
 """
@@ -17,6 +19,7 @@ from stockade.lab.apiserver.kinds import KINDS
 from stockade.lab.apiserver.registry import JsonObject
 
 MASTERS, VIEWERS, AUTHENTICATED = "system:masters", "stockade:viewers", "system:authenticated"
+ACCOUNT, ACCOUNTS = "system:serviceaccount:", "system:serviceaccounts"
 READ = ("get", "list", "watch")
 HIDDEN = ("secrets",)
 ENTERED = ("exec", "attach", "portforward", "proxy")  # a GET of these is no reading
@@ -54,7 +57,16 @@ class Attributes(msgspec.Struct, frozen=True):
 
 
 def named(name: str) -> User:
+    parts = name.removeprefix(ACCOUNT).split(":") if name.startswith(ACCOUNT) else []
+    if len(parts) == 2 and all(parts):
+        return service_account(*parts)
     return BUILTIN.get(name, User(name, (AUTHENTICATED,)))
+
+
+def service_account(namespace: str, name: str) -> User:
+    """Whom a pod's token stands for."""
+    groups = (ACCOUNTS, f"{ACCOUNTS}:{namespace}", AUTHENTICATED)
+    return User(f"{ACCOUNT}{namespace}:{name}", groups)
 
 
 def may(user: User, asked: Attributes) -> bool:

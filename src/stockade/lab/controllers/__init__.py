@@ -22,6 +22,7 @@ from stockade.lab.controllers.deployment import DeploymentController
 from stockade.lab.controllers.endpoints import EndpointsController
 from stockade.lab.controllers.garbage import GarbageCollector
 from stockade.lab.controllers.loadbalancer import LoadBalancerController
+from stockade.lab.controllers.mirroring import MirroringController
 from stockade.lab.controllers.namespace import NamespaceController
 from stockade.lab.controllers.node import NodeController
 from stockade.lab.controllers.replicaset import REPLICATION_CONTROLLER, ReplicaSetController
@@ -52,6 +53,7 @@ async def run_controllers(
         DaemonSetController(registry),
         job.JobController(registry, job_delay),
         EndpointsController(registry),
+        MirroringController(registry),
         LoadBalancerController(registry),
         GarbageCollector(registry),
         DefinitionController(registry),

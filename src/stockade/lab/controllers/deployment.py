@@ -29,6 +29,7 @@ from stockade.lab.events import NORMAL, EventRecorder
 
 DEPLOYMENTS = "deployments.apps"
 REVISION = "deployment.kubernetes.io/revision"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 class DeploymentController:
@@ -111,9 +112,21 @@ class DeploymentController:
                 revision = str(latest + 1)
                 new = self._registry.mutate(REPLICASETS, *place(new), lambda rs: _annotate(rs, revision))
             new = self._scale(deployment, new, count)
+        new = self._carry_annotations(deployment, new)
         revision = str(_revision(new))
         self._registry.mutate(DEPLOYMENTS, *place(deployment), lambda obj: _annotate(obj, revision))
         return new
+
+    def _carry_annotations(self, deployment: JsonObject, new: JsonObject) -> JsonObject:
+        """An annotation that came later: ``rollout history`` reads the cause of a change from the ReplicaSet."""
+        carried = _carried(deployment)
+        if carried.items() <= (new["metadata"].get("annotations") or {}).items():
+            return new
+
+        def annotate(obj: JsonObject) -> None:
+            obj["metadata"].setdefault("annotations", {}).update(carried)
+
+        return self._registry.mutate(REPLICASETS, *place(new), annotate)
 
     def _create(self, deployment: JsonObject, count: int, revision: int) -> JsonObject:
         namespace, name = place(deployment)
@@ -124,15 +137,13 @@ class DeploymentController:
         metadata["labels"] = {**(metadata.get("labels") or {}), **label}
         selector = copy.deepcopy(spec["selector"])
         selector["matchLabels"] = {**(selector.get("matchLabels") or {}), **label}
-        annotations = dict(deployment["metadata"].get("annotations") or {})
-        annotations.pop("kubectl.kubernetes.io/last-applied-configuration", None)
         replicaset: JsonObject = {
             "apiVersion": "apps/v1",
             "kind": "ReplicaSet",
             "metadata": {
                 "name": f"{name}-{label[HASH_LABEL]}",
                 "labels": metadata["labels"],
-                "annotations": {**annotations, REVISION: str(revision)},
+                "annotations": {**_carried(deployment), REVISION: str(revision)},
                 "ownerReferences": [owner_reference(deployment)],
             },
             "spec": {"replicas": count, "selector": selector, "template": template},
@@ -200,6 +211,12 @@ def _owner(change: Change) -> Iterable[Place]:
 def _count_collision(deployment: JsonObject) -> None:
     status = deployment.setdefault("status", {})
     status["collisionCount"] = (status.get("collisionCount") or 0) + 1
+
+
+def _carried(deployment: JsonObject) -> dict[str, str]:
+    """The Deployment's annotations that its newest ReplicaSet has too."""
+    annotations = deployment["metadata"].get("annotations") or {}
+    return {key: value for key, value in annotations.items() if key not in (LAST_APPLIED, REVISION)}
 
 
 def _revision(obj: JsonObject) -> int:

@@ -1,20 +1,21 @@
-"""The lab's load balancer: an address from a pool for each Service of type LoadBalancer.
+"""The lab's load balancer: for each Service of type LoadBalancer an address of each of its families, from pools.
 
 In: Services. Out: ``status.loadBalancer.ingress`` (KEP-1860: ipMode VIP), taken back when the type changes. The simulated Internet has a
-route for the pool to the first node, where the Service proxy translates it. Rules: Service v1 core: ``loadBalancerIP`` (deprecated) asks for an address,
+route for the pools to the first node, where the Service proxy translates it. Rules: Service v1 core: ``loadBalancerIP`` (deprecated) asks for an address,
 ``loadBalancerClass`` means somebody else's load balancer.
 """
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from stockade.lab.addresses import LOAD_BALANCER_CIDR
+from stockade.lab.addresses import LOAD_BALANCER_CIDR, LOAD_BALANCER_CIDR_6
 from stockade.lab.apiserver.registry import JsonObject, Registry
+from stockade.lab.controllers.backends import families
 from stockade.lab.controllers.loop import Place, itself, run_loop
 from stockade.lab.controllers.workqueue import WorkQueue
 
-_POOL = ip_network(LOAD_BALANCER_CIDR)
+_POOLS = {"IPv4": ip_network(LOAD_BALANCER_CIDR), "IPv6": ip_network(LOAD_BALANCER_CIDR_6)}
 
 
 class LoadBalancerController:
@@ -29,24 +30,28 @@ class LoadBalancerController:
         service = self._registry.find("services", *key)
         if service is None or service.get("spec", {}).get("loadBalancerClass"):
             return
-        wanted = service["spec"].get("type") == "LoadBalancer"
-        if wanted == bool(addresses(service)):
+        spec, present = service["spec"], addresses(service)
+        wanted = families(service) if spec.get("type") == "LoadBalancer" else []
+        if [_family(address) for address in present] == wanted:
             return
-        ingress = [{"ip": self._free(service["spec"].get("loadBalancerIP") or ""), "ipMode": "VIP"}]
+        kept = {_family(address): address for address in present}
+        asked = spec.get("loadBalancerIP") or ""
+        ingress = [{"ip": kept.get(each) or self._free(each, asked), "ipMode": "VIP"} for each in wanted]
 
         def change(obj: JsonObject) -> None:
             obj.setdefault("status", {})["loadBalancer"] = {"ingress": ingress} if wanted else {}
 
         self._registry.mutate("services", *key, change, "status")
 
-    def _free(self, asked: str) -> str:
+    def _free(self, family: str, asked: str) -> str:
         """The address that was asked for when it can be had, else the first that nobody has."""
+        pool = _POOLS[family]
         used = {address for other in self._registry.list("services") for address in addresses(other)}
-        if _is_of_pool(asked) and asked not in used:
+        if _is_of(pool, asked) and asked not in used:
             return asked
-        free = next((str(host) for host in _POOL.hosts() if str(host) not in used), None)
+        free = next((str(host) for host in pool.hosts() if str(host) not in used), None)
         if free is None:
-            raise RuntimeError(f"no address of {LOAD_BALANCER_CIDR} is left for another load balancer")
+            raise RuntimeError(f"no address of {pool} is left for another load balancer")
         return free
 
 
@@ -55,8 +60,12 @@ def addresses(service: JsonObject) -> list[str]:
     return [entry["ip"] for entry in ingress if entry.get("ip")]
 
 
-def _is_of_pool(text: str) -> bool:
+def _family(address: str) -> str:
+    return "IPv6" if ":" in address else "IPv4"
+
+
+def _is_of(pool: IPv4Network | IPv6Network, text: str) -> bool:
     try:
-        return ip_address(text) in _POOL
+        return ip_address(text) in pool
     except ValueError:
         return False

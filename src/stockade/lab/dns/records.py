@@ -174,15 +174,18 @@ def _add_headless(
     ports: list[PortEndpoints],
     hostnames: Mapping[tuple[ServiceKey, str], str],
 ) -> None:
+    targets: dict[str, dict[tuple[int, str], None]] = {}  # name of SRV, then port and host
     for port in ports:
         for endpoint in port.endpoints:
             zone.add(base, _kind(endpoint.address), endpoint.address)
             host = f"{_label(endpoint, service, hostnames)}.{base}"
             _add_address(zone, host, endpoint.address, reverse=True)
             if port.name:
-                weight = max(1, 100 // len(port.endpoints))
                 owner = f"_{port.name}._{port.protocol.lower()}.{base}"
-                zone.add(owner, "SRV", f"0 {weight} {port.port} {host}.")
+                targets.setdefault(owner, {})[port.port, host] = None
+    for owner, found in targets.items():
+        for number, host in found:  # a host of both families once
+            zone.add(owner, "SRV", f"0 {max(1, 100 // len(found))} {number} {host}.")
 
 
 def _label(endpoint: Endpoint, service: ServiceKey, hostnames: Mapping[tuple[ServiceKey, str], str]) -> str:

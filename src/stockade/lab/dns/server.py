@@ -1,8 +1,7 @@
-"""DNS over UDP and TCP on sockets in a pod's network namespace; and the cluster's kube-dns on them.
+"""DNS over UDP and TCP on sockets in a network namespace, served by the daemon itself: the resolver of the simulated Internet.
 
-In: a pod's network (``PodNetns``), a Registry. Out: answers on port 53. ``DnsServer`` is what runs
-behind the kube-dns pod in place of a process: the kubelet part starts it when the pod starts and stops it with the pod.
-``lab.internet`` uses ``Listener`` for the resolver of the simulated Internet. Message rules: ``lab.dns.wire``.
+In: the namespace, a function from query to answer. Out: answers on port 53 of one address. Called by ``lab.internet``; the cluster's own DNS
+runs in its pods (``replica``). Message rules: ``lab.dns.wire``.
 """
 
 from __future__ import annotations
@@ -11,21 +10,14 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from stockade.lab.addresses import CLUSTER_DOMAIN, OUTSIDE_NAMES, OUTSIDE_NAMES_6
-from stockade.lab.apiserver.registry import Registry
-from stockade.lab.dns.records import cluster_zone
-from stockade.lab.dns.wire import Responder
-from stockade.lab.mirror import Mirror
 from stockade.lab.node import netns
 
 PORT = 53
 _BACKLOG = 128
 _IDLE_SECONDS = 10.0
-_RESOURCES = ("services", "endpointslices.discovery.k8s.io", "pods")
-_OUTSIDE = {**OUTSIDE_NAMES, **OUTSIDE_NAMES_6}
 
 _log = logging.getLogger(__name__)
 Respond = Callable[[bytes, bool], bytes | None]
@@ -33,7 +25,7 @@ Respond = Callable[[bytes, bool], bytes | None]
 
 
 class Network(Protocol):
-    """The part of a pod's network that a server needs: the descriptor of its namespace."""
+    """What a server needs of its network: the descriptor of its namespace."""
 
     @property
     def fd(self) -> int: ...
@@ -121,52 +113,3 @@ class _Datagrams(asyncio.DatagramProtocol):
 
     def error_received(self, exc: Exception) -> None:
         _log.debug("a DNS answer could not be sent: %s", exc)
-
-
-class DnsServer:
-    """kube-dns: answers for the cluster as the registry has it at the moment of the question."""
-
-    def __init__(
-        self,
-        registry: Registry,
-        network: Network,
-        domain: str = CLUSTER_DOMAIN,
-        outside: Mapping[str, str] = _OUTSIDE,
-        address: str = "::",
-    ) -> None:
-        self._mirror = Mirror(registry, _RESOURCES)
-        self._listener = Listener(network, self._answer, address)
-        self._domain = domain
-        self._outside = outside
-        self._responder: Responder | None = None
-        self._following: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        await self._listener.start()
-        self._following = asyncio.create_task(self._mirror.run(), name="dns mirror")
-        self._following.add_done_callback(_report_end)
-
-    async def stop(self) -> None:
-        await self._listener.stop()
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
-
-    def _answer(self, query: bytes, stream: bool) -> bytes | None:
-        """The zone is rebuilt by the first question after a change: a hundred pods that start cost nothing here."""
-        if self._responder is None or self._mirror.changed.is_set():
-            self._mirror.changed.clear()
-            services, slices, pods = (self._mirror.objects(resource) for resource in _RESOURCES)
-            self._responder = Responder(cluster_zone(services, slices, pods, self._domain, self._outside))
-        return self._responder.respond(query, stream=stream)
-
-
-def _report_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        _log.error("DNS no longer follows the cluster: %s", task.exception())
-
-
-def kube_dns(registry: Registry, address: str = "::") -> Callable[[Network, Any], DnsServer]:
-    """The factory the kubelet part calls for the container of the kube-dns pod: (its network, the pod) → server. ``address`` is
-    ``0.0.0.0`` where there is no IPv6."""
-    return lambda network, _pod: DnsServer(registry, network, address=address)

@@ -1,28 +1,32 @@
-"""DNS messages in, DNS messages out: a query's bytes to the response's bytes, by asking a Zone. No sockets.
+"""DNS answers as bytes: what was asked (``question``), looked up in a Zone. No sockets.
 
-Called by ``lab.dns.server`` for UDP and TCP. Rules: RFC 1035, 6891 (EDNS: only the size is honoured), RFC 7766 (a UDP answer
-that does not fit is truncated and asked again over TCP). Answers are remembered by the query's bytes without its id, so a
-repeated question costs a dictionary look-up.
+Called by ``lab.dns.feed`` for the processes that talk to pods. Rules: RFC 1035, 6891 (EDNS: the size is honoured, and versions
+that nobody knows are refused), RFC 7766 (a UDP answer that does not fit is truncated and asked again over TCP). No message of a stranger is
+parsed here: a query comes as the fields that ``question.read`` found in it.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import dns.exception
 import dns.flags
 import dns.message
 import dns.name
-import dns.opcode
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
+from stockade.lab.dns import question
+from stockade.lab.dns.question import Question
 from stockade.lab.dns.records import Answer, Record, Zone
 
-_UDP_SIZE = 512
-_EDNS_SIZE = 1232  # fits every path (DNS flag day 2020)
-_TCP_SIZE = 65535
-_MAX_REMEMBERED = 4096
+_UDP_SIZE: Final = 512
+_EDNS_SIZE: Final = 1232  # fits every path (DNS flag day 2020)
+_TCP_SIZE: Final = 65535
+_MAX_REMEMBERED: Final = 4096
+_TRANSFERS: Final = {dns.rdatatype.AXFR, dns.rdatatype.IXFR}
 
 
 class Responder:
@@ -30,53 +34,49 @@ class Responder:
 
     def __init__(self, zone: Zone) -> None:
         self._zone = zone
-        self._remembered: dict[tuple[bytes, bool], bytes] = {}
+        self._remembered: dict[tuple[Question, bool], bytes] = {}
 
     def respond(self, query: bytes, *, stream: bool = False) -> bytes | None:
-        """None when the bytes are no query (nothing is sent back: no loops between servers)."""
-        key = (query[2:], stream)
+        """None when the bytes are no query."""
+        asked = question.read(query)
+        if not isinstance(asked, Question):
+            return asked
+        return query[:2] + self.answer(asked, stream=stream)[2:]
+
+    def answer(self, asked: Question, *, stream: bool) -> bytes:
+        """With the id 0. A repeated question costs a dictionary look-up. ValueError (dns.exception): the labels are no name."""
+        key = (asked, stream)
         known = self._remembered.get(key)
         if known is None:
-            known = self._build(query, stream=stream)
-            if known is None:
-                return None
+            known = self._build(asked, stream=stream)
             if len(self._remembered) >= _MAX_REMEMBERED:
                 self._remembered.clear()
-            if (
-                len(query) <= _UDP_SIZE
-            ):  # pods choose the queries: 64 kB of padding each would fill the daemon's memory
-                self._remembered[key] = known
-        return query[:2] + known[2:]
+            self._remembered[key] = known
+        return known
 
-    def _build(self, query: bytes, *, stream: bool) -> bytes | None:
-        if len(query) < 12 or query[2] & 0x80:  # shorter than a header, or a response
-            return None
-        try:
-            message = dns.message.from_wire(query, ignore_trailing=True)
-        except dns.exception.DNSException:
-            return _failure(query, dns.rcode.FORMERR)
-        if message.opcode() != dns.opcode.QUERY:
-            return _failure(query, dns.rcode.NOTIMP)
-        if len(message.question) != 1:
-            return _failure(query, dns.rcode.FORMERR)
-        response = dns.message.make_response(message, recursion_available=True)
-        if message.edns >= 0:
+    def _build(self, asked: Question, *, stream: bool) -> bytes:
+        name = dns.name.Name((*asked.labels, b""))
+        response = dns.message.QueryMessage(id=0)
+        response.flags = dns.flags.QR | dns.flags.RA | (dns.flags.RD if asked.recursion else 0)
+        kind = dns.rdatatype.RdataType.make(asked.type)
+        rdclass = dns.rdataclass.RdataClass.make(asked.rdclass)
+        response.question.append(dns.rrset.RRset(name, rdclass, kind))
+        if asked.payload >= 0:
             response.use_edns(0, payload=_EDNS_SIZE)
-        question = message.question[0]
-        if question.rdclass == dns.rdataclass.IN:
-            kind = dns.rdatatype.to_text(question.rdtype)
-            _fill(
-                response, self._zone.answer(question.name.to_text(omit_final_dot=True), kind), question.name
-            )
-        else:
+        if asked.version:
+            response.set_rcode(dns.rcode.BADVERS)
+        elif rdclass != dns.rdataclass.IN or kind in _TRANSFERS:
             response.set_rcode(dns.rcode.REFUSED)
-        return _to_wire(response, _limit(message, stream=stream))
+        else:
+            answer = self._zone.answer(name.to_text(omit_final_dot=True), dns.rdatatype.to_text(kind))
+            _fill(response, answer, name)
+        return _to_wire(response, _limit(asked, stream=stream))
 
 
-def _limit(query: dns.message.Message, *, stream: bool) -> int:
+def _limit(asked: Question, *, stream: bool) -> int:
     if stream:
         return _TCP_SIZE
-    return min(max(query.payload, _UDP_SIZE), _EDNS_SIZE) if query.edns >= 0 else _UDP_SIZE
+    return min(max(asked.payload, _UDP_SIZE), _EDNS_SIZE) if asked.payload >= 0 else _UDP_SIZE
 
 
 def _fill(response: dns.message.Message, answer: Answer, asked: dns.name.Name) -> None:
@@ -110,9 +110,3 @@ def _to_wire(response: dns.message.Message, limit: int) -> bytes:
         response.authority.clear()
         response.flags |= dns.flags.TC
         return response.to_wire(max_size=limit)
-
-
-def _failure(query: bytes, code: dns.rcode.Rcode) -> bytes:
-    """A bare header: the question could not be read or is not one we answer."""
-    flags = 0x8000 | (query[2] & 0x79) << 8 | int(code)
-    return query[:2] + flags.to_bytes(2, "big") + bytes(8)

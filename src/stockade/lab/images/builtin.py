@@ -36,6 +36,7 @@ _DIRECTORIES: Final = {
     "opt/stockade/standins": 0o755,
     "root": 0o700,
     "run": 0o755,
+    "var/run/secrets/kubernetes.io/serviceaccount": 0o755,  # where every pod has its token: made once, not in each
     "srv": 0o755,
     "tmp": 0o1777,
     "usr/local/bin": 0o755,

@@ -34,7 +34,6 @@ _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 _REF_NAME: Final = "org.opencontainers.image.ref.name"
 _FULL_NAME: Final = "io.containerd.image.name"
-_ZSTD: Final = b"\x28\xb5\x2f\xfd"
 JsonObject = dict[str, Any]
 
 
@@ -46,6 +45,11 @@ class _Process(msgspec.Struct, frozen=True, kw_only=True):
     env: list[str] | None = msgspec.field(default=None, name="Env")
     working_directory: str | None = msgspec.field(default=None, name="WorkingDir")
     user: str | None = msgspec.field(default=None, name="User")
+    stop_signal: str | None = msgspec.field(default=None, name="StopSignal")
+
+
+class _RootFs(msgspec.Struct, frozen=True, kw_only=True):
+    diff_ids: list[str] = msgspec.field(default_factory=list)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +58,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str = ""
     os: str = "linux"
     process: _Process | None = msgspec.field(default=None, name="config")
+    rootfs: _RootFs | None = None
 
 
 class Place(Protocol):
@@ -108,17 +113,20 @@ class Bundle:
         self.tags = tags
         self.digest = digest
 
-    def layers(self) -> Iterator[IO[bytes]]:
-        """From the lowest to the uppermost."""
-        for name in self._layers:
-            with _open(self._place, name) as content:
-                if content.read(4) == _ZSTD:
-                    raise ImageError(
-                        "its layers are compressed with zstd, which is not supported; write it with gzip, for example: "
-                        "skopeo copy --dest-compress-format gzip …"
-                    )
-                content.seek(0)
-                yield content
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def diff(self, index: int) -> str:
+        """What the image says is the digest of a layer's tar; "" when it does not."""
+        said = self.config.rootfs.diff_ids if self.config.rootfs else []
+        match = _DIGEST.fullmatch(said[index]) if index < len(said) else None
+        return match[1] if match else ""
+
+    @contextlib.contextmanager
+    def layer(self, index: int) -> Iterator[IO[bytes]]:
+        """0 is the lowest."""
+        with _open(self._place, self._layers[index]) as content:
+            yield content
 
 
 @contextlib.contextmanager

@@ -7,60 +7,41 @@ between the two). Out: ``Image`` values or ImageError with what to do. Called by
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import os
+import lzma
 import secrets
-import shutil
+import tarfile
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote, unquote
+from typing import Final
 
-import msgspec
-
-from stockade.lab.images import archive, builtin, bundle
-from stockade.lab.images.image import Image, ImageError, normalize, private_directory, short_name
+from stockade.lab.images import archive, builtin, bundle, layers, programs
+from stockade.lab.images.archive import EscapeError
+from stockade.lab.images.blobs import Bounds
+from stockade.lab.images.image import Image, ImageError, normalize, short_name
 from stockade.lab.images.process import Process, process_of
+from stockade.lab.images.store import ImageStore, Layer, LoadedImage
 
-_RECORD = "image.json"
-_PARTIAL = ".partial-"  # begins no reference
-
-
-class LoadedImage(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of ``stockade image list``; ``directory`` is relative to the image's own. ``created`` in seconds since 1970."""
-
-    reference: str
-    source: str
-    directory: str
-    created: float
-    process: Process = Process()
+_MOST_LAYERS: Final = 140
+"""As many names as overlayfs takes in one page."""
 
 
 class Catalog:
     def __init__(self, state_directory: Path) -> None:
         self._builtin = state_directory / "images" / "builtin"
-        self._loaded = state_directory / "images" / "loaded"
+        self._store = ImageStore(state_directory / "images")
         self._stand_ins: dict[str, Image] = {}
 
     def resolve(self, reference: str) -> Image:
         """Raises ImageError: unknown image, bad name, or no busybox to build a stand-in from."""
-        record = self._record(normalize(reference))
+        record = self._store.find(normalize(reference))
         if record is not None:
-            root = self._directory(record.reference) / record.directory
-            return Image(
-                reference=record.reference,
-                id=f"stockade.local/loaded/{record.directory}@sha256:{hashlib.sha256(str(root).encode()).hexdigest()}",
-                root=str(root),
-                environment=record.process.environment,
-                entrypoint=record.process.entrypoint,
-                command=record.process.command,
-                working_directory=record.process.working_directory,
-                uid=record.process.uid,
-                gid=record.process.gid,
-                note=f"loaded from {record.source}",
-            )
+            return self._loaded(record)
         name = short_name(reference)
+        if name in programs.PROGRAMS:
+            return programs.build(name, self._builtin)
         if name not in builtin.NAMES:
             raise ImageError(
                 f'image "{reference}" is neither loaded nor built in; the built-in stand-ins are {", ".join(builtin.NAMES)}. '
@@ -70,123 +51,127 @@ class Catalog:
             self._stand_ins[name] = builtin.build(name, self._builtin)
         return self._stand_ins[name]
 
-    def load(self, reference: str, path: Path) -> LoadedImage:
+    def _loaded(self, record: LoadedImage) -> Image:
+        root, *below = (str(self._store.directory(layer.name)) for layer in reversed(record.layers))
+        names = " ".join(layer.name for layer in record.layers)
+        return Image(
+            reference=record.reference,
+            id=f"stockade.local/loaded/{record.layers[-1].name}@sha256:{hashlib.sha256(names.encode()).hexdigest()}",
+            root=root,
+            below=tuple(below),
+            environment=record.process.environment,
+            entrypoint=record.process.entrypoint,
+            command=record.process.command,
+            working_directory=record.process.working_directory,
+            uid=record.process.uid,
+            gid=record.process.gid,
+            stop_signal=record.process.stop_signal,
+            note=f"loaded from {record.source}",
+        )
+
+    def load(self, reference: str, path: Path, bounds: Bounds | None = None) -> LoadedImage:
         """Copies; an earlier image of that name stays until ``prune`` for the containers that still use it. ``reference`` "": the name
         that the archive gives it."""
         if not path.exists():
             raise ImageError(f"{path}: no such file or directory")
-        private_directory(self._loaded)
-        token = secrets.token_hex(8)
-        partial = self._loaded / f"{_PARTIAL}{token}"
-        try:
-            named, process = _unpack(reference, path, partial)
+        with self._store.loading():
+            named, kept, process = self._unpack(reference, path, bounds or Bounds())
             record = LoadedImage(
                 reference=named,
                 source=str(path.absolute()),
-                directory=token,
                 created=time.time(),
+                layers=kept,
                 process=process,
             )
-            with self._alone():
-                self._keep(record, partial)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
+            self._store.keep(record)
         return record
 
-    def _keep(self, record: LoadedImage, files: Path) -> None:
-        place = self._directory(record.reference)
-        private_directory(place)
-        files.rename(place / record.directory)
-        fresh = place / f"{_RECORD}.{record.directory}"
-        fresh.touch(mode=0o600)
-        fresh.write_bytes(msgspec.json.encode(record))
-        fresh.rename(place / _RECORD)
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """No other process prunes meanwhile, or loads into what is pruned."""
-        fd = os.open(
-            self._loaded.parent / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
+    def _unpack(self, reference: str, path: Path, bounds: Bounds) -> tuple[str, tuple[Layer, ...], Process]:
+        """An image archive, or else a root file system: the image's full name, its layers, and what it says of its process."""
+        full = normalize(reference) if reference else ""
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
+            with bundle.opened(path, full) as found:
+                if found is not None:
+                    named = full or _own_name(found.tags)
+                    kept = self._layers(found, bounds)
+                    return named, kept, process_of(found.config, self._stack(kept))
+        except ImageError as error:
+            raise ImageError(f"{path}: not usable as an image or root file system: {error}") from error
+        except (EscapeError, OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError) as error:
+            raise ImageError(f"{path}: not usable as an image: {error}") from error
+        if not full:
+            raise ImageError(
+                f"{path}: a root file system has no name of its own; give one: stockade image load NAME {path}"
+            )
+
+        def unpack(target: Path) -> str:
+            archive.unpack(path, target, bounds)
+            return secrets.token_hex(layers.NAME_LENGTH // 2)
+
+        return full, (self._store.add(unpack),), Process()
+
+    def _layers(self, found: bundle.Bundle, bounds: Bounds) -> tuple[Layer, ...]:
+        """From the lowest to the uppermost."""
+        if not 0 < len(found) <= _MOST_LAYERS:
+            raise ImageError(f"it has {len(found)} layers; an image has 1 to {_MOST_LAYERS}")
+        kept: list[Layer] = []
+        chain = ""
+        for index in range(len(found)):
+            layer, chain = self._layer(found, index, kept, chain, bounds)
+            kept.append(layer)
+        if not self._stack(kept).list(""):
+            raise ImageError("it has no files")
+        return tuple(kept)
+
+    def _stack(self, kept: Sequence[Layer]) -> layers.Stack:
+        return layers.Stack(self._paths(kept))
+
+    def _paths(self, kept: Sequence[Layer]) -> list[Path]:
+        return [self._store.directory(layer.name) for layer in reversed(kept)]
+
+    def _layer(
+        self, found: bundle.Bundle, index: int, kept: Sequence[Layer], below: str, bounds: Bounds
+    ) -> tuple[Layer, str]:
+        """The layer and its chain. One that is there already is not read at all."""
+        said = found.diff(index)
+        wanted = layers.chain(below, said) if said else ""
+        if wanted and self._store.has(wanted[: layers.NAME_LENGTH]):
+            return self._store.known(wanted[: layers.NAME_LENGTH]), wanted
+        chains: list[str] = []
+
+        def unpack(target: Path) -> str:
+            try:
+                with found.layer(index) as content:
+                    diff = layers.unpack(content, target, self._paths(kept), bounds)
+            except tarfile.ReadError as error:
+                raise ImageError(f"layer {index + 1} is no tar, or damaged: {error}") from error
+            if said and diff != said:
+                raise ImageError(f"layer {index + 1} does not have the digest that the configuration names")
+            chains.append(layers.chain(below, diff))
+            return chains[0][: layers.NAME_LENGTH]
+
+        return self._store.add(unpack), chains[0]
 
     def remove(self, reference: str) -> None:
         """Raises ImageError. The files stay until ``prune`` for the containers that still use them."""
         full = normalize(reference)
-        if short_name(reference) in builtin.NAMES and self._record(full) is None:
+        if short_name(reference) in builtin.NAMES and self._store.find(full) is None:
             raise ImageError(f"{reference} is a built-in stand-in; there is nothing to remove")
-        try:
-            (self._directory(full) / _RECORD).unlink()
-        except FileNotFoundError:
-            raise ImageError(f"no image {reference!r} is loaded") from None
+        if not self._store.remove(full):
+            raise ImageError(f"no image {reference!r} is loaded")
 
     def list(self) -> list[LoadedImage]:
-        if not self._loaded.is_dir():
-            return []
-        records = [self._record(unquote(entry.name)) for entry in sorted(self._loaded.iterdir())]
-        return [record for record in records if record is not None]
+        return self._store.records()
 
     def stand_ins(self) -> tuple[str, ...]:
         return builtin.NAMES
 
     def prune(self) -> None:
         """Removes what no loaded image uses any more; only while no container of any lab runs."""
-        if not self._loaded.is_dir():
-            return
-        with self._alone():
-            for place in self._loaded.iterdir():
-                if not place.name.startswith(_PARTIAL):
-                    self._prune(place)
-
-    def _prune(self, place: Path) -> None:
-        record = self._record(unquote(place.name))
-        if record is None:
-            shutil.rmtree(place, ignore_errors=True)
-            return
-        for entry in place.iterdir():
-            if entry.is_dir() and entry.name != record.directory:
-                shutil.rmtree(entry, ignore_errors=True)
-
-    def _directory(self, full_reference: str) -> Path:
-        return self._loaded / quote(full_reference, safe="")
-
-    def _record(self, full_reference: str) -> LoadedImage | None:
-        try:
-            data = (self._directory(full_reference) / _RECORD).read_bytes()
-        except FileNotFoundError:
-            return None
-        return msgspec.json.decode(data, type=LoadedImage)
+        self._store.prune()
 
 
-def _unpack(reference: str, path: Path, target: Path) -> tuple[str, Process]:
-    """An image archive, or else a root file system; returns the image's full name and what it says of its process."""
-    full = normalize(reference) if reference else ""
-    try:
-        with bundle.opened(path, full) as found:
-            if found is not None:
-                named = full or _own_name(found.tags)
-                archive.apply_layers(path, found.layers(), target)
-                return named, process_of(found.config, target)
-    except ImageError as error:
-        if str(error).startswith(f"{path}:"):
-            raise
-        raise ImageError(f"{path}: not usable as an image or root file system: {error}") from error
-    except OSError as error:
-        raise ImageError(f"{path}: {error}") from error
-    if not full:
-        raise ImageError(
-            f"{path}: a root file system has no name of its own; give one: stockade image load NAME {path}"
-        )
-    archive.unpack(path, target)
-    return full, Process()
-
-
-def _own_name(tags: list[str]) -> str:
+def _own_name(tags: Sequence[str]) -> str:
     """The first of its names that is one; an OCI layout often has only a tag (``latest``) there."""
     for tag in (tag for tag in tags if "/" in tag or ":" in tag):
         with contextlib.suppress(ImageError):

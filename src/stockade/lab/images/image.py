@@ -25,11 +25,13 @@ class ImageError(Exception):
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):
-    """``root`` is never written; ``binds`` are host paths shown read-only inside; ``note`` goes to the pod's events."""
+    """``root`` is never written, nor is what lies ``below`` it, the uppermost first; ``binds`` are host paths shown read-only inside; ``note`` goes to
+    the pod's events. ``program``: instead of a file of the image the container runs a part of the lab."""
 
     reference: str
     id: str
     root: str
+    below: tuple[str, ...] = ()
     binds: tuple[tuple[str, str], ...] = ()
     environment: dict[str, str] = msgspec.field(default_factory=lambda: {"PATH": DEFAULT_PATH})
     entrypoint: tuple[str, ...] = ()
@@ -37,6 +39,8 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     working_directory: str = "/"
     uid: int = 0
     gid: int = 0
+    program: str = ""
+    stop_signal: str = ""
     note: str = ""
 
 

@@ -1,20 +1,20 @@
 """What an image says about its process, from its configuration. Read from files that came with the image: nothing of it is believed to be a path.
 
-In: ``bundle.Config`` and the unpacked root. Out: ``Process``, kept with the image. Called by the catalog. Rules: OCI image-spec config.md
-(Entrypoint, Cmd, Env, WorkingDir, User: user[:group], names or numbers).
+In: ``bundle.Config`` and the unpacked layers. Out: ``Process``, kept with the image. Called by the catalog. Rules: OCI image-spec config.md
+(Entrypoint, Cmd, Env, WorkingDir, StopSignal, User: user[:group], names or numbers).
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from stockade.lab.images.bundle import Config
 from stockade.lab.images.image import DEFAULT_PATH, ImageError
+from stockade.lab.images.layers import Stack
 
 _LARGEST_FILE: Final = 1 << 20
 _LARGEST_ID: Final = 2**31 - 1
@@ -29,9 +29,10 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     working_directory: str = "/"
     uid: int = 0
     gid: int = 0
+    stop_signal: str = ""
 
 
-def process_of(config: Config, root: Path) -> Process:
+def process_of(config: Config, root: Stack) -> Process:
     """Raises ImageError for a user that the image does not know."""
     said = config.process
     if said is None:
@@ -46,10 +47,11 @@ def process_of(config: Config, root: Path) -> Process:
         working_directory=directory if directory.startswith("/") else f"/{directory}",
         uid=uid,
         gid=gid,
+        stop_signal=said.stop_signal or "",
     )
 
 
-def _user(text: str, root: Path) -> tuple[int, int]:
+def _user(text: str, root: Stack) -> tuple[int, int]:
     """Without a group: the user's own, 0 for a number that /etc/passwd does not have."""
     user, _, group = text.partition(":")
     if not user:
@@ -64,7 +66,7 @@ def _user(text: str, root: Path) -> tuple[int, int]:
     return uid, _group(group, root)
 
 
-def _group(text: str, root: Path) -> int:
+def _group(text: str, root: Stack) -> int:
     row = next((row for row in _table(root, "group") if row[0] == text), None)
     if row is None and not text.isdecimal():
         raise ImageError(f"its group {text!r} is not in its /etc/group")
@@ -77,18 +79,15 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _table(root: Path, name: str) -> list[list[str]]:
+def _table(root: Stack, name: str) -> list[list[str]]:
     """Rows of /etc/passwd or /etc/group; none, when the image has a link there: it could lead to this machine's."""
-    try:
-        etc = os.open(root / "etc", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
+    place = root.find(f"etc/{name}")
+    if place is None:
         return []
     try:
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=etc)
+        fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return []
-    finally:
-        os.close(etc)
     with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             return []

@@ -63,7 +63,9 @@ _PAUSE: Final = """#!/bin/sh
 trap 'exit 0' TERM INT
 while :; do sleep 86400 & wait $!; done
 """
+# The second line is how ``node.preloaded`` knows this script.
 _AGNHOST: Final = """#!/bin/sh
+# stand-in: connect
 case "$1" in
 connect) shift; exec /opt/stockade/bin/agnhost-connect "$@" ;;
 serve-hostname|netexec|porter) exec /opt/stockade/bin/agnhost-serve "$@" ;;
@@ -93,7 +95,7 @@ STAND_INS: Final = {
             "/usr/bin/socat": "socat",
         },
         executables={"/agnhost": _AGNHOST, "/opt/stockade/bin/pause": _PAUSE, "/bin/bash": _BASH},
-        host={"/bin/bash": "bash", "/usr/bin/curl": "curl"},
+        host={"/bin/bash": "bash", "/usr/bin/curl": "curl", "/usr/bin/dig": "dig"},
     ),
     "alpine": StandIn(),
     "app-on-two-ports": StandIn(

@@ -33,13 +33,13 @@ class PodAccess:
     async def exec(self, uid: str, container: str, command: list[str], options: StreamOptions) -> Session:
         _, found = self._running(uid, container)
         if found.piped is None or found.command is None:
-            raise NotRunningError(
-                f'container "{container}" is a service of the lab itself: it has no process to execute in'
-            )
+            raise NotRunningError(f'container not found ("{container}")')
         environment = dict(found.command.env)
         if options.tty:
             environment.setdefault("TERM", "xterm")
-        what = msgspec.structs.replace(found.command, argv=command, env=environment, tty=options.tty)
+        what = msgspec.structs.replace(
+            found.command, argv=command, env=environment, tty=options.tty, program=""
+        )
         spawn = partial(self._parts.spawner.spawn_exec, what, init=found.piped.process.pid)
         try:
             piped = await spawn_piped(spawn, stdin=options.stdin or options.tty, tty=options.tty)
@@ -52,9 +52,7 @@ class PodAccess:
     async def attach(self, uid: str, container: str, options: StreamOptions) -> Session:
         _, found = self._running(uid, container)
         if found.piped is None or found.ended is None:
-            raise NotRunningError(
-                f'container "{container}" is a service of the lab itself: it has no streams to attach to'
-            )
+            raise NotRunningError(f'container not found ("{container}")')
         once = bool(found.spec.get("stdinOnce"))
         return AttachSession(found.piped, found.ended, options, stdin_once=once)
 

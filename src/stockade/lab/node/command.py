@@ -1,55 +1,30 @@
-"""From a container's spec and its image to the command line, environment and files of its process. Pure.
+"""From a container's spec and its image to the command line of its process, its user and its rights. Pure.
 
-Rules: Kubernetes API, Container v1 core: ``command`` replaces the image's entrypoint and its command, ``args`` replaces only the
-command; ``$(NAME)`` is expanded from the container's environment, ``$$(NAME)`` is not; Pod DNS (dnsPolicy, dnsConfig), hostAliases.
-Called by the kubelet part.
+Rules: Kubernetes API, Container and SecurityContext v1 core: ``command`` replaces the image's entrypoint and its command, ``args`` replaces only the
+command; ``$(NAME)`` is expanded from what the spec declares, ``$$(NAME)`` is not. Called by the kubelet part.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from stockade.lab.images.image import Image
-from stockade.lab.node import privileges
+from stockade.lab.node import identities, privileges
+from stockade.lab.node.environment import ConfigError, expand
 from stockade.lab.node.spawner import Command
 
-_REFERENCE = re.compile(r"\$(\$|\(([^()]*)\))")
 JsonObject = dict[str, Any]
 
 
-class ConfigError(Exception):
-    """The spec asks for what cannot be given; the container waits with CreateContainerConfigError."""
-
-
-def expand(text: str, environment: Mapping[str, str]) -> str:
-    """$(NAME) by its value; unknown names stay as they are; ``$$`` is a literal ``$``."""
-
-    def replace(match: re.Match[str]) -> str:
-        if match[1] == "$":
-            return "$"
-        return environment.get(match[2], match[0])
-
-    return _REFERENCE.sub(replace, text)
-
-
-def environment(container: JsonObject, pod: JsonObject, image: Image, hostname: str) -> dict[str, str]:
+def _variables(
+    container: JsonObject, pod: JsonObject, image: Image, hostname: str, declared: Mapping[str, str]
+) -> dict[str, str]:
     home = "/" if _user(container, pod, image) else "/root"
     result = {"HOME": home, **image.environment, "HOSTNAME": hostname}
     if container.get("tty"):
         result.setdefault("TERM", "xterm")
-    if container.get("envFrom"):
-        raise ConfigError("envFrom is not supported in the lab")
-    declared: dict[str, str] = {}
-    for entry in container.get("env") or []:
-        source = entry.get("valueFrom")
-        declared[entry["name"]] = (
-            expand(entry.get("value") or "", declared)
-            if not source
-            else _from_source(source, pod, entry["name"])
-        )
-    return result | declared
+    return {**result, **declared}
 
 
 def _user(container: JsonObject, pod: JsonObject, image: Image) -> int:
@@ -62,44 +37,17 @@ def _security_context(container: JsonObject, pod: JsonObject) -> JsonObject:
     return (pod.get("spec", {}).get("securityContext") or {}) | (container.get("securityContext") or {})
 
 
-def _from_source(source: JsonObject, pod: JsonObject, name: str) -> str:
-    path = (source.get("fieldRef") or {}).get("fieldPath")
-    if not path:
-        raise ConfigError(f"env {name}: only value and valueFrom.fieldRef are supported in the lab")
-    return field_value(pod, path)
-
-
-def field_value(pod: JsonObject, path: str) -> str:
-    """Downward API: the fields that ``fieldRef`` may name."""
-    meta, spec, status = pod["metadata"], pod.get("spec", {}), pod.get("status", {})
-    match = re.fullmatch(r"metadata\.(labels|annotations)\['([^']+)'\]", path)
-    if match:
-        return str((meta.get(match[1]) or {}).get(match[2], ""))
-    values = {
-        "metadata.name": meta.get("name"),
-        "metadata.namespace": meta.get("namespace"),
-        "metadata.uid": meta.get("uid"),
-        "spec.nodeName": spec.get("nodeName"),
-        "spec.serviceAccountName": spec.get("serviceAccountName"),
-        "status.hostIP": status.get("hostIP"),
-        "status.hostIPs": ",".join(entry["ip"] for entry in status.get("hostIPs") or []),
-        "status.podIP": status.get("podIP"),
-        "status.podIPs": ",".join(entry["ip"] for entry in status.get("podIPs") or []),
-    }
-    if path not in values:
-        raise ConfigError(f"unsupported fieldPath: {path}")
-    return str(values[path] or "")
-
-
-def build(container: JsonObject, pod: JsonObject, image: Image, hostname: str) -> Command:
-    """What the container's first process executes. Raises ConfigError."""
-    variables = environment(container, pod, image, hostname)
+def build(
+    container: JsonObject, pod: JsonObject, image: Image, hostname: str, declared: Mapping[str, str]
+) -> Command:
+    """What the container's first process executes. ``declared``: by ``environment``. Raises ConfigError."""
+    variables = _variables(container, pod, image, hostname, declared)
     entrypoint, arguments = container.get("command"), container.get("args")
     if entrypoint:
         argv = [*entrypoint, *(arguments or [])]
-        argv = [expand(item, variables) for item in argv]
+        argv = [expand(item, declared) for item in argv]
     elif arguments:
-        argv = [*image.entrypoint, *(expand(item, variables) for item in arguments)]
+        argv = [*image.entrypoint, *(expand(item, declared) for item in arguments)]
     else:
         argv = [*image.entrypoint, *image.command]
     if not argv:
@@ -117,14 +65,16 @@ def _with_security(
     if context.get("privileged"):
         raise ConfigError("privileged containers are not given in the lab")
     uid = _user(container, pod, image)
+    _check_non_root(context, uid, _words(pod, container))
     # A runAsUser without runAsGroup has group 0, as in container runtimes.
     gid = image.gid if context.get("runAsUser") is None else 0
-    if uid == 0 and context.get("runAsNonRoot"):
-        raise ConfigError("container has runAsNonRoot and image will run as root")
     wanted = context.get("capabilities") or {}
     groups = [*(pod_context.get("supplementalGroups") or [])]
     if pod_context.get("fsGroup") is not None:
         groups.append(pod_context["fsGroup"])
+    group = int(gid if context.get("runAsGroup") is None else context["runAsGroup"])
+    if missing := identities.own().refusal(uid, group, groups):
+        raise ConfigError(missing)
     try:
         capabilities = privileges.mask(wanted.get("add") or [], wanted.get("drop") or [])
     except privileges.CapabilityError as error:
@@ -134,67 +84,36 @@ def _with_security(
         env=variables,
         cwd=cwd,
         uid=uid,
-        gid=int(context.get("runAsGroup") or gid),
+        gid=group,
         groups=groups,
-        capabilities=capabilities,
+        capabilities=0 if image.program else capabilities,
+        program=image.program,
         tty=bool(container.get("tty")),
     )
 
 
-def hostname(pod: JsonObject, node_name: str) -> str:
-    spec = pod.get("spec", {})
-    if spec.get("hostNetwork"):
-        return node_name
-    return str(spec.get("hostname") or pod["metadata"]["name"])[:63].rstrip("-.")
+def _check_non_root(context: JsonObject, uid: int, where: str) -> None:
+    """In the words of a kubelet."""
+    if uid == 0 and context.get("runAsNonRoot"):
+        if context.get("runAsUser") is not None:
+            raise ConfigError(f"container's runAsUser breaks non-root policy ({where})")
+        raise ConfigError(f"container has runAsNonRoot and image will run as root ({where})")
 
 
-def files(pod: JsonObject, name: str, cluster_dns: str, node_resolv_conf: str) -> dict[str, str]:
-    """/etc/resolv.conf, /etc/hosts and /etc/hostname as the pod shall see them."""
-    return {
-        "/etc/resolv.conf": _resolv_conf(pod, cluster_dns, node_resolv_conf),
-        "/etc/hosts": _hosts(pod, name),
-        "/etc/hostname": f"{name}\n",
-    }
+def _words(pod: JsonObject, container: JsonObject) -> str:
+    meta = pod["metadata"]
+    return f'pod: "{meta["name"]}_{meta["namespace"]}({meta.get("uid", "")})", container: {container.get("name", "")}'
 
 
-def _resolv_conf(pod: JsonObject, cluster_dns: str, node_resolv_conf: str) -> str:
-    spec = pod.get("spec", {})
-    policy = spec.get("dnsPolicy") or "ClusterFirst"
-    if policy == "ClusterFirst" and spec.get("hostNetwork"):
-        policy = "Default"
-    if policy == "Default":
-        return node_resolv_conf
-    config = spec.get("dnsConfig") or {}
-    servers, searches, options = [], [], {}
-    if policy != "None":
-        servers = [cluster_dns]
-        searches = [f"{pod['metadata']['namespace']}.svc.cluster.local", "svc.cluster.local", "cluster.local"]
-        # A real kubelet writes ndots:5 only. The other two bound a look-up that a policy denies (default: 5 s x 2 per name).
-        options = {"ndots": "5", "timeout": "1", "attempts": "2"}
-    servers += config.get("nameservers") or []
-    searches += config.get("searches") or []
-    options |= {entry["name"]: entry.get("value") for entry in config.get("options") or []}
-    lines = [f"search {' '.join(dict.fromkeys(searches))}"] if searches else []
-    lines += [f"nameserver {server}" for server in dict.fromkeys(servers)]
-    if options:
-        lines.append(
-            "options "
-            + " ".join(name if value is None else f"{name}:{value}" for name, value in options.items())
-        )
-    return "\n".join(lines) + "\n"
+def has_read_only_root(container: JsonObject) -> bool:
+    return bool((container.get("securityContext") or {}).get("readOnlyRootFilesystem"))
 
 
-def _hosts(pod: JsonObject, name: str) -> str:
-    lines = [
-        "# Kubernetes-managed hosts file.",
-        "127.0.0.1\tlocalhost",
-        "::1\tlocalhost ip6-localhost ip6-loopback",
+def withheld(container: JsonObject) -> list[str]:
+    """What the container asks for and starts without."""
+    context = container.get("securityContext") or {}
+    found = privileges.withheld((context.get("capabilities") or {}).get("add") or [])
+    return [
+        *(f"capability {name}" for name in found),
+        *(["allowPrivilegeEscalation"] if context.get("allowPrivilegeEscalation") else []),
     ]
-    subdomain = pod.get("spec", {}).get("subdomain")
-    own = (
-        f"{name}.{subdomain}.{pod['metadata']['namespace']}.svc.cluster.local\t{name}" if subdomain else name
-    )
-    lines += [f"{entry['ip']}\t{own}" for entry in pod.get("status", {}).get("podIPs") or []]
-    for alias in pod.get("spec", {}).get("hostAliases") or []:
-        lines.append(f"{alias['ip']}\t" + "\t".join(alias.get("hostnames") or []))
-    return "\n".join(lines) + "\n"

@@ -1,13 +1,14 @@
-"""One container of a pod: its image, its runs, its restarts, its status.
+"""One container of a pod: its image, its runs, its hooks, its restarts, its end, its status.
 
 In: the container's spec and what the pod gives it (``Place``). Out: ``status`` (a ContainerStatus) and a call of ``changed`` each time
-it changed. Called by the pod's worker. Restart rules and back-off are the kubelet's: when it next looks the first time, then 10 s doubling
+it changed. Called by the pod's worker, for apps, init containers, sidecars and ephemeral containers alike. Restart rules and back-off are the kubelet's: when it next looks the first time, then 10 s doubling
 up to 5 min, forgotten after 10 min of running.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import signal
 import time
@@ -19,13 +20,15 @@ from typing import Any, Final
 import msgspec
 
 from stockade.lab.images.image import Image, ImageError
-from stockade.lab.node import command, status
-from stockade.lab.node.health import Health
+from stockade.lab.node import command, environment, hooks, names, probes, status
+from stockade.lab.node.cgroups import CgroupError, Group
+from stockade.lab.node.health import Health, target_of
 from stockade.lab.node.logs import ContainerLog
-from stockade.lab.node.parts import Builtin, BuiltinFactory, Netns, Parts
+from stockade.lab.node.parts import Netns, Parts
 from stockade.lab.node.process import Piped, spawn_piped
 from stockade.lab.node.spawner import Command, StartError
-from stockade.lab.node.wire import Root
+from stockade.lab.node.volumes.pod_volumes import PodVolumes
+from stockade.lab.node.wire import Mount, Root
 
 JsonObject = dict[str, Any]
 START_ERROR: Final = 128
@@ -36,17 +39,31 @@ _NOTICED: Final = 1.0
 _BRIEF: Final = 0.1  # seconds
 _FORGET_AFTER: Final = 600.0
 _IMAGE_POLL: Final = 1.0
+_USUAL_GRACE: Final = 30.0
+_LOG_LINES, _LOG_BYTES = 80, 2048  # of FallbackToLogsOnError
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a container runs. ``pod`` returns the newest object; ``netns`` None is the node's network."""
+    """Where a container runs. ``pod`` returns the newest object; ``netns`` None is the node's network. ``beside`` returns the process whose
+    PID namespace a container joins, None for one of its own; it raises ConfigError."""
 
     parts: Parts
     pod: Callable[[], JsonObject]
     netns: Netns | None
     hostname: str
+    volumes: PodVolumes
+    beside: Callable[[JsonObject], int | None]
     log_directory: Path
     changed: Callable[[], None]
+
+
+class _Recipe(msgspec.Struct, frozen=True):
+    """What a run is made of."""
+
+    image: Image
+    command: Command
+    mounts: list[Mount]
+    beside: int | None
 
 
 class Container:
@@ -67,8 +84,15 @@ class Container:
         self.piped: Piped | None = None
         self.ended: asyncio.Future[int] | None = None
         self.command: Command | None = None
-        self.service: Builtin | None = None
+        self.is_sidecar = False
+        self.has_started = asyncio.Event()
+        """Once: it runs, and its startup probe has succeeded."""
         self._health: Health | None = None
+        self._target: probes.Target | None = None
+        self._stop_signal: int = signal.SIGTERM
+        self._restarting: asyncio.Task[None] | None = None
+        self._place: Place | None = None
+        self._group: Group | None = None
         self._stopping = asyncio.Event()
 
     @property
@@ -77,7 +101,8 @@ class Container:
 
     def status(self, *, is_init: bool = False) -> JsonObject:
         ended = self.state.get("terminated")
-        ready = bool(ended and ended["exitCode"] == 0) if is_init else self._is("ready")
+        once = is_init and not self.is_sidecar
+        ready = bool(ended and ended["exitCode"] == 0) if once else self._is("ready")
         entry = {
             "name": self.name,
             "state": self.state,
@@ -121,6 +146,7 @@ class Container:
         if self.is_over(restart_policy):  # before a crash of the lab
             return int(self.state["terminated"]["exitCode"])
         backoff = 0.0
+        self._place = place
         while True:
             began = time.monotonic()
             code = await self._run_once(place)
@@ -140,11 +166,27 @@ class Container:
             backoff = min(max(2 * backoff, _FIRST_BACKOFF), _LONGEST_BACKOFF)
             self.restarts += 1
 
-    def stop(self) -> None:
-        """Ask it to end, and not to start again."""
+    async def stop(self, grace: float) -> None:
+        """Ask it to end, and not to start again; returns when it has, by then at the latest."""
+        if self._place is not None and self.is_running:
+            self._event(self._place, "Normal", "Killing", f"Stopping container {self.name}")
         self._stopping.set()
-        if self.piped is not None and self.is_running:
-            self.piped.process.kill(signal.SIGTERM)
+        await self._end_run(grace)
+
+    async def _end_run(self, grace: float) -> None:
+        if self.piped is None or self.ended is None or self.ended.done():
+            return
+        handler = (self.spec.get("lifecycle") or {}).get("preStop")
+        hook = partial(self._pre_stop, handler) if handler and self._target is not None else None
+        await hooks.end(self.piped, self.ended, grace, self._stop_signal, hook)
+
+    async def _pre_stop(self, hook: JsonObject) -> None:
+        assert self._place is not None
+        assert self._target is not None
+        try:
+            await hooks.run(hook, self._target)
+        except hooks.HookError as error:
+            self._event(self._place, "Warning", "FailedPreStopHook", f"PreStopHook failed: {error}")
 
     def kill(self) -> None:
         self._stopping.set()
@@ -158,69 +200,135 @@ class Container:
 
     async def _run_once(self, place: Place) -> int:
         self.id = f"stockade://{secrets.token_hex(32)}"
-        factory = place.parts.builtins.get(self.spec.get("image", ""))
-        if factory is not None and place.netns is not None:
-            return await self._serve(place, factory, place.netns)
-        prepared = await self._prepare(place)
-        if prepared is None:
+        recipe = await self._prepare(place)
+        if recipe is None:
             return START_ERROR
-        image, self.command = prepared
+        self.command = recipe.command
+        self._stop_signal = hooks.stop_signal(self.spec, recipe.image.stop_signal)
         self._next_log(place)
         self._event(place, "Normal", "Created", f"Created container: {self.name}")
         try:
-            self.piped = await self._start(place, image, self.command)
+            self.piped = await self._start(place, recipe)
         except StartError as error:
             self._event(place, "Warning", "Failed", f"Error: {error}")
+            self._leave_group(START_ERROR)
             self._terminated(place, START_ERROR, "1970-01-01T00:00:00Z", "StartError", str(error))
             return START_ERROR
         started_at = status.now()
         self.ended = asyncio.ensure_future(self.piped.wait())
+        if self._stopping.is_set():  # told to stop while it started
+            self.piped.process.kill(signal.SIGKILL)
         self._event(place, "Normal", "Started", f"Started container {self.name}")
-        self._health = self._watch_health(place, self.piped, self.command)
+        await self._settle(place, self.piped, self.command)
         if self.spec.get("stdin") and not self.spec.get("tty"):
             # A kubelet sees a container late: one that is over at once was never Running to a client, who would try to attach.
             await asyncio.wait({self.ended}, timeout=_BRIEF)
         if not self.ended.done():
             self._show(place, status.running(started_at))
-        if self._stopping.is_set():  # told to stop while it started
-            self.piped.process.kill(signal.SIGKILL)
+            self._on_health()
         code = await asyncio.shield(self.ended)
-        self._health.end()
-        self._terminated(place, code, started_at)
+        if self._health is not None:
+            self._health.end()
+        self._restarting = self._target = None
+        reason = self._leave_group(code)
+        self._terminated(place, code, started_at, reason, self._last_words(place, code))
         return code
 
-    async def _start(self, place: Place, image: Image, what: Command) -> Piped:
-        facts = place.parts.facts
+    async def _settle(self, place: Place, piped: Piped, what: Command) -> None:
+        """The postStart hook, then the probes; a hook that fails ends the run."""
+        assert self.ended is not None
+        address = place.netns.address if place.netns is not None else place.parts.facts.address
+        pid, node = piped.process.pid, place.parts.network.fd
+        self._target = target_of(self.spec, place.parts.spawner, what, pid, address, node)
+        hook = (self.spec.get("lifecycle") or {}).get("postStart")
+        if hook is not None:
+            hooking = asyncio.ensure_future(hooks.run(hook, self._target))
+            both: set[asyncio.Future[Any]] = {hooking, self.ended}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not hooking.done():
+                hooking.cancel()
+            elif (error := hooking.exception()) is not None:
+                self._event(place, "Warning", "FailedPostStartHook", f"PostStartHook failed: {error}")
+                self._event(place, "Normal", "Killing", "FailedPostStartHook")
+                self._restart(None)
+        self._health = Health(self.spec, self._on_health, partial(self._event, place), self._restart)
+        if not self.ended.done():
+            self._health.watch(self._target)
+
+    def _on_health(self) -> None:
+        if self._is("started"):
+            self.has_started.set()
+        if self._place is not None:
+            self._place.changed()
+
+    def _restart(self, grace: float | None) -> None:
+        """End this run; what comes then is the restart policy's business."""
+        if self._restarting is None:
+            usual = _USUAL_GRACE if self._place is None else grace_of(self._place.pod())
+            self._restarting = asyncio.create_task(self._end_run(usual if grace is None else float(grace)))
+
+    def _last_words(self, place: Place, code: int) -> str:
+        """terminationMessagePath, else the end of the log of a container that failed, where its policy says so."""
+        text = place.volumes.take_message(self.name, self.restarts)
+        if text or not code or self.log is None:
+            return text
+        if self.spec.get("terminationMessagePolicy") != "FallbackToLogsOnError":
+            return ""
+        return self.log.tail(_LOG_LINES, _LOG_BYTES).decode(errors="replace")
+
+    async def _start(self, place: Place, recipe: _Recipe) -> Piped:
+        facts, pod = place.parts.facts, place.pod()
+        told = self.spec.get("terminationMessagePath") or ""
+        last_words = [place.volumes.message_mount(self.name, self.restarts, told)] if told else []
         root: Root = {
             "mountpoint": str(facts.directory / "rootfs"),
-            "lower": image.root,
-            "binds": list(image.binds),
-            "files": command.files(place.pod(), place.hostname, facts.cluster_dns, facts.resolv_conf),
+            "lower": [recipe.image.root, *recipe.image.below],
+            "binds": list(recipe.image.binds),
+            "files": names.files(pod, names.hostname(pod, facts.name), facts.cluster_dns, facts.resolv_conf),
+            "mounts": [*recipe.mounts, *last_words],
+            "read_only": command.has_read_only_root(self.spec),
         }
         netns = (place.netns or place.parts.network).fd
+        group = self._enter_group(place)
         spawn = partial(
-            place.parts.spawner.spawn_container, what, root=root, hostname=place.hostname, netns=netns
+            place.parts.spawner.spawn_container,
+            recipe.command,
+            root=root,
+            hostname=place.hostname,
+            netns=netns,
+            cgroups=group.tasks,
+            beside=recipe.beside,
         )
         stdin, tty = bool(self.spec.get("stdin")), bool(self.spec.get("tty"))
         assert self.log is not None
-        return await spawn_piped(spawn, stdin=stdin, tty=tty, on_output=self.log.write)
+        with contextlib.ExitStack() as lines:
+            program = recipe.command.program
+            feed = lines.enter_context(place.parts.feeds[program]()) if program else None
+            return await spawn_piped(spawn, stdin=stdin, tty=tty, on_output=self.log.write, feed=feed)
 
-    def _watch_health(self, place: Place, piped: Piped, what: Command) -> Health:
-        tell = partial(self._event, place)
-        grace = place.pod()["spec"].get("terminationGracePeriodSeconds")
-        health = Health(self.spec, piped, place.changed, tell, 30.0 if grace is None else float(grace))
-        address = place.netns.address if place.netns is not None else place.parts.facts.address
-        health.watch(place.parts.spawner, what, address, place.parts.network.fd)
-        return health
+    def _enter_group(self, place: Place) -> Group:
+        """Raises StartError."""
+        try:
+            self._group = place.parts.cgroups.enter(place.pod()["metadata"]["uid"], self.name, self.spec)
+        except CgroupError as error:
+            raise StartError(str(error)) from error
+        if self._group.problem and not self.restarts:
+            self._event(place, "Warning", "LimitsNotApplied", self._group.problem)
+        return self._group
 
-    async def _prepare(self, place: Place) -> tuple[Image, Command] | None:
-        """Image and command; waits (and says so in the status) while either is not to be had. None: told to stop meanwhile."""
+    def _leave_group(self, code: int) -> str:
+        """The reason of the end that the kernel gave, if any."""
+        group, self._group = self._group, None
+        return group.leave(code) if group is not None else ""
+
+    async def _prepare(self, place: Place) -> _Recipe | None:
+        """Image, command and mounts; waits (and says so in the status) while either is not to be had. None: told to stop meanwhile."""
         told: tuple[str, str] | None = None
         while not self._stopping.is_set():
             try:
                 image = place.parts.images.resolve(self.spec.get("image", ""))
-                what = command.build(self.spec, place.pod(), image, place.hostname)
-            except (ImageError, command.ConfigError) as error:
+                recipe = self._recipe(place, image)
+            except (ImageError, environment.ConfigError) as error:
                 reason = error.reason if isinstance(error, ImageError) else "CreateContainerConfigError"
                 if told != (reason, str(error)):
                     told = (reason, str(error))
@@ -232,33 +340,24 @@ class Container:
             self.image_id = image.id
             present = f'Container image "{self.spec.get("image", "")}" already present on machine'
             self._event(place, "Normal", "Pulled", f"{present} ({image.note})" if image.note else present)
-            return image, what
+            return recipe
         return None
 
+    def _recipe(self, place: Place, image: Image) -> _Recipe:
+        """Raises ConfigError."""
+        pod = place.pod()
+        declared = environment.declared(self.spec, pod, place.parts.registry)
+        what = command.build(self.spec, pod, image, place.hostname, declared)
+        return _Recipe(image, what, place.volumes.mounts(self.spec, declared), place.beside(self.spec))
+
     def _tell_waiting(self, place: Place, reason: str, message: str) -> None:
-        self._event(place, "Warning", "Failed", f"Error: {reason}: {message}")
+        is_config = reason == "CreateContainerConfigError"
+        self._event(
+            place, "Warning", "Failed", f"Error: {message}" if is_config else f"Error: {reason}: {message}"
+        )
         if reason == "ErrImagePull":
             self._event(place, "Normal", "BackOff", f'Back-off pulling image "{self.spec.get("image", "")}"')
         self._show(place, status.waiting(reason, message))
-
-    async def _serve(self, place: Place, factory: BuiltinFactory, netns: Netns) -> int:
-        """A service of the daemon: no process, but a container like any other in status."""
-        self._next_log(place)
-        self.image_id = f"stockade.local/builtin/{self.name}"
-        self.service = factory(netns, place.pod())
-        await self.service.start()
-        started_at = status.now()
-        self._event(
-            place, "Normal", "Started", f"Started container {self.name} (a service of the lab itself)"
-        )
-        self._show(place, status.running(started_at))
-        try:
-            await self._stopping.wait()
-        finally:
-            await self.service.stop()
-            self.service = None
-        self._terminated(place, 0, started_at)
-        return 0
 
     def _next_log(self, place: Place) -> None:
         if self.previous_log is not None:
@@ -303,3 +402,9 @@ class Container:
                 await self._stopping.wait()
         except TimeoutError:
             pass
+
+
+def grace_of(pod: JsonObject) -> float:
+    """terminationGracePeriodSeconds."""
+    grace = pod["spec"].get("terminationGracePeriodSeconds")
+    return _USUAL_GRACE if grace is None else float(grace)

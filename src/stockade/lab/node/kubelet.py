@@ -15,13 +15,16 @@ from typing import Any
 
 from stockade.lab.apiserver.registry import MANAGER, Change, Registry
 from stockade.lab.images.catalog import Catalog
+from stockade.lab.node import syscalls
 from stockade.lab.node.access import PodAccess
+from stockade.lab.node.cgroups import Cgroups
 from stockade.lab.node.ipam import AddressPools
-from stockade.lab.node.parts import BuiltinFactory, Events, Gate, Network, NodeFacts, Parts
+from stockade.lab.node.parts import Attach, Events, Gate, Network, NodeFacts, Parts, Tokens
 from stockade.lab.node.pod import PodWorker
-from stockade.lab.node.spawner import Spawner
+from stockade.lab.node.processes import NodeProcesses
 
 JsonObject = dict[str, Any]
+_TOKEN_ROUND = 60.0  # seconds
 _FINISHED = {"Succeeded", "Failed"}
 log = logging.getLogger(__name__)
 
@@ -30,15 +33,17 @@ class Kubelet:
     def __init__(  # noqa: PLR0913 - the node is where the lab's parts meet
         self,
         registry: Registry,
-        spawner: Spawner,
+        spawner: NodeProcesses,
         network: Network,
         images: Catalog,
         events: Events,
         gate: Gate,
+        tokens: Tokens,
         *,
         facts: NodeFacts,
         pod_cidrs: Iterable[str],
-        builtins: Mapping[str, BuiltinFactory] | None = None,
+        feeds: Mapping[str, Attach] | None = None,
+        cgroups: Cgroups | None = None,
     ) -> None:
         self._parts = Parts(
             facts=facts,
@@ -49,11 +54,13 @@ class Kubelet:
             images=images,
             events=events,
             addresses=AddressPools(pod_cidrs),
-            builtins={} if builtins is None else builtins,
+            feeds={} if feeds is None else feeds,
+            tokens=tokens,
+            cgroups=cgroups or Cgroups(),
         )
         self._workers: dict[str, PodWorker] = {}
         self._kept: dict[str, tuple[str, ...]] = {}
-        self._watching: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._online = asyncio.Event()
         self._online.set()
         self.runtime = PodAccess(self._parts, self._workers)
@@ -62,16 +69,25 @@ class Kubelet:
         # Four descriptors a pod: the usual soft limit of 1024 would end at 250 pods, a full node.
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        for directory in ("rootfs", "logs"):
+        for directory in ("rootfs", "logs", "volumes"):
             (self._parts.facts.directory / directory).mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._watching = asyncio.create_task(self._watch(), name="kubelet")
+        volumes = self._parts.facts.directory / "volumes"
+        if not volumes.is_mount():  # nodes of a lab share it; no secret of a volume is ever written to a disk
+            syscalls.mount(
+                "tmpfs", str(volumes), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0700"
+            )
+        self._tasks = [
+            asyncio.create_task(self._watch(), name="kubelet"),
+            *(asyncio.create_task(self._watch_sources(each)) for each in ("configmaps", "secrets")),
+            asyncio.create_task(self._renew_tokens()),
+        ]
 
     async def stop(self) -> None:
         """Every pod ends now (SIGKILL), within a second; the registry is left as it is."""
-        if self._watching is not None:
-            self._watching.cancel()
+        for task in self._tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
+                await task
         killing = [asyncio.ensure_future(worker.kill()) for worker in self._workers.values()]
         if killing:
             await asyncio.wait(killing, timeout=1.0)
@@ -101,6 +117,22 @@ class Kubelet:
                 self._on_change(change)
             except Exception:  # one pod's defect must not stop the node
                 log.exception("pod %s", change.object.get("metadata", {}).get("name"))
+
+    async def _watch_sources(self, resource: str) -> None:
+        """What volumes show changes in the pods that run."""
+        async for change in self._parts.registry.watch(resource):
+            meta = change.object["metadata"]
+            await self._online.wait()
+            for worker in list(self._workers.values()):
+                if worker.namespace == meta["namespace"]:
+                    worker.on_source(resource, meta["name"])
+
+    async def _renew_tokens(self) -> None:
+        while True:
+            await asyncio.sleep(_TOKEN_ROUND)
+            await self._online.wait()
+            for worker in list(self._workers.values()):
+                worker.renew_tokens()
 
     def _take_back(self) -> None:
         """The pods that were here when the lab crashed keep their addresses, before any new pod gets one."""

@@ -70,6 +70,11 @@ class ContainerLog:
         self._path.unlink(missing_ok=True)
         self._older.unlink(missing_ok=True)
 
+    def tail(self, lines: int, size: int) -> bytes:
+        """At most so many lines and bytes of the end."""
+        options = LogOptions(tail_lines=lines)
+        return b"".join(_Printer(options).pieces(_tail(self._recorded(), lines)))[-size:]
+
     async def read(self, options: LogOptions) -> AsyncIterator[bytes]:
         generation, offset = self._generation, self._size
         entries: Iterator[Entry] = self._recorded()

@@ -1,11 +1,12 @@
 """What the kubelet part is given by the rest of the lab: the interfaces, and the node's own facts.
 
-Implemented elsewhere: pod networks (``lab.node.network``), the agent's gate (``agent.gate``), events (``lab.events``), in-process
-services such as the cluster's DNS. Tests put fakes here.
+Implemented elsewhere: pod networks (``lab.node.network``), the agent's gate (``agent.gate``), events (``lab.events``), what the
+cluster's DNS is told (``lab.dns.feed``). Tests put fakes here.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,8 +15,9 @@ import msgspec
 
 from stockade.lab.apiserver.registry import Registry
 from stockade.lab.images.catalog import Catalog
+from stockade.lab.node.cgroups import Cgroups
 from stockade.lab.node.ipam import AddressPools
-from stockade.lab.node.spawner import Spawner
+from stockade.lab.node.processes import NodeProcesses
 
 JsonObject = dict[str, Any]
 
@@ -52,15 +54,19 @@ class Events(Protocol):
     def event(self, obj: JsonObject, type: str, reason: str, message: str, field_path: str = "") -> None: ...  # noqa: A002 - the API's word
 
 
-class Builtin(Protocol):
-    """A container that is a service of the daemon itself."""
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
+Attach = Callable[[], socket.socket]
+"""A new line to the daemon for one process of a program of the lab: the process's end."""
 
 
-BuiltinFactory = Callable[[Netns, JsonObject], Builtin]
+class Tokens(Protocol):
+    def issue(
+        self,
+        account: JsonObject,
+        seconds: int,
+        audiences: list[str] | None = None,
+        bound: JsonObject | None = None,
+    ) -> str:
+        """A service account's token, good for the API as long as the pod ``bound`` is there."""
 
 
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,14 +87,16 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a pod worker works with."""
+    """Everything a pod worker works with. ``feeds``: what the programs of the lab are told, by program."""
 
     facts: NodeFacts
     registry: Registry
-    spawner: Spawner
+    spawner: NodeProcesses
     network: Network
     gate: Gate
     images: Catalog
     events: Events
     addresses: AddressPools
-    builtins: Mapping[str, BuiltinFactory]
+    feeds: Mapping[str, Attach]
+    tokens: Tokens
+    cgroups: Cgroups

@@ -32,6 +32,9 @@ NUMBERS: Final = {
 # NET_ADMIN is for the asking. It reaches the pod's own network namespace and, by namespace ids, the links of the node's
 # (never the host's): docs/security.md.
 DEFAULT: Final = frozenset(NUMBERS) - {"NET_ADMIN"}
+# Asked for by debuggers (`kubectl debug`), which do a good part of their work without it; with it a container could look into
+# a process that is only about to enter it and still has the rights of the lab.
+_WITHHELD: Final = frozenset({"SYS_PTRACE"})
 _LAST_CAPABILITY: Final = 40
 
 
@@ -48,11 +51,30 @@ def mask(add: Iterable[str] = (), drop: Iterable[str] = ()) -> int:
     dropped = {_plain(name) for name in drop}
     wanted = set() if "ALL" in dropped else set(DEFAULT) - dropped
     for name in map(_plain, add):
+        if name in _WITHHELD:
+            continue
         if name not in NUMBERS:
             known = ", ".join(sorted(NUMBERS))
             raise CapabilityError(f"capability {name} is not given in the lab; it gives: {known}")
         wanted.add(name)
     return sum(1 << NUMBERS[name] for name in wanted)
+
+
+def withheld(add: Iterable[str]) -> list[str]:
+    """Of the capabilities asked for those that a container starts without; any other unknown one it does not start without."""
+    return sorted(_WITHHELD.intersection(map(_plain, add)))
+
+
+def _set_groups(groups: Sequence[int]) -> None:
+    """A user namespace that maps one group keeps what its maker had, so that nobody sheds a group that is to deny something
+    (user_namespaces(7), /proc/PID/setgroups)."""
+    try:
+        os.setgroups(list(groups))
+    except PermissionError:
+        # Binary: no codec can be imported in a container.
+        with open("/proc/self/setgroups", "rb") as file:  # noqa: PTH123 - pathlib stays out of pid 1
+            if groups or file.read().strip() != b"deny":
+                raise
 
 
 def drop(capabilities: int, uid: int, gid: int, groups: Sequence[int] = ()) -> None:
@@ -64,7 +86,7 @@ def drop(capabilities: int, uid: int, gid: int, groups: Sequence[int] = ()) -> N
             except syscalls.SyscallError:
                 break  # an older kernel knows fewer capabilities
     syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
-    os.setgroups(list(groups))
+    _set_groups(groups)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     syscalls.capset(capabilities if uid == 0 else 0)

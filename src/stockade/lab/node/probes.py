@@ -53,17 +53,21 @@ class Timing(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where probes of a container go: its pod's address, its named ports, a way into it."""
+    """Where probes of a container go: its pod's address, its named ports, a way into it. ``awake``: cleared while the node is
+    paused. ``listens``: from its first moment."""
 
     address: str
     ports: dict[str, int]
     execute: Execute
     connect: Connect
+    listens: bool = False
+    awake: asyncio.Event | None = None
 
 
 async def run(spec: JsonObject, target: Target, watcher: Watcher) -> None:
     """Until cancelled, or until the container is declared dead."""
-    await asyncio.sleep(_HEAD_START)
+    if not target.listens:
+        await asyncio.sleep(_HEAD_START)
     startup, readiness, liveness = (spec.get(f"{kind}Probe") for kind in ("startup", "readiness", "liveness"))
     if startup and not await _starts(startup, target, watcher):
         watcher.dead("startup")
@@ -122,7 +126,16 @@ async def _watch_liveness(probe: JsonObject, target: Target, watcher: Watcher) -
 
 
 async def check(probe: JsonObject, target: Target) -> str | None:
-    """One attempt; None is success, otherwise what failed."""
+    """One attempt; None is success, otherwise what failed. While the node is paused nobody probes."""
+    while True:
+        if target.awake is not None:
+            await target.awake.wait()
+        failure = await _check(probe, target)
+        if failure is None or target.awake is None or target.awake.is_set():
+            return failure
+
+
+async def _check(probe: JsonObject, target: Target) -> str | None:
     timeout = msgspec.convert(probe, Timing).timeout_seconds
     try:
         async with asyncio.timeout(timeout):
@@ -164,6 +177,12 @@ async def _tcp(what: JsonObject, target: Target) -> None:
 
 
 async def _http(what: JsonObject, target: Target) -> str | None:
+    code = await http_status(what, target)
+    return None if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}"
+
+
+async def http_status(what: JsonObject, target: Target) -> int:
+    """What the server answers to an HTTPGetAction. Raises OSError, ValueError."""
     host, port = what.get("host") or target.address, _port(what["port"], target)
     secure = (what.get("scheme") or "HTTP").upper() == "HTTPS"
     reader, writer = await target.connect(host, port, secure=_unverified() if secure else None)
@@ -184,9 +203,8 @@ async def _http(what: JsonObject, target: Target) -> str | None:
     finally:
         writer.close()
     if len(answer) < 2 or not answer[1].isdigit():
-        return "malformed HTTP response"
-    code = int(answer[1])
-    return None if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}"
+        raise ValueError("malformed HTTP response")
+    return int(answer[1])
 
 
 def _unverified() -> ssl.SSLContext:

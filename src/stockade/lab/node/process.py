@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 
 from stockade.lab.node.runtime import StreamOptions
@@ -39,14 +40,22 @@ class Piped:
         return status if status >= 0 else 128 - status
 
 
-async def spawn_piped(spawn: Spawn, *, stdin: bool, tty: bool, on_output: OnOutput | None = None) -> Piped:
-    """Raises StartError. ``on_output`` gets every piece with the name of its stream."""
+async def spawn_piped(
+    spawn: Spawn,
+    *,
+    stdin: bool,
+    tty: bool,
+    on_output: OnOutput | None = None,
+    feed: socket.socket | None = None,
+) -> Piped:
+    """Raises StartError. ``on_output`` gets every piece with the name of its stream. ``feed``: see ``Streams``; it stays the caller's."""
+    fed = None if feed is None else feed.fileno()
 
     def sink(stream: str) -> Callable[[bytes], None] | None:
         return None if on_output is None else lambda data: on_output(data, stream)
 
     if tty:
-        process = await spawn(Streams())
+        process = await spawn(Streams(feed=fed))
         assert process.terminal is not None
         keyboard = Input(os.dup(process.terminal), terminal=True) if stdin else None
         return Piped(process, keyboard, Output(process.terminal, sink("stdout")), None)
@@ -60,7 +69,8 @@ async def spawn_piped(spawn: Spawn, *, stdin: bool, tty: bool, on_output: OnOutp
                 theirs.append(read if is_input else write)
                 ours.append(write if is_input else read)
         *first, out, err = theirs
-        process = await spawn(Streams(stdin=first[0] if first else None, stdout=out, stderr=err))
+        streams = Streams(stdin=first[0] if first else None, stdout=out, stderr=err, feed=fed)
+        process = await spawn(streams)
     except BaseException:
         for fd in ours:
             os.close(fd)

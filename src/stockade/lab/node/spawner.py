@@ -12,8 +12,8 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -31,7 +31,7 @@ class StartError(Exception):
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """What to execute and as whom. ``capabilities`` is a mask (see ``privileges.mask``)."""
+    """What to execute and as whom. ``capabilities`` is a mask (see ``privileges.mask``). ``program``: see ``images.image``."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
@@ -41,24 +41,38 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     groups: Sequence[int] = ()
     capabilities: int = 0
     tty: bool = False
+    program: str = ""
 
 
 class Streams(msgspec.Struct, frozen=True, kw_only=True):
-    """Descriptors for the new process (None: /dev/null); the caller closes its copies after the call. Unused with a tty."""
+    """Descriptors for the new process (None: /dev/null); the caller closes its copies after the call. Unused with a tty. ``feed``: what
+    a program of the lab is told by the daemon."""
 
     stdin: int | None = None
     stdout: int | None = None
     stderr: int | None = None
+    feed: int | None = None
+
+
+class Killer(Protocol):
+    def kill(self, pid: int, number: int, *, group: bool = False) -> None: ...
 
 
 class Process:
     """A started process. ``terminal`` is the master of its tty (the owner closes it)."""
 
-    def __init__(self, pid: int, ended: asyncio.Future[int], terminal: int | None, spawner: Spawner) -> None:
+    def __init__(self, pid: int, ended: asyncio.Future[int], terminal: int | None, spawner: Killer) -> None:
         self.pid = pid
         self.terminal = terminal
         self._ended = ended
         self._spawner = spawner
+
+    def by(self, killer: Killer) -> Process:
+        """The same, with another way for signals."""
+        return Process(self.pid, self._ended, self.terminal, killer)
+
+    def on_end(self, call: Callable[[], object]) -> None:
+        self._ended.add_done_callback(lambda _: call())
 
     @property
     def returncode(self) -> int | None:
@@ -84,6 +98,7 @@ class Spawner:
         self._last_id = 0
         self._pending: dict[int, asyncio.Future[_Born]] = {}
         self._exits: dict[int, asyncio.Future[int]] = {}
+        self._cgroups: dict[int, list[str]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -102,14 +117,42 @@ class Spawner:
         return await self._spawn("plain", command, streams, {}, netns)
 
     async def spawn_container(
-        self, command: Command, streams: Streams, *, root: wire.Root, hostname: str, netns: int
+        self,
+        command: Command,
+        streams: Streams,
+        *,
+        root: wire.Root,
+        hostname: str,
+        netns: int,
+        cgroups: Sequence[str] = (),
+        beside: int | None = None,
     ) -> Process:
-        """The first process of a container; ``netns`` is its pod's network, or the node's."""
-        return await self._spawn("container", command, streams, {"root": root, "hostname": hostname}, netns)
+        """The first process of a container; ``netns`` is its pod's network, or the node's; ``cgroups``: the files to enter them by. ``beside``:
+        it sees, and is seen by, the processes of the container or pod whose first process that is."""
+        extra: dict[str, Any] = {"root": root, "hostname": hostname, "cgroups": list(cgroups)}
+        if beside is not None:
+            extra["init"] = beside
+        process = await self._spawn("container", command, streams, extra, netns)
+        self._cgroups[process.pid] = list(cgroups)
+        return process
+
+    async def spawn_pause(self, *, mountpoint: str, netns: int) -> Process:
+        """A process that does nothing but be the first of a pod whose containers share their processes."""
+        empty: wire.Root = {
+            "mountpoint": mountpoint,
+            "lower": [],
+            "binds": [],
+            "files": {},
+            "mounts": [],
+            "read_only": True,
+        }
+        nothing = Command(argv=["pause"], env={})
+        return await self._spawn("pause", nothing, Streams(), {"root": empty, "hostname": ""}, netns)
 
     async def spawn_exec(self, command: Command, streams: Streams, *, init: int) -> Process:
         """One more process in the container whose first process is ``init``."""
-        return await self._spawn("exec", command, streams, {"init": init})
+        extra = {"init": init, "cgroups": self._cgroups.get(init, [])}
+        return await self._spawn("exec", command, streams, extra)
 
     def kill(self, pid: int, number: int, *, group: bool = False) -> None:
         message: wire.KillRequest = {"kill": pid, "signal": int(number), "group": group}
@@ -128,6 +171,7 @@ class Spawner:
                     wire.STDOUT: streams.stdout,
                     wire.STDERR: streams.stderr,
                     wire.NETNS: netns,
+                    wire.FEED: streams.feed,
                 }
                 passed = {name: fd for name, fd in fds.items() if fd is not None}
                 answer = await self._request(kind, command, extra, passed)
@@ -175,6 +219,7 @@ class Spawner:
     def _on_message(self, message: dict[str, Any]) -> None:
         if "exit" in message:
             ended = self._exits.pop(message["exit"], None)
+            self._cgroups.pop(message["exit"], None)
             if ended is not None and not ended.done():
                 ended.set_result(message["status"])
             return

@@ -12,6 +12,7 @@ import os
 from typing import Final
 
 CLONE_NEWNS: Final = 0x00020000
+CLONE_NEWCGROUP: Final = 0x02000000
 CLONE_NEWUTS: Final = 0x04000000
 CLONE_NEWIPC: Final = 0x08000000
 CLONE_NEWUSER: Final = 0x10000000
@@ -29,8 +30,13 @@ MS_REC: Final = 0x4000
 MS_PRIVATE: Final = 0x40000
 MNT_DETACH: Final = 2
 
+RESOLVE_NO_MAGICLINKS: Final = 0x02
+RESOLVE_BENEATH: Final = 0x08
+RESOLVE_IN_ROOT: Final = 0x10
+
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
+PR_SET_NAME: Final = 15
 PR_CAPBSET_DROP: Final = 24
 PR_SET_NO_NEW_PRIVS: Final = 38
 PR_CAP_AMBIENT: Final = 47
@@ -44,7 +50,12 @@ _PIVOT_ROOT: Final = {
     "s390x": 217,
     "armv7l": 218,
 }
+# Numbers from 424 on are the same on every architecture.
+_OPEN_TREE, _MOVE_MOUNT, _OPENAT2 = 428, 429, 437
+_OPEN_TREE_CLONE, _AT_EMPTY_PATH = 0x1, 0x1000
+_BOTH_BY_DESCRIPTOR: Final = 0x4 | 0x40  # MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH
 _CAPABILITY_VERSION_3: Final = 0x20080522
+_FIRST_USER_NAMESPACE: Final = 0xEFFFFFFD
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -101,10 +112,71 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
 
 
 def bind(source: str, target: str, flags: int = 0) -> None:
-    """Bind mount; flags such as MS_RDONLY need a second call, which the kernel ignores in the first."""
+    """Bind mount; flags such as MS_RDONLY need a second call, which the kernel ignores in the first. In a user namespace that call may
+    not take away what the host's mount has."""
     mount(source, target, flags=MS_BIND | MS_REC)
     if flags:
-        mount("", target, flags=MS_REMOUNT | MS_BIND | flags)
+        held = os.statvfs(target).f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        mount("", target, flags=MS_REMOUNT | MS_BIND | flags | held)
+
+
+def in_user_namespace() -> bool:
+    """One that is not the machine's own, whose number is fixed (include/linux/proc_ns.h)."""
+    try:
+        return os.stat("/proc/self/ns/user").st_ino != _FIRST_USER_NAMESPACE  # noqa: PTH116 - pathlib stays out of pid 1
+    except OSError:  # a kernel without them
+        return False
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
+
+
+def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
+    """openat2(2): ``resolve`` bounds where links on the way may lead. Raises OSError of the usual kinds (FileNotFoundError …)."""
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+    result = _libc.syscall(
+        ctypes.c_long(_OPENAT2),
+        ctypes.c_int(directory),
+        os.fsencode(path),
+        ctypes.byref(how),
+        ctypes.c_size_t(ctypes.sizeof(how)),
+    )
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+    return int(result)
+
+
+def open_tree(fd: int) -> int:
+    """What ``fd`` (O_PATH) refers to as a mount of its own, attached nowhere yet: open_tree(2)."""
+    flags = _OPEN_TREE_CLONE | _AT_EMPTY_PATH | os.O_CLOEXEC
+    result = _libc.syscall(ctypes.c_long(_OPEN_TREE), ctypes.c_int(fd), b"", ctypes.c_uint(flags))
+    _check(result, "open_tree")
+    return int(result)
+
+
+def move_mount(tree: int, target: int) -> None:
+    """Attach what ``open_tree`` gave at the place that ``target`` (O_PATH) refers to."""
+    result = _libc.syscall(
+        ctypes.c_long(_MOVE_MOUNT),
+        ctypes.c_int(tree),
+        b"",
+        ctypes.c_int(target),
+        b"",
+        ctypes.c_uint(_BOTH_BY_DESCRIPTOR),
+    )
+    _check(result, "move_mount")
+
+
+def rename(name: str) -> None:
+    """What others see of this process's command line, from now on."""
+    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 - pathlib stays out of pid 1; no codec can be imported in a container
+        fields = file.read().rpartition(b")")[2].split()
+    start, end = int(fields[45]), int(fields[46])  # arg_start, arg_end: proc_pid_stat(5), fields 48 and 49
+    ctypes.memset(start, 0, end - start)
+    ctypes.memmove(start, name.encode(), min(len(name), end - start - 1))
+    set_name(name)
 
 
 def make_private() -> None:
@@ -138,6 +210,11 @@ def sethostname(name: str) -> None:
 def prctl(option: int, value: int = 0, third: int = 0) -> None:
     arguments = [ctypes.c_ulong(item) for item in (value, third, 0, 0)]
     _check(_libc.prctl(ctypes.c_int(option), *arguments), "prctl", str(option))
+
+
+def set_name(name: str) -> None:
+    """What ps(1) shows of this thread as its command."""
+    _check(_libc.prctl(PR_SET_NAME, name.encode()), "prctl", "PR_SET_NAME")
 
 
 def capset(mask: int) -> None:

@@ -17,20 +17,35 @@ STDIN: Final = "stdin"
 STDOUT: Final = "stdout"
 STDERR: Final = "stderr"
 NETNS: Final = "netns"
+FEED: Final = "feed"
+
+
+class Mount(TypedDict):
+    """``subpath`` of the directory or file ``source`` (of the lab's mount namespace), shown at ``target`` of the container's. What is below
+    ``source`` may be the pod's work: links there are followed as far as they stay below it."""
+
+    source: str
+    subpath: str
+    target: str
+    read_only: bool
 
 
 class Root(TypedDict):
-    """A container's file system: an image directory (never written), the host's directories to show read-only, own files."""
+    """A container's file system: the image's directories (never written, the uppermost first), the host's directories to show
+    read-only, own files, volumes; ``read_only``: nothing but the volumes can be written."""
 
     mountpoint: str
-    lower: str
+    lower: list[str]
     binds: list[tuple[str, str]]
     files: dict[str, str]
+    mounts: list[Mount]
+    read_only: bool
 
 
 class SpawnRequest(TypedDict):
     id: int
-    kind: str  # "plain", "container", "exec"
+    kind: str  # "plain", "container", "exec", "pause"
+    program: str  # of a container: one of the lab's own, run instead of argv (``launch``)
     argv: list[str]
     env: dict[str, str]
     cwd: str
@@ -41,6 +56,7 @@ class SpawnRequest(TypedDict):
     groups: list[int]
     capabilities: int
     hostname: NotRequired[str]
+    cgroups: NotRequired[list[str]]  # files of the lab's mount namespace; writing 0 there is to enter
     root: NotRequired[Root]
     init: NotRequired[int]
 

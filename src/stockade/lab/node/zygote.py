@@ -58,6 +58,8 @@ class _Zygote:
         self._channel = channel
         self._daemon = daemon
         self._children: set[int] = set()
+        self._shared: dict[int, int] = {}
+        """A pod's first process → its PID namespace."""
         self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._wakeup_read, self._wakeup_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
@@ -99,6 +101,8 @@ class _Zygote:
                 return code if code >= 0 else 128 - code
             if pid in self._children:
                 self._children.discard(pid)
+                if pid in self._shared:
+                    os.close(self._shared.pop(pid))
                 self._send({"exit": pid, "status": code})
 
     def _on_request(self) -> bool:
@@ -142,26 +146,37 @@ class _Zygote:
         self._send({"id": request["id"], "pid": pid})
 
     def _fork(self, request: wire.SpawnRequest) -> int:
-        """Fork into a new PID namespace (container), a container's (exec), or the lab's own."""
+        """Fork into a new PID namespace (container, pause), another container's (exec, and containers that share), or the lab's own."""
         if request["kind"] == "plain":
             return os.fork()
-        if request["kind"] == "container":
+        if "init" not in request:
             syscalls.unshare(syscalls.CLONE_NEWPID)
         else:
             if request["init"] not in self._children:
                 raise OSError(3, "the container does not run any more")
-            target = os.open(f"/proc/{request['init']}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                syscalls.setns(target, syscalls.CLONE_NEWPID)
-            finally:
-                os.close(target)
+            self._join(request["init"])
         pid = -1
         try:
             pid = os.fork()
+            if request["kind"] == "pause" and pid != 0:
+                # It lets nobody look into it, and in a user namespace not even us: keep what others are to join.
+                self._shared[pid] = os.open("/proc/self/ns/pid_for_children", os.O_RDONLY | os.O_CLOEXEC)
         finally:
             if pid != 0:  # the next child must not land in this one's namespace
                 syscalls.setns(self._own_pid_namespace, syscalls.CLONE_NEWPID)
         return pid
+
+    def _join(self, init: int) -> None:
+        """The next child is born in the PID namespace of that process."""
+        target = self._shared.get(init, -1)
+        if target >= 0:
+            syscalls.setns(target, syscalls.CLONE_NEWPID)
+            return
+        target = os.open(f"/proc/{init}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            syscalls.setns(target, syscalls.CLONE_NEWPID)
+        finally:
+            os.close(target)
 
     def _send(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionError):

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from stockade.dataplane import netlink
 from stockade.dataplane.netlink import Message, NetlinkError, NetlinkSocket, Request
-from stockade.lab.proxy.render import Door
+from stockade.lab.proxy.targets import Door
 
 _CT_GET, _CT_DELETE = 0x0101, 0x0102
 _CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY, _CTA_ID = 1, 2, 12

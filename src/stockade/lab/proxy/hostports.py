@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.lab.endpoints import canonical
-from stockade.lab.proxy.render import PROTOCOLS, Door, Family, Target
+from stockade.lab.proxy.targets import PROTOCOLS, Door, Family, Target
 
 _ANY = {"", "0.0.0.0", "::"}  # noqa: S104 - values of the API, nothing is bound
 

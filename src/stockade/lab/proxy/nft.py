@@ -9,9 +9,13 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
+from typing import Any
+
+import msgspec
 
 from stockade.dataplane.programmer import ProgrammingError
 from stockade.lab.node import netns
+from stockade.lab.proxy.render import Affinities
 
 _TIMEOUT = 30.0
 _ERROR_LIMIT = 2000
@@ -23,6 +27,15 @@ class NamespaceNft:
 
     async def load(self, text: str) -> None:
         """One transaction."""
+        await self._run(["-f", "-"], text)
+
+    async def affinities(self, family: str, table: str) -> Affinities:
+        """The clients in the sets of sticky Services of a table of ours."""
+        listed = msgspec.json.decode(await self._run(["-j", "list", "table", family, table], ""))
+        sets = [entry["set"] for entry in listed["nftables"] if "timeout" in entry.get("set", ())]
+        return {each["name"]: [_client(item) for item in each.get("elem", ())] for each in sets}
+
+    async def _run(self, arguments: list[str], text: str) -> str:
         program = shutil.which("nft")
         if program is None:
             raise ProgrammingError("the program 'nft' is not installed: install the package nftables")
@@ -30,7 +43,7 @@ class NamespaceNft:
         def run() -> subprocess.CompletedProcess[str]:
             # A child of a thread starts in the thread's namespaces.
             return subprocess.run(
-                [program, "-f", "-"],
+                [program, *arguments],
                 input=text,
                 capture_output=True,
                 text=True,
@@ -45,3 +58,11 @@ class NamespaceNft:
         if done.returncode != 0:
             message = done.stderr.strip()[:_ERROR_LIMIT]
             raise ProgrammingError(message or f"nft ended with status {done.returncode}")
+        return done.stdout
+
+
+def _client(item: Any) -> tuple[str, int]:
+    """Address and seconds left; an element without a life time of its own is its address alone."""
+    if not isinstance(item, dict):
+        return str(item), 0
+    return str(item["elem"]["val"]), int(item["elem"].get("expires") or 0)

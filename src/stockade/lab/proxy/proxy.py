@@ -15,22 +15,19 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from stockade.dataplane.programmer import ProgrammingError
-from stockade.lab.addresses import LOAD_BALANCER_CIDR, SERVICE_CIDR, SERVICE_CIDR_6
+from stockade.lab.addresses import (
+    LOAD_BALANCER_CIDR,
+    LOAD_BALANCER_CIDR_6,
+    SERVICE_CIDR,
+    SERVICE_CIDR_6,
+)
 from stockade.lab.apiserver.registry import Registry
 from stockade.lab.mirror import Mirror
 from stockade.lab.proxy.conntrack import forget
+from stockade.lab.proxy.healthcheck import HealthChecks
 from stockade.lab.proxy.hostports import has_host_port, host_ports
-from stockade.lab.proxy.render import (
-    IPV4,
-    IPV6,
-    Door,
-    Outward,
-    Target,
-    cluster_ips,
-    lost_flows,
-    render,
-    targets,
-)
+from stockade.lab.proxy.render import TABLE, Affinities, Outward, render
+from stockade.lab.proxy.targets import IPV4, IPV6, Door, Family, Target, cluster_ips, lost_flows, targets
 
 SERVICES = "services"
 SLICES = "endpointslices.discovery.k8s.io"
@@ -41,17 +38,20 @@ _PAUSE_SECONDS = 0.03  # between two loads: a hundred pods that become ready are
 _SHARE = 4  # at least so many times as long as making the rules took, so that ten thousand endpoints do not stop the lab
 
 Forget = Callable[[Mapping[Door, frozenset[Door]]], int]
+Recall = Callable[[str, str], Awaitable[Affinities]]
+"""What a table (family, name) knows of the clients of sticky Services."""
 
 _log = logging.getLogger(__name__)
 
 _VIRTUAL = f"{{ {SERVICE_CIDR}, {LOAD_BALANCER_CIDR} }}"
+_VIRTUAL_6 = f"{{ {SERVICE_CIDR_6}, {LOAD_BALANCER_CIDR_6} }}"
 """Where nothing lives but Services: what they do not translate is unreachable, and told so."""
 
 
 class ServiceProxy:
     """One node's proxy. ``load`` is a door to nft; it raises when the kernel refuses the rules. ``forget``: see ``conntrack``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is told of its node
         self,
         registry: Registry,
         load: Callable[[str], Awaitable[None]],
@@ -59,6 +59,8 @@ class ServiceProxy:
         *,
         node: str = "",
         forget: Forget = forget,
+        recall: Recall | None = None,
+        checks: HealthChecks | None = None,
         outward: Sequence[Outward] = (),
         resync: float = _RESYNC_SECONDS,
     ) -> None:
@@ -67,10 +69,12 @@ class ServiceProxy:
         self._node = node
         self._load = load
         self._forget = forget
+        self._recall = recall
+        self._checks = checks
         self._node_addresses = tuple(node_addresses)
         self._outward = {":" in each.address: each for each in outward}
         has_ipv6 = any(":" in address for address in node_addresses)
-        self._families = ((IPV4, _VIRTUAL), *([(IPV6, SERVICE_CIDR_6)] if has_ipv6 else []))
+        self._families = ((IPV4, _VIRTUAL), *([(IPV6, _VIRTUAL_6)] if has_ipv6 else []))
         self._applied = ""
         self._targets: list[Target] = []
         self.synced = asyncio.Event()
@@ -79,10 +83,14 @@ class ServiceProxy:
 
     async def run(self) -> None:
         """Until cancelled. The rules stay in the kernel afterwards."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._mirror.run(), name="service proxy mirror")
-            group.create_task(self._keep(), name="service proxy")
-            group.create_task(self._keep_in_step(), name="service proxy resync")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._mirror.run(), name="service proxy mirror")
+                group.create_task(self._keep(), name="service proxy")
+                group.create_task(self._keep_in_step(), name="service proxy resync")
+        finally:
+            if self._checks is not None:
+                self._checks.close()
 
     async def _keep(self) -> None:
         while True:
@@ -108,22 +116,41 @@ class ServiceProxy:
         """Seconds of work for making the rules; loading them is the work of another process."""
         started = time.thread_time()
         services, slices = list(self._mirror.objects(SERVICES)), list(self._mirror.objects(SLICES))
-        text, wanted = "", []
+        text, complete, wanted = "", "", []
         for family, service_cidr in self._families:
-            found = targets(services, slices, self._node_addresses, family)
+            found = targets(services, slices, self._node_addresses, family, self._node)
             pods = self._mirror.objects(PODS)
             found += host_ports(pods, self._node, self._node_addresses, family)
             outward = self._outward.get(family is IPV6)
-            text += render(found, cluster_ips(services, family), service_cidr, family, outward)
+            virtual = cluster_ips(services, family)
+            plain = render(found, virtual, service_cidr, family, outward)
+            text += plain
+            known = await self._clients(family, found) if text != self._applied else {}
+            complete += render(found, virtual, service_cidr, family, outward, known) if known else plain
             wanted += found
         took = time.thread_time() - started
         if text != self._applied:
-            await self._load(text)
+            await self._load(complete)
             self._applied = text
             lost, self._targets = lost_flows(self._targets, wanted), wanted
             self._end_flows(lost)
+        if self._checks is not None:
+            await self._checks.follow(services, wanted)
         self.synced.set()
         return took
+
+    async def _clients(self, family: Family, wanted: Sequence[Target]) -> Affinities:
+        """Of sticky Services: the table that is made anew shall know them. One that comes between this and the load is not remembered."""
+        before = any(
+            target.sticky and (":" in target.doors[0][0]) == (family is IPV6) for target in self._targets
+        )
+        if self._recall is None or not before or not any(target.sticky for target in wanted):
+            return {}
+        try:
+            return await self._recall(family.name, TABLE)
+        except ProgrammingError as error:  # somebody took the table away
+            _log.warning("clients of sticky Services are forgotten: %s", error)
+            return {}
 
     def _end_flows(self, lost: Mapping[Door, frozenset[Door]]) -> None:
         """The rules are right already: where this fails, a UDP client with a fixed port has to pause half a minute."""

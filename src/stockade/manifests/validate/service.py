@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stockade.manifests.paths import Path
-from stockade.manifests.validate import meta, names
+from stockade.manifests.validate import meta, names, service_traffic
 from stockade.manifests.validate.access import JsonObject, child, children, items, text
 from stockade.manifests.validate.container import PROTOCOLS
 from stockade.manifests.validate.errors import (
@@ -33,7 +33,7 @@ def validate(obj: JsonObject) -> list[FieldError]:
     errors += meta.labels(child(spec, "selector"), (*_SPEC, "selector"))
     if kind not in TYPES:
         errors.append(not_supported((*_SPEC, "type"), kind, TYPES))
-    errors += _affinity(spec)
+    errors += service_traffic.validate(spec, kind)
     return errors + (_external_name(spec) if kind == "ExternalName" else _cluster_ip(spec, kind))
 
 
@@ -79,12 +79,6 @@ def _port(
     if port.get("nodePort") and kind == "ClusterIP":
         errors.append(forbidden((*path, "nodePort"), "may not be used when `type` is 'ClusterIP'"))
     return errors
-
-
-def _affinity(spec: JsonObject) -> list[FieldError]:
-    value = text(spec, "sessionAffinity")
-    known = ("ClientIP", "None")
-    return [not_supported((*_SPEC, "sessionAffinity"), value, known)] if value and value not in known else []
 
 
 def _external_name(spec: JsonObject) -> list[FieldError]:

@@ -43,7 +43,7 @@ var kinds = []struct {
 		&core.Pod{}, &core.ReplicationController{}, &core.Secret{}, &core.Service{}, &core.ServiceAccount{}}},
 	{"apiextensions.k8s.io/v1", []runtime.Object{&extensions.CustomResourceDefinition{}}},
 	{"apps/v1", []runtime.Object{&apps.ControllerRevision{}, &apps.DaemonSet{}, &apps.Deployment{}, &apps.ReplicaSet{}, &apps.StatefulSet{}}},
-	{"authentication.k8s.io/v1", []runtime.Object{&authentication.SelfSubjectReview{}, &authentication.TokenReview{}}},
+	{"authentication.k8s.io/v1", []runtime.Object{&authentication.SelfSubjectReview{}, &authentication.TokenRequest{}, &authentication.TokenReview{}}},
 	{"authorization.k8s.io/v1", []runtime.Object{&authorization.LocalSubjectAccessReview{}, &authorization.SelfSubjectAccessReview{},
 		&authorization.SelfSubjectRulesReview{}, &authorization.SubjectAccessReview{}}},
 	{"autoscaling/v1", []runtime.Object{&autoscaling.Scale{}}},
@@ -58,15 +58,13 @@ var kinds = []struct {
 
 // What is not written field by field: the name of its decoder.
 var special = map[reflect.Type]string{
-	reflect.TypeFor[meta.Time]():                 "time",
-	reflect.TypeFor[meta.MicroTime]():            "microtime",
-	reflect.TypeFor[resource.Quantity]():         "quantity",
-	reflect.TypeFor[intstr.IntOrString]():        "intstr",
-	reflect.TypeFor[meta.FieldsV1]():             "json",
-	reflect.TypeFor[runtime.RawExtension]():      "json",
-	reflect.TypeFor[extensions.JSON]():           "json",
-	reflect.TypeFor[authentication.ExtraValue](): "strings",
-	reflect.TypeFor[authorization.ExtraValue]():  "strings",
+	reflect.TypeFor[meta.Time]():            "time",
+	reflect.TypeFor[meta.MicroTime]():       "microtime",
+	reflect.TypeFor[resource.Quantity]():    "quantity",
+	reflect.TypeFor[intstr.IntOrString]():   "intstr",
+	reflect.TypeFor[meta.FieldsV1]():        "json",
+	reflect.TypeFor[runtime.RawExtension](): "json",
+	reflect.TypeFor[extensions.JSON]():      "json",
 }
 
 var samples = map[reflect.Type]any{
@@ -136,6 +134,9 @@ func word(t reflect.Type) string {
 		}
 		return "list/" + word(t.Elem())
 	case reflect.Map:
+		if t.Elem().Kind() == reflect.Slice && t.Elem().Name() != "" { // a message of its own, as ExtraValue
+			return "map/strings"
+		}
 		return "map/" + word(t.Elem())
 	case reflect.Struct:
 		return name(t)

@@ -2,14 +2,19 @@
 
 In: ``HOST:PORT --timeout=1s --protocol=tcp|udp|sctp [--udp-data=…] [--sctp-data=…]``, inside a container. Out: exit status 0 and no
 word, or 1 and a first word on stderr that test suites read: TIMEOUT, REFUSED, DNS, OTHER, UNKNOWN (reference: lab 3, "agnhost").
-Run compiled with ``python -ISE`` hundreds of times in a matrix of probes, so it imports ``_socket`` (the C part of ``socket``, which
-costs 20 ms less) and nothing larger. A UDP or SCTP server must answer.
+Run compiled with ``python -ISE``, or inside a process that pid 1 of the lab forked (``node.preloaded``), hundreds of times in a matrix of probes:
+so it imports ``_socket`` (the C part of ``socket``, which costs 20 ms less) and nothing larger. A UDP or SCTP server must answer.
 """
 
 from __future__ import annotations
 
 import _socket
+import os
 import sys
+
+TYPE_CHECKING = False  # typing's own costs as much as all the rest
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SCTP = 132  # IPPROTO_SCTP
 UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -69,18 +74,25 @@ def split(place: str) -> tuple[str, str]:
     return host.removeprefix("[").removesuffix("]"), port
 
 
-def connect(place: str, flags: dict[str, str]) -> None:
+def look_up(host: str) -> tuple[int, str]:
+    """Family and address, as the C library finds them. As bytes: for a str Python would load its whole IDNA codec."""
+    family, _, _, _, address = _socket.getaddrinfo(host.encode(), None, 0, _socket.SOCK_STREAM)[0]
+    return family, str(address[0])
+
+
+def connect(place: str, flags: dict[str, str], resolve: Callable[[str], tuple[int, str]] = look_up) -> None:
     """Returns when the other side answered; raises what Python raises."""
     protocol = flags["protocol"]
     if protocol not in {"tcp", "udp", "sctp"}:
         raise UsageError(f"Unsupported protocol: {protocol}")
     host, port = split(place)
     kind = _socket.SOCK_DGRAM if protocol == "udp" else _socket.SOCK_STREAM
-    # As bytes: for a str Python would load its whole IDNA codec.
-    family, _, _, _, address = _socket.getaddrinfo(host.encode(), port, 0, kind)[0]
+    if not port.isdecimal() or int(port) > 65535:
+        raise _socket.gaierror(f"lookup {protocol}/{port}: unknown port")
+    family, address = resolve(host)
     sock = _socket.socket(family, kind, SCTP if protocol == "sctp" else 0)
     sock.settimeout(seconds(flags["timeout"]) or None)
-    sock.connect(address)
+    sock.connect((address, int(port)))
     if protocol != "tcp":
         sock.send(flags[f"{protocol}-data"].encode() + b"\n")
         if not sock.recv(1024):
@@ -88,10 +100,10 @@ def connect(place: str, flags: dict[str, str]) -> None:
     sock.close()
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], resolve: Callable[[str], tuple[int, str]] = look_up) -> int:
     try:
         place, flags = parse(arguments)
-        connect(place, flags)
+        connect(place, flags, resolve)
     except UsageError as error:
         return _fail(f"Error: {error}")
     except _socket.gaierror as error:
@@ -106,7 +118,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _fail(text: str) -> int:
-    sys.stderr.write(f"{text}\n")
+    os.write(2, f"{text}\n".encode(errors="replace"))
     return 1
 
 

@@ -63,7 +63,7 @@ def shell(request: Request) -> Answer:
     answer = {"output": done.stdout + done.stderr}
     if done.returncode:
         answer["error"] = f"exit status {done.returncode}"
-    return plain(json.dumps(answer))
+    return plain(json.dumps(answer, separators=(",", ":")))
 
 
 def leave(request: Request) -> Answer:
@@ -89,7 +89,7 @@ def dial(request: Request) -> Answer:
             answers["responses"].append(ask(query.get("protocol", "http"), host, port, what))
         except OSError as error:
             answers["errors"].append(str(error))
-    return plain(json.dumps({name: found for name, found in answers.items() if found}))
+    return plain(json.dumps({name: found for name, found in answers.items() if found}, separators=(",", ":")))
 
 
 def ask(protocol: str, host: str, port: int, what: str) -> str:

@@ -1,13 +1,12 @@
-"""The suite's own small model: what must connect, from plain JSON. Written for these cases alone, and so it knows only what they use."""
+"""What must connect in a cyclonus case, from plain JSON: the suite's own small model. Written for these cases, it knows only what they use."""
 
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from cyclonus.world import PORTS, Name, World
-
-Json = dict[str, Any]
+from stockade.testing.conformance.case import Json, Name
+from stockade.testing.conformance.world import PORTS, World
 
 
 def connects(world: World, source: Name, destination: Name, protocol: str, port: int) -> bool:
@@ -66,7 +65,7 @@ def _selected(selector: Json, labels: dict[str, str]) -> bool:
 def _is_port(item: Json, protocol: str, port: int) -> bool:
     if item.get("protocol", "TCP") != protocol:
         return False
-    wanted = item.get("port")
+    wanted: Any = item.get("port")
     if isinstance(wanted, str):
         return {"name": wanted, "containerPort": port, "protocol": protocol} in PORTS
-    return wanted is None or wanted <= port <= item.get("endPort", wanted)
+    return wanted is None or bool(wanted <= port <= item.get("endPort", wanted))

@@ -5,35 +5,20 @@ A case is a list of steps, a step a list of actions; all probes are asked after 
 and y, egress on TCP 80 to pods a and b of y and z, and port 53 to anywhere.
 
 Chosen here, where a description leaves it open. Ports: the 35th shape is the empty list, and which seven pairs make lists of two.
-Conflict: each side is one of four stacks (deny all; deny all beside allow all; both by pod; both by address), all sixteen
-combinations. Target: two other namespaces and four selectors. Upstream: thirteen rows of the Kubernetes suite. Example: the steps.
+Conflict: each side is one of four stacks (deny all; deny all beside allow all; both by pod; both by address), all sixteen combinations.
+Target: two other namespaces and four selectors. Upstream: thirteen rows of the Kubernetes suite, where egress is limited with a rule for lookups (the suite's --allow-dns). Example: the steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 from itertools import combinations, product
-from typing import Any
 
-import msgspec
-from cyclonus.world import BLOCK_24, BLOCK_28
+from stockade.testing.conformance.case import Action, Case, Json, Name, Step, among, label
 
-Json = dict[str, Any]
-Action = tuple[Any, ...]  # a method of World and its arguments
-
-
-class Case(msgspec.Struct, frozen=True):
-    group: str
-    title: str
-    steps: list[list[Action]]
-
-
-def among(key: str, *values: str, operator: str = "In") -> Json:
-    return {"matchExpressions": [{"key": key, "operator": operator, "values": list(values)}]}
-
-
-def label(key: str, value: str) -> Json:
-    return {"matchLabels": {key: value}}
+Addresses = Mapping[Name, str]
+Draft = tuple[str, str, list[list[Action]]]  # group, title, steps
 
 
 def tcp(port: int | str) -> Json:
@@ -54,9 +39,9 @@ def policy(name: str, spec: Json, space: str = "x") -> Json:
     return {"metadata": {"namespace": space, "name": name}, "spec": spec}
 
 
-def base(*, space: str = "x", **changed: Any) -> Json:
+def base(changed: Json | None = None, *, space: str = "x") -> Json:
     rules = {way: [{FAR[way]: BASE_PEERS[way], "ports": [tcp(80)]}] for way in FAR}
-    spec = {"podSelector": label("pod", "a"), **rules, **changed}
+    spec: Json = {"podSelector": label("pod", "a"), **rules, **(changed or {})}
     return policy("base", {**spec, "egress": [*spec["egress"], DNS]}, space)
 
 
@@ -64,7 +49,11 @@ def create(*policies: Json) -> list[list[Action]]:
     return [[("create_policy", each) for each in policies]]
 
 
-SINGLE_PEERS: dict[str, Json] = {
+def block(address: str, length: int) -> str:
+    return str(ip_network(f"{address}/{length}", strict=False))
+
+
+SELECTOR_PEERS: dict[str, Json] = {
     "pods": {"podSelector": {}},
     "pods by label": {"podSelector": label("pod", "b")},
     "all namespaces": {"namespaceSelector": {}},
@@ -73,20 +62,24 @@ SINGLE_PEERS: dict[str, Json] = {
     "namespaces by label": {"namespaceSelector": label("ns", "y")},
     "namespaces by label, all pods": {"namespaceSelector": label("ns", "y"), "podSelector": {}},
     "namespaces and pods by label": {"namespaceSelector": label("ns", "y"), "podSelector": label("pod", "b")},
-    "block": {"ipBlock": {"cidr": BLOCK_24}},
-    "block with except": {"ipBlock": {"cidr": BLOCK_24, "except": [BLOCK_28]}},
 }
 
 
-def peers() -> Iterator[Case]:
+def peers(addresses: Addresses) -> Iterator[Draft]:
+    whole, part = block(addresses["z", "c"], 24), block(addresses["z", "c"], 28)
+    single = {
+        **SELECTOR_PEERS,
+        "block": {"ipBlock": {"cidr": whole}},
+        "block with except": {"ipBlock": {"cidr": whole, "except": [part]}},
+    }
     for way, far in FAR.items():
-        lists = [("nobody named", [])]
-        lists += [(title, [peer]) for title, peer in SINGLE_PEERS.items()]
-        for (one, first), (other, second) in combinations(SINGLE_PEERS.items(), 2):
+        lists: list[tuple[str, list[Json]]] = [("nobody named", [])]
+        lists += [(title, [peer]) for title, peer in single.items()]
+        for (one, first), (other, second) in combinations(single.items(), 2):
             lists.append((f"{one} + {other}", [first, second]))
         for title, items in lists:
             rule = {far: items, "ports": [tcp(80)]}
-            yield Case("peers", f"{way} {title}", create(base(**{way: [rule]})))
+            yield ("peers", f"{way} {title}", create(base({way: [rule]})))
 
 
 def port_item(protocol: str | None, port: int | str | None, end: int | None = None) -> Json:
@@ -113,17 +106,17 @@ PORT_LISTS: list[list[Json]] = [
 ]
 
 
-def ports() -> Iterator[Case]:
+def ports() -> Iterator[Draft]:
     for way, items in product(FAR, PORT_LISTS):
         rule = {FAR[way]: BASE_PEERS[way], "ports": items}
         title = " + ".join("-".join(str(value) for value in item.values()) or "empty item" for item in items)
-        yield Case("ports", f"{way} {title or 'none named'}", create(base(**{way: [rule]})))
+        yield ("ports", f"{way} {title or 'none named'}", create(base({way: [rule]})))
 
 
-def conflict() -> Iterator[Case]:
+def conflict() -> Iterator[Draft]:
     """Policies of pod x/b for egress and of y/c for ingress; deny and allow beside each other must allow."""
     never = {"podSelector": label("pod", "nobody"), "namespaceSelector": {}}
-    everyone = {"podSelector": {}, "namespaceSelector": {}}
+    everyone: Json = {"podSelector": {}, "namespaceSelector": {}}
     stacks: dict[str, list[list[Json]]] = {
         "deny all": [[]],
         "deny all, allow all": [[], [{}]],
@@ -141,12 +134,12 @@ def conflict() -> Iterator[Case]:
             for number, peer_list in enumerate(stack):
                 rules = [{} if peer == {} else {FAR[way]: [peer]} for peer in peer_list]
                 made.append(policy(f"{way}-{number}", {"podSelector": subject, way: rules}, space))
-        yield Case("conflict", f"source {out}; destination {into}", create(*made))
+        yield ("conflict", f"source {out}; destination {into}", create(*made))
 
 
-def target() -> Iterator[Case]:
+def target() -> Iterator[Draft]:
     for space in "yz":
-        yield Case("target", f"namespace {space}", create(base(space=space)))
+        yield ("target", f"namespace {space}", create(base(space=space)))
     selectors = {
         "all pods": {},
         "by label": label("pod", "c"),
@@ -154,47 +147,55 @@ def target() -> Iterator[Case]:
         "not in": among("pod", "a", operator="NotIn"),
     }
     for title, selector in selectors.items():
-        yield Case("target", f"pods {title}", create(base(podSelector=selector)))
+        yield ("target", f"pods {title}", create(base({"podSelector": selector})))
 
 
-def action() -> Iterator[Case]:
+def action() -> Iterator[Draft]:
     deny = policy("base", {"podSelector": label("pod", "a"), "ingress": [], "egress": []})
     start = create(base())
-    yield Case("action", "create and delete policy", [*start, [("delete_policy", "x", "base")]])
-    yield Case("action", "update policy", [*start, [("update_policy", deny)], [("update_policy", base())]])
+    yield ("action", "create and delete policy", [*start, [("delete_policy", "x", "base")]])
+    yield ("action", "update policy", [*start, [("update_policy", deny)], [("update_policy", base())]])
     y2 = [("create_namespace", "y-2", {"ns": "y"}), *(("create_pod", "y-2", p, {"pod": p}) for p in "ab")]
-    yield Case("action", "create and delete namespace", [*start, y2, [("delete_namespace", "y-2")]])
+    yield ("action", "create and delete namespace", [*start, y2, [("delete_namespace", "y-2")]])
     away, back = ("set_namespace_labels", "y", {"ns": "other"}), ("set_namespace_labels", "y", {"ns": "y"})
-    yield Case("action", "set namespace labels", [*start, [away], [back]])
-    made = [("create_pod", "x", "d", {"pod": "b"})]
-    yield Case("action", "create and delete pod", [*start, made, [("delete_pod", "x", "d")]])
-    away, back = ("set_pod_labels", "y", "b", {"pod": "z"}), ("set_pod_labels", "y", "b", {"pod": "b"})
-    yield Case("action", "set pod labels", [*start, [away], [back]])
+    yield ("action", "set namespace labels", [*start, [away], [back]])
+    also_d = {"podSelector": among("pod", "b", "d"), "namespaceSelector": among("ns", "x", "y")}
+    made = [("create_pod", "x", "d", {"pod": "d"})]
+    start = create(base({"ingress": [{"from": [also_d], "ports": [tcp(80)]}]}))
+    yield ("action", "create and delete pod", [*start, made, [("delete_pod", "x", "d")]])
+    fresh = {"podSelector": label("is", "new"), "namespaceSelector": among("ns", "y", "z")}
+    start = create(base({"egress": [{"to": [fresh], "ports": [tcp(80)]}]}))
+    relabel: list[list[Action]] = [
+        [("set_pod_labels", "y", "b", labels)] for labels in ({"pod": "b", "is": "new"}, {"pod": "b"})
+    ]
+    yield ("action", "set pod labels", [*start, *relabel])
 
 
-def rules() -> Iterator[Case]:
-    for way, (title, content) in product(FAR, [("deny all", []), ("allow all", [{}])]):
+def rules() -> Iterator[Draft]:
+    kinds: list[tuple[str, list[Json]]] = [("deny all", []), ("allow all", [{}])]
+    for way, (title, content) in product(FAR, kinds):
         spec = {"podSelector": label("pod", "a"), way: content}
-        yield Case("rules", f"{way} {title}", create(policy("base", spec)))
+        yield ("rules", f"{way} {title}", create(policy("base", spec)))
 
 
-def default_label() -> Iterator[Case]:
+def default_label() -> Iterator[Draft]:
     named = {"namespaceSelector": label("kubernetes.io/metadata.name", "y")}
     for way, far in FAR.items():
         rule = {far: [named], "ports": [tcp(80)]}
-        yield Case("namespaces-by-default-label", way, create(base(**{way: [rule]})))
+        yield ("namespaces-by-default-label", way, create(base({way: [rule]})))
 
 
-def upstream() -> Iterator[Case]:
+def upstream(addresses: Addresses) -> Iterator[Draft]:
     def into_a(*items: Json, ports: list[Json] | None = None) -> Json:
         rule = {"from": list(items)} | ({"ports": ports} if ports else {})
         return policy("p", {"podSelector": label("pod", "a"), "ingress": [rule]})
 
     not_x, b = among("ns", "x", operator="NotIn"), label("pod", "b")
-    y, block = label("ns", "y"), {"cidr": "10.240.0.0/12", "except": ["10.244.1.34/32"]}
+    y, alone = label("ns", "y"), f"{addresses['y', 'b']}/32"
+    around = {"cidr": block(addresses["y", "b"], 12), "except": [alone]}
     deny_in, allow_in = policy("deny", {"ingress": []}), policy("allow", {"ingress": [{}]})
-    out = policy("p", {"egress": [{"to": [{"ipBlock": block}]}], "podSelector": label("pod", "a")})
-    to_b = policy("q", {"egress": [{"to": [{"ipBlock": {"cidr": "10.244.1.34/32"}}]}], "podSelector": {}})
+    out = policy("p", {"egress": [{"to": [{"ipBlock": around}]}, DNS], "podSelector": label("pod", "a")})
+    to_b = policy("q", {"egress": [{"to": [{"ipBlock": {"cidr": alone}}]}, DNS], "podSelector": {}})
     relabel = ("set_namespace_labels", "y", {"ns": "y", "ns2": "updated"})
     cases: dict[str, list[list[Action]]] = {
         "deny all ingress": create(deny_in),
@@ -217,20 +218,22 @@ def upstream() -> Iterator[Case]:
         ],
         "an except that another rule allows": [*create(out), *create(to_b)],
     }
-    yield from (Case("upstream-e2e", title, steps) for title, steps in cases.items())
+    yield from (("upstream-e2e", title, steps) for title, steps in cases.items())
 
 
-def example() -> Iterator[Case]:
+def example() -> Iterator[Draft]:
+    """Pods keep their label ``pod``: the Services of the suite select by it."""
     dns_only = policy("out", {"egress": [DNS]}, "y")
-    serve = policy("web", {"podSelector": label("pod", "a"), "ingress": [{"ports": [tcp(80)]}]}, "y")
-    steps = [
+    serve = policy("web", {"podSelector": label("tier", "web"), "ingress": [{"ports": [tcp(80)]}]}, "y")
+    web = [("set_pod_labels", "y", name, {"pod": name, "tier": "web"}) for name in "ab"]
+    steps: list[list[Action]] = [
         [("create_policy", policy("deny", {"ingress": []}, "y"))],
-        [("create_policy", serve), ("create_policy", dns_only)],
-        [("delete_policy", "y", "deny"), ("set_pod_labels", "y", "b", {"pod": "a"})],
-        [("delete_pod", "y", "a"), ("create_pod", "y", "a", {"pod": "new"})],
+        [("create_policy", serve), ("create_policy", dns_only), web[0]],
+        [("delete_policy", "y", "deny"), web[1]],
+        [("delete_pod", "y", "a"), ("create_pod", "y", "a", {"pod": "a"})],
         [("delete_policy", "y", "web"), ("delete_policy", "y", "out")],
     ]
-    yield Case("example", "a namespace closes step by step, and opens again", steps)
+    yield ("example", "a namespace closes step by step, and opens again", steps)
 
 
 SIZES = {
@@ -244,5 +247,22 @@ SIZES = {
     "namespaces-by-default-label": 2,
     "example": 1,
 }
-_GROUPS = (peers, ports, conflict, upstream, target, action, rules, default_label, example)
-CASES = [case for group in _GROUPS for case in group()]
+
+
+def cases(addresses: Addresses) -> list[Case]:
+    """``addresses`` of the nine pods: blocks are made of those of y/b and z/c."""
+    drafts = [
+        *peers(addresses),
+        *ports(),
+        *conflict(),
+        *upstream(addresses),
+        *target(),
+        *action(),
+        *rules(),
+        *default_label(),
+        *example(),
+    ]
+    return [
+        Case("cyclonus", number, group, title, [Step(actions) for actions in steps])
+        for number, (group, title, steps) in enumerate(drafts, 1)
+    ]

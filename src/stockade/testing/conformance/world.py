@@ -1,15 +1,14 @@
-"""The cluster of the cyclonus suite, and the actions of its cases: one change, told to two readers.
+"""The suites' cluster in memory, and the actions of their cases: one change, told to two readers.
 
 A ``World`` keeps plain JSON for ``truth`` and hands out store deltas for the engine, so that the two share nothing but the words
-of the API. Namespaces x, y, z are labelled ``ns=<name>``, pods a, b, c ``pod=<name>``; each pod serves 80 and 81 by TCP, UDP and
-SCTP under the names ``serve-80-tcp`` and so on. The suite leaves addresses to the cluster; here two thirds of the pods share z/c's
-/24 and some of these its /28, so that blocks and excepts tell pods apart.
+of the API. Namespaces x, y, z (labelled ``ns=<name>`` in cyclonus, not in e2e), pods a, b, c labelled ``pod=<name>``; each pod serves 80
+and 81 by TCP, UDP and SCTP under the names ``serve-80-tcp`` and so on. The suites leave addresses to the cluster; in memory two thirds of
+the pods share z/c's /24 and some of these its /28, so that blocks and excepts tell pods apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
@@ -17,13 +16,11 @@ from stockade.model.meta import ObjectRef
 from stockade.model.netpol import NetworkPolicy
 from stockade.model.objects import Namespace, Pod
 from stockade.store.delta import Delete, Delta, Upsert
+from stockade.testing.conformance.case import PROBES, Json, Name, port_name
 
-Json = dict[str, Any]
-Name = tuple[str, str]  # namespace, name
-
-PROBES = [(protocol, port) for port in (80, 81) for protocol in ("TCP", "UDP", "SCTP")]
+SPACES, PODS = "xyz", "abc"
 PORTS = [
-    {"name": f"serve-{port}-{protocol.lower()}", "containerPort": port, "protocol": protocol}
+    {"name": port_name(protocol, port), "containerPort": port, "protocol": protocol}
     for protocol, port in PROBES
 ]
 ADDRESSES = {
@@ -37,20 +34,19 @@ ADDRESSES = {
     ("z", "b"): "10.244.1.47",
     ("z", "c"): "10.244.1.36",
 }
-BLOCK_24, BLOCK_28 = "10.244.1.0/24", "10.244.1.32/28"
 
 
 class World:
     """The cluster at one moment, as plain JSON; ``deltas`` collects what a watch would have told."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, labelled: bool = True) -> None:
         self.namespaces: dict[str, dict[str, str]] = {}
         self.pods: dict[Name, Json] = {}  # labels and ip
         self.policies: dict[Name, Json] = {}
         self.deltas: list[Delta] = []
-        for space in "xyz":
-            self.create_namespace(space, {"ns": space})
-            for name in "abc":
+        for space in SPACES:
+            self.create_namespace(space, {"ns": space} if labelled else {})
+            for name in PODS:
                 self.create_pod(space, name, {"pod": name})
 
     def take_deltas(self) -> list[Delta]:

@@ -235,7 +235,7 @@ def owner_of_loaded(lab: RootlessLab, home: Path) -> tuple[int, int]:
     path.chmod(0o644)
     done = lab.stockade("image", "load", "mine", str(path))
     assert done.returncode == 0, done.stderr
-    (found,) = (lab.paths.root / "images").glob("loaded/*/*/data")
+    (found,) = (lab.paths.root / "images").glob("layers/*/data")
     status = found.stat()
     assert lab.stockade("image", "rm", "mine").returncode == 0
     return status.st_uid, status.st_gid
@@ -275,7 +275,7 @@ def test_ranges_of_users(own_home: Path) -> None:
     finally:
         assert lab.stockade("down", "--name", lab.name).returncode == 0
     assert owner_of_loaded(lab, own_home) == (300004, 300005)
-    assert not list((lab.paths.root / "images/loaded").iterdir()), "removed with its users' files"
+    assert not list((lab.paths.root / "images/layers").iterdir()), "removed with its users' files"
 
 
 def no_more_namespaces() -> None:

@@ -66,6 +66,7 @@ async def test_plain_groups(client):
         "discovery.k8s.io",
         "coordination.k8s.io",
         "events.k8s.io",
+        "policy",
     } == groups
     _, body = await get(client, "/apis/apps")
     assert msgspec.json.decode(body)["preferredVersion"] == {"groupVersion": "apps/v1", "version": "v1"}

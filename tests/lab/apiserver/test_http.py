@@ -253,7 +253,7 @@ async def test_orphans_are_left(client, store):
     await post(client, {"metadata": {"name": "owned", "ownerReferences": [reference]}}, path)
     async with client.delete(f"{path}/owner", json={"propagationPolicy": "Orphan"}) as response:
         assert response.status == 200
-    assert not store.get("configmaps", "default", "owned")["metadata"].get("ownerReferences")
+    assert "ownerReferences" not in store.get("configmaps", "default", "owned")["metadata"]
 
 
 async def test_binding_and_eviction(client, store):

@@ -21,6 +21,7 @@ from aiohttp import web
 
 from stockade.lab.apiserver import (
     discovery,
+    eviction,
     failures,
     negotiation,
     openapi,
@@ -70,7 +71,7 @@ SUBRESOURCE: Mapping[str, Mapping[str, TargetHandler]] = {
         "PATCH": subresources.patch_scale,
     },
     "binding": {"POST": subresources.bind_pod},
-    "eviction": {"POST": subresources.evict_pod},
+    "eviction": {"POST": eviction.evict_pod},
     "ephemeralcontainers": {
         "GET": reads.get_object,
         "PUT": writes.replace_object,

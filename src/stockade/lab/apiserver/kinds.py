@@ -218,6 +218,15 @@ KINDS: tuple[Kind, ...] = (
         short_names=("netpol",),
         generation=True,
     ),
+    Kind(
+        group="policy",
+        kind="PodDisruptionBudget",
+        plural="poddisruptionbudgets",
+        singular="poddisruptionbudget",
+        short_names=("pdb",),
+        subresources=("status",),
+        generation=True,
+    ),
 )
 
 

@@ -53,7 +53,7 @@ var kinds = []struct {
 	{"events.k8s.io/v1", []runtime.Object{&events.Event{}}},
 	{"meta.k8s.io/v1", []runtime.Object{&meta.DeleteOptions{}}},
 	{"networking.k8s.io/v1", []runtime.Object{&networking.NetworkPolicy{}}},
-	{"policy/v1", []runtime.Object{&policy.Eviction{}}},
+	{"policy/v1", []runtime.Object{&policy.Eviction{}, &policy.PodDisruptionBudget{}}},
 }
 
 // What is not written field by field: the name of its decoder.

@@ -1,4 +1,4 @@
-"""One lab for all clients; each client has a namespace, a home and a kubeconfig of its own in it for each transcript.
+"""One lab for all clients of a file; each client has a namespace, a home and a kubeconfig of its own in it for each transcript.
 
 ``STOCKADE_KUBECTLS=all`` (or ``1.24,1.30``) plays with these minors instead of the usual ones; ``scripts/kubectls`` brings them.
 """
@@ -10,7 +10,6 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,14 +18,11 @@ from stockade.lab.paths import LabPaths
 from stockade.lab.preflight import missing_requirement
 from stockade.testing import kubectls
 
-from .transcript import Player, parse
+from .transcript import Player
 
 PRELUDE = (Path(__file__).parent / "prelude.sh").read_text()
-TRANSCRIPTS = Path(__file__).parent / "transcripts"
-ACTS = sorted(path.stem for path in TRANSCRIPTS.glob("*.txt"))
+ACTS = sorted(path.stem for path in (Path(__file__).parent / "transcripts").glob("*.txt"))
 BETWEEN = ("questions",)  # discovery and schemas; all play with streams in test_terminal
-WAITING = 2  # plays that wait for something while as many as there are processors work
-Plays = dict[tuple[str, int], Future[list[str]]]
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -84,21 +80,20 @@ class Stage:
         self.admin("delete", "namespace", player.namespace, "--wait=false")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     if reason := missing_requirement():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("clients")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(folder))
-        lab = LabPaths.of(f"test-{uuid.uuid4().hex[:8]}")
-        stockade = [sys.executable, "-m", "stockade.cli.main"]
-        up = [*stockade, "up", "--name", lab.name, "--nodes", "2"]
-        subprocess.run(up, check=True, timeout=60, stdout=subprocess.DEVNULL)
-        try:
-            yield Stage(lab, folder)
-        finally:
-            subprocess.run([*stockade, "down", "--name", lab.name], check=True, timeout=60)
+    lab = LabPaths.of(f"test-{uuid.uuid4().hex[:8]}", folder / "stockade")
+    env = {**os.environ, "XDG_STATE_HOME": str(folder)}
+    stockade = [sys.executable, "-m", "stockade.cli.main"]
+    up = [*stockade, "up", "--name", lab.name, "--nodes", "2"]
+    subprocess.run(up, check=True, timeout=60, stdout=subprocess.DEVNULL, env=env)
+    try:
+        yield Stage(lab, folder)
+    finally:
+        subprocess.run([*stockade, "down", "--name", lab.name], check=True, timeout=60, env=env)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -109,9 +104,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "act" in metafunc.fixturenames:
         pairs = [(act, minor) for minor in minors for act in _acts(minor)]
         names = [f"{act}-1.{minor}" for act, minor in pairs]
-        metafunc.parametrize(("act", "minor"), pairs, ids=names, scope="session")
+        metafunc.parametrize(("act", "minor"), pairs, ids=names, scope="module")
     else:
-        metafunc.parametrize("minor", minors, ids=[f"kubectl-1.{minor}" for minor in minors], scope="session")
+        metafunc.parametrize("minor", minors, ids=[f"kubectl-1.{minor}" for minor in minors], scope="module")
 
 
 def _acts(minor: int) -> list[str]:
@@ -121,7 +116,7 @@ def _acts(minor: int) -> list[str]:
     return [act for act in ACTS if not (usual and between) or act in BETWEEN]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kubectl(minor: int) -> int:
     """The minor, whose binary is there."""
     path = kubectls.path_of(minor)
@@ -131,27 +126,3 @@ def kubectl(minor: int) -> int:
             pytest.fail(text)
         pytest.skip(text)
     return minor
-
-
-@pytest.fixture(scope="session")
-def plays(request: pytest.FixtureRequest, stage: Stage) -> Iterator[Plays]:
-    """Every play that a selected test will ask for; they begin with the first test that wants this fixture."""
-    chosen = [
-        (item.callspec.params["act"], item.callspec.params["minor"])
-        for item in request.session.items
-        if "act" in getattr(getattr(item, "callspec", None), "params", {})
-    ]
-    with ThreadPoolExecutor((os.cpu_count() or 1) + WAITING) as pool:
-        yield {
-            (act, minor): pool.submit(_play, stage, act, minor)
-            for act, minor in chosen
-            if kubectls.path_of(minor).exists()
-        }
-
-
-def _play(stage: Stage, act: str, minor: int) -> list[str]:
-    player = stage.player(minor, act)
-    try:
-        return player.play(parse((TRANSCRIPTS / f"{act}.txt").read_text()))
-    finally:
-        stage.leave(player)

@@ -12,7 +12,7 @@ import pytest
 
 from stockade.lab.demo.terminal import Terminal
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("clients"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 SECONDS = 60
 TRAP = """sh -c 'trap "echo inter""rupted; exit" INT; echo wai""ting; while :; do sleep 0.1; done'"""
 POD = """
@@ -58,9 +58,8 @@ class Client:
             yield re.search(r"Forwarding from (127\.0\.0\.1:\d+)", said)[1]
 
 
-@pytest.fixture(scope="session")
-def client(stage, kubectl, plays) -> Iterator[Client]:
-    """In a namespace of its own; the plays go on meanwhile."""
+@pytest.fixture(scope="module")
+def client(stage, kubectl) -> Iterator[Client]:
     player = stage.player(kubectl, "terminal")
     made = Client(player)
     assert made.run("apply", "-f", "-", stdin=POD).returncode == 0

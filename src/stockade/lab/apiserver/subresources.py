@@ -12,6 +12,7 @@ from stockade.lab.apiserver import failures
 from stockade.lab.apiserver.bodies import answer, read_object
 from stockade.lab.apiserver.context import context_of
 from stockade.lab.apiserver.kinds import Kind
+from stockade.lab.apiserver.options import check_write
 from stockade.lab.apiserver.registry import JsonObject, Registry
 from stockade.lab.apiserver.requests import Target, is_dry_run
 from stockade.lab.apiserver.selectors import field_value
@@ -125,6 +126,17 @@ def _write_scale(request: web.Request, target: Target, scale: JsonObject) -> web
     return answer(_scale_of(target.kind, stored))
 
 
+async def bind_by_name(request: web.Request) -> web.Response:
+    """POST of a Binding to the collection ``bindings``: the old way, where the body names the pod."""
+    given = typed(await read_object(request, BINDING), _Binding, "Binding")
+    if not given.metadata.name:
+        cause = failures.Cause("FieldValueRequired", "Required value: name is required", "metadata.name")
+        raise failures.invalid(BINDING, "", [cause])
+    check_write("POST", request.query, request.query.getall("dryRun", []))
+    pods = context_of(request).store.kinds.of("pods")
+    return await bind_pod(request, Target(pods, request.match_info["namespace"], given.metadata.name))
+
+
 async def bind_pod(request: web.Request, target: Target) -> web.Response:
     """A scheduler's decision; a pod is bound once."""
     given = typed(await read_object(request), _Binding, "Binding")
@@ -210,7 +222,7 @@ class _Finalized(msgspec.Struct, frozen=True):
 
 
 SCALE = Kind(kind="Scale", plural="scales", singular="scale", group="autoscaling")
-BINDING = Kind(kind="Binding", plural="bindings", singular="binding")
+BINDING = Kind(kind="Binding", plural="bindings", singular="binding", verbs=("create",))
 POD_BINDING = Kind(kind="Binding", plural="pods/binding", singular="")
 _T = TypeVar("_T", bound=msgspec.Struct)
 

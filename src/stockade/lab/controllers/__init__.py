@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
-from stockade.lab.apiserver.registry import Registry
+from stockade.lab.apiserver.registry import MANAGER, Registry
 from stockade.lab.controllers import job
 from stockade.lab.controllers.daemonset import DaemonSetController
 from stockade.lab.controllers.definitions import DefinitionController
@@ -42,6 +42,7 @@ async def run_controllers(
 ) -> None:
     """Never returns; cancel it to stop. ``node_names`` limits scheduling to these nodes (empty: all);
     ``ca_certificate`` (PEM) is published in each namespace; ``job_delay``: seconds before a failed job's next pod."""
+    MANAGER.set("kube-controller-manager")
     controllers = (
         NamespaceController(registry, ca_certificate),
         NodeController(registry),

@@ -8,10 +8,10 @@ node() {
   kubectl get nodes -o name | sed -n "s,^node/,,; $1p"
 }
 
-# Wait until a line of a file holds a text: what a command in the background has printed. Blanks count as one.
+# Wait until a line of a file holds a text: what a command in the background has printed, or will. Blanks count as one.
 seen() {
   for _ in $(seq 300); do
-    tr -s ' ' <"$1" | grep -qF -- "$2" && return
+    [ -e "$1" ] && tr -s ' ' <"$1" | grep -qF -- "$2" && return
     sleep 0.05
   done
   echo "never printed: $2; but:" >&2

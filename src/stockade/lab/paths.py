@@ -40,12 +40,12 @@ class LabPaths(msgspec.Struct, frozen=True):
     root: Path
 
     @classmethod
-    def of(cls, name: str) -> LabPaths:
+    def of(cls, name: str, root: Path | None = None) -> LabPaths:
         """Raises ValueError when ``name`` cannot be a lab's name (it becomes a directory and a hostname)."""
         if not NAME.fullmatch(name):
             message = f"lab name {name!r} must be at most 32 lower-case letters, digits and '-', e.g. 'lab'"
             raise ValueError(message)
-        root = state_root()
+        root = root or state_root()
         return cls(name, root / "labs" / name, root)
 
     @property

@@ -528,7 +528,8 @@ async def scenario_works_without_overlay(lab) -> None:
     # A comma in the path of the upper layer ends overlay's option: the kernel refuses, the tree is copied.
     parts = lab.kubelet._parts
     facts = msgspec.structs.replace(parts.facts, directory=lab.directory / "a,b")
-    (facts.directory / "rootfs").mkdir(parents=True)
+    for name in ("rootfs", "volumes"):
+        (facts.directory / name).mkdir(parents=True)
     lab.kubelet._parts = msgspec.structs.replace(parts, facts=facts)
     uid = lab.pod("box", "sleep", "100")
     await lab.running("box")

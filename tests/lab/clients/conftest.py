@@ -1,4 +1,4 @@
-"""One lab for all clients; each client has a namespace, a home and a kubeconfig of its own in it for each transcript.
+"""One lab for all clients of a file; each client has a namespace, a home and a kubeconfig of its own in it for each transcript.
 
 ``STOCKADE_KUBECTLS=all`` (or ``1.24,1.30``) plays with these minors instead of the usual ones; ``scripts/kubectls`` brings them.
 """
@@ -79,21 +79,20 @@ class Stage:
         self.admin("delete", "namespace", player.namespace, "--wait=false")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     if reason := missing_requirement():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("clients")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(folder))
-        lab = LabPaths.of(f"test-{uuid.uuid4().hex[:8]}")
-        stockade = [sys.executable, "-m", "stockade.cli.main"]
-        up = [*stockade, "up", "--name", lab.name, "--nodes", "2"]
-        subprocess.run(up, check=True, timeout=60, stdout=subprocess.DEVNULL)
-        try:
-            yield Stage(lab, folder)
-        finally:
-            subprocess.run([*stockade, "down", "--name", lab.name], check=True, timeout=60)
+    lab = LabPaths.of(f"test-{uuid.uuid4().hex[:8]}", folder / "stockade")
+    env = {**os.environ, "XDG_STATE_HOME": str(folder)}
+    stockade = [sys.executable, "-m", "stockade.cli.main"]
+    up = [*stockade, "up", "--name", lab.name, "--nodes", "2"]
+    subprocess.run(up, check=True, timeout=60, stdout=subprocess.DEVNULL, env=env)
+    try:
+        yield Stage(lab, folder)
+    finally:
+        subprocess.run([*stockade, "down", "--name", lab.name], check=True, timeout=60, env=env)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -104,9 +103,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "act" in metafunc.fixturenames:
         pairs = [(act, minor) for minor in minors for act in _acts(minor)]
         names = [f"{act}-1.{minor}" for act, minor in pairs]
-        metafunc.parametrize(("act", "minor"), pairs, ids=names, scope="session")
+        metafunc.parametrize(("act", "minor"), pairs, ids=names, scope="module")
     else:
-        metafunc.parametrize("minor", minors, ids=[f"kubectl-1.{minor}" for minor in minors], scope="session")
+        metafunc.parametrize("minor", minors, ids=[f"kubectl-1.{minor}" for minor in minors], scope="module")
 
 
 def _acts(minor: int) -> list[str]:
@@ -116,7 +115,7 @@ def _acts(minor: int) -> list[str]:
     return [act for act in ACTS if not (usual and between) or act in BETWEEN]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kubectl(minor: int) -> int:
     """The minor, whose binary is there."""
     path = kubectls.path_of(minor)

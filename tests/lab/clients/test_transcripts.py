@@ -16,12 +16,12 @@ from stockade.testing import kubectls
 
 from .transcript import parse
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("clients"), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
 FOLDER = Path(__file__).parent / "transcripts"
 Plays = dict[tuple[str, int], Future[list[str]]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def plays(request: pytest.FixtureRequest, stage) -> Iterator[Plays]:
     """Every play that a selected test will ask for."""
     chosen = [

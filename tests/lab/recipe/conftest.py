@@ -33,8 +33,7 @@ class Lab:
         self.kubectl_path = kubectl
         self.old = kubectl == OLD_KUBECTL
         self.env = {**os.environ, "XDG_STATE_HOME": str(state), "TERM": "xterm", "HOME": str(state)}
-        os.environ["XDG_STATE_HOME"] = str(state)
-        self.paths = LabPaths.of(name)
+        self.paths = LabPaths.of(name, state / "stockade")
         self.env["KUBECONFIG"] = str(self.paths.kubeconfig)
 
     def stockade(self, *arguments: str) -> subprocess.CompletedProcess[str]:

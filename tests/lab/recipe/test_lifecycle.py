@@ -140,7 +140,7 @@ def test_without_privileges(lab) -> None:
     )
     assert done.stderr.endswith(" or with SETUID, SETGID and SETFCAP\n")
     assert done.stderr.count("\n") == 1
-    assert not LabPaths.of("lab").directory.exists()
+    assert not LabPaths.of("lab", lab.paths.root).directory.exists()
 
 
 def test_two_starts_of_one_name_at_the_same_moment(tmp_path: Path) -> None:

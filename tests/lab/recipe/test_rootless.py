@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.lab.recipes.test_images import docker_save
 
 from stockade.lab import user_namespace
 from stockade.lab.demo.recipes.deny_egress import ALLOW_DNS, DENY_ALL
@@ -85,13 +86,10 @@ def nobodys_directory() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="rootless-"))
     if os.geteuid() == 0:
         os.chown(directory, NOBODY, NOBODY)
-    held = os.environ.get("XDG_STATE_HOME")
     try:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-        if held is not None:
-            os.environ["XDG_STATE_HOME"] = held
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +194,11 @@ def test_limits_that_do_not_hold_are_said(rootless) -> None:
     lab.kubectl("delete", "pod", "asks", "--now")
 
 
+def waiting(lab: RootlessLab, name: str) -> dict:
+    held = lab.get("pod", name)["status"].get("containerStatuses") or [{}]
+    return held[0].get("state", {}).get("waiting", {})
+
+
 def test_a_user_that_does_not_exist(rootless) -> None:
     """Without ranges for this user the machine's kernel knows no other one in here."""
     lab = rootless
@@ -204,13 +207,8 @@ def test_a_user_that_does_not_exist(rootless) -> None:
     patch = '{"spec": {"securityContext": {"runAsUser": 101}}}'
     lab.kubectl("run", "other", "--image=alpine", f"--overrides={patch}", "--", "sleep", "60")
     missing = "user 101 does not exist in this lab, which runs without root"
-
-    def waiting() -> dict:
-        held = lab.get("pod", "other")["status"].get("containerStatuses") or [{}]
-        return held[0].get("state", {}).get("waiting", {})
-
-    assert eventually(lambda: waiting().get("reason") == "CreateContainerConfigError")
-    assert waiting()["message"].startswith(missing)
+    assert eventually(lambda: waiting(lab, "other").get("reason") == "CreateContainerConfigError")
+    assert waiting(lab, "other")["message"].startswith(missing)
     lab.kubectl("delete", "pod", "other", "--now")
 
 
@@ -229,16 +227,100 @@ def owner_of_loaded(lab: RootlessLab, home: Path) -> tuple[int, int]:
     """Whose, for the machine, a directory of user 5 and group 6 in an image is once that is loaded."""
     path = home / "root.tar"
     with tarfile.open(path, "w") as archive:
-        data = tarfile.TarInfo("data")
+        data = tarfile.TarInfo("only-here")
         data.type, data.mode, data.uid, data.gid = tarfile.DIRTYPE, 0o750, 5, 6
         archive.addfile(data)
     path.chmod(0o644)
     done = lab.stockade("image", "load", "mine", str(path))
     assert done.returncode == 0, done.stderr
-    (found,) = (lab.paths.root / "images").glob("loaded/*/*/data")
+    (found,) = (lab.paths.root / "images").glob("layers/*/only-here")
     status = found.stat()
     assert lab.stockade("image", "rm", "mine").returncode == 0
     return status.st_uid, status.st_gid
+
+
+def test_layers_of_an_image_lie_over_each_other(rootless, home: Path) -> None:
+    """The image's own user is not there: refused; as 0 it runs, with what its upper layer hides hidden."""
+    lab = rootless
+    docker_save(home / "own.tar")
+    (home / "own.tar").chmod(0o644)
+    done = lab.stockade("image", "load", str(home / "own.tar"))
+    assert done.returncode == 0, done.stderr
+    if not user_namespace.ranges("/etc/subuid", NOBODY):
+        lab.kubectl("run", "refused", "--image=team/own:1")
+        assert eventually(lambda: "user 1000 does not exist" in waiting(lab, "refused").get("message", ""))
+        lab.kubectl("delete", "pod", "refused", "--now")
+    pod(lab, "own", 1, image="team/own:1", securityContext={"runAsUser": 0})
+    assert lab.kubectl("logs", "own").startswith("started as 0:0 in /work with blue")
+    look = 'echo /hidden*; : > /start; while read -r x y z; do [ "$y" != / ] || echo $z; done < /proc/mounts'
+    assert lab.kubectl("exec", "own", "--", "sh", "-c", look).split()[:2] == ["/hidden*", "overlay"]
+    lab.kubectl("delete", "pod", "own", "--now")
+    assert lab.stockade("image", "rm", "team/own:1").returncode == 0
+
+
+VOLUMES = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: words}}
+data: {{word: hello}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: volumes}}
+spec:
+  nodeName: {node}
+  terminationGracePeriodSeconds: 0
+  volumes:
+  - {{name: words, configMap: {{name: words}}}}
+  - {{name: scratch, emptyDir: {{sizeLimit: 1Mi}}}}
+  containers:
+  - name: c
+    image: alpine
+    command: [sleep, "60"]
+    securityContext: {{readOnlyRootFilesystem: true}}
+    volumeMounts:
+    - {{name: words, mountPath: /words}}
+    - {{name: words, mountPath: /etc/word, subPath: word}}
+    - {{name: scratch, mountPath: /scratch}}
+    - {{name: scratch, mountPath: /part, subPath: a/b}}
+"""
+USE_VOLUMES = """
+cat /words/word; echo; cat /etc/word; echo
+echo x > /part/x; cat /scratch/a/b/x
+head -c 2000000 /dev/zero > /scratch/large || echo full
+echo x > /words/word || echo read-only
+cut -d. -f1 /var/run/secrets/kubernetes.io/serviceaccount/token | head -c 2
+"""
+
+
+def test_volumes_and_accounts(rootless) -> None:
+    lab = rootless
+    lab.apply(VOLUMES.format(node=f"{lab.name}-node-1"))
+    lab.kubectl("wait", "--for=condition=Ready", "pod/volumes", "--timeout=20s")
+    said = lab.kubectl("exec", "volumes", "--", "sh", "-c", f"exec 2>/dev/null; {USE_VOLUMES}")
+    assert said == "hello\nhello\nx\nfull\nread-only\ney"
+    lab.kubectl("debug", "volumes", "--image=busybox", "--target=c", "-c", "look", "--", "ps")
+    assert eventually(lambda: "sleep 60" in lab.try_kubectl("logs", "volumes", "-c", "look").stdout)
+    lab.kubectl("delete", "pod", "volumes", "--now")
+
+
+def test_a_group_that_does_not_exist(rootless) -> None:
+    lab = rootless
+    if user_namespace.ranges("/etc/subuid", NOBODY):
+        pytest.skip("this machine gives nobody more users")
+    patch = '{"spec": {"securityContext": {"fsGroup": 7}}}'
+    lab.kubectl("run", "grouped", "--image=alpine", f"--overrides={patch}", "--", "sleep", "60")
+    assert eventually(
+        lambda: "group 7 does not exist in this lab, which runs without root" in lab.kubectl("get", "events")
+    )
+    lab.kubectl("delete", "pod", "grouped", "--now")
+
+
+def test_dns_scales(rootless) -> None:
+    lab = rootless
+    lab.kubectl("scale", "deployment", "coredns", "-n", "kube-system", "--replicas=3")
+    lab.kubectl("rollout", "status", "deployment", "coredns", "-n", "kube-system", "--timeout=20s")
+    lab.kubectl("scale", "deployment", "coredns", "-n", "kube-system", "--replicas=2")
 
 
 def test_an_image_of_several_users_where_there_is_one(rootless, home: Path) -> None:
@@ -275,7 +357,7 @@ def test_ranges_of_users(own_home: Path) -> None:
     finally:
         assert lab.stockade("down", "--name", lab.name).returncode == 0
     assert owner_of_loaded(lab, own_home) == (300004, 300005)
-    assert not list((lab.paths.root / "images/loaded").iterdir()), "removed with its users' files"
+    assert not list((lab.paths.root / "images/layers").iterdir()), "removed with its users' files"
 
 
 def no_more_namespaces() -> None:

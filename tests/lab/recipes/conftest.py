@@ -23,15 +23,17 @@ OLD_KUBECTL = Path(
 
 
 class Stage:
-    """A running lab, and the kubectl to drive it with."""
+    """A running lab, the kubectl to drive it with, and the environment in which both find their files."""
 
-    def __init__(self, lab: LabPaths, kubectl: Path) -> None:
+    def __init__(self, lab: LabPaths, kubectl: Path, env: dict[str, str]) -> None:
         self.lab = lab
         self.kubectl = kubectl
+        self.env = env
 
     def run(self, *arguments: str) -> str:
         command = [str(self.kubectl), "--kubeconfig", str(self.lab.kubeconfig), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=self.env)
+        return done.stdout
 
     def clean(self) -> None:
         """Whatever a recipe that failed left, so that the next one is judged by itself."""
@@ -48,21 +50,23 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Stage]]:
     """A lab for each kubectl that is there, the newest first."""
     if reason := missing_requirement():
         pytest.skip(reason)
-    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
-        state = str(tmp_path_factory.mktemp("recipes"))
-        patch.setenv("XDG_STATE_HOME", state)
-        patch.setenv("HOME", state)
+    with ExitStack() as stack:
+        state = tmp_path_factory.mktemp("recipes")
         yield [
-            stack.enter_context(_stage(kubectl)) for kubectl in (NEW_KUBECTL, OLD_KUBECTL) if kubectl.exists()
+            stack.enter_context(_stage(state, kubectl))
+            for kubectl in (NEW_KUBECTL, OLD_KUBECTL)
+            if kubectl.exists()
         ]
 
 
 @contextmanager
-def _stage(kubectl: Path) -> Iterator[Stage]:
-    lab = LabPaths.of(f"test-{uuid.uuid4().hex[:8]}")
+def _stage(state: Path, kubectl: Path) -> Iterator[Stage]:
+    lab = LabPaths.of(f"test-{uuid.uuid4().hex[:8]}", state / "stockade")
+    env = {**os.environ, "XDG_STATE_HOME": str(state), "HOME": str(state)}
     stockade = [sys.executable, "-m", "stockade.cli.main"]
-    subprocess.run([*stockade, "up", "--name", lab.name], check=True, timeout=60, stdout=subprocess.DEVNULL)
+    up = [*stockade, "up", "--name", lab.name]
+    subprocess.run(up, check=True, timeout=60, stdout=subprocess.DEVNULL, env=env)
     try:
-        yield Stage(lab, kubectl)
+        yield Stage(lab, kubectl, env)
     finally:
-        subprocess.run([*stockade, "down", "--name", lab.name], check=True, timeout=60)
+        subprocess.run([*stockade, "down", "--name", lab.name], check=True, timeout=60, env=env)

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -66,24 +67,24 @@ def docker_save(path: Path) -> None:
         add(whole, "manifest.json", json.dumps(manifest).encode())
 
 
-def stockade(*arguments: str) -> subprocess.CompletedProcess[str]:
+def stockade(env: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "stockade.cli.main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=os.environ)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
 
 
 def test_an_image_of_ones_own(stages, tmp_path) -> None:
     stage = stages[0]
     docker_save(tmp_path / "own.tar")
-    done = stockade("image", "load", str(tmp_path / "own.tar"))
+    done = stockade(stage.env, "image", "load", str(tmp_path / "own.tar"))
     assert (done.returncode, done.stderr) == (0, "image docker.io/team/own:1 loaded\n")
-    assert "docker.io/team/own:1\tloaded\t" in stockade("image", "list").stdout
+    assert "docker.io/team/own:1\tloaded\t" in stockade(stage.env, "image", "list").stdout
     stage.run("run", "own", "--image=team/own:1")
     stage.run("wait", "--for=condition=Ready", "pod/own", "--timeout=20s")
     assert stage.run("logs", "own") == "started as 1000:1001 in /work with blue and arguments\n"
     assert stage.run("exec", "own", "--", "sh", "-c", "echo /hidden*") == "/hidden*\n"
     stage.run("delete", "pod", "own", "--grace-period=0", "--force")
-    assert stockade("image", "rm", "team/own:1").returncode == 0
-    assert "team/own" not in stockade("image", "list").stdout
+    assert stockade(stage.env, "image", "rm", "team/own:1").returncode == 0
+    assert "team/own" not in stockade(stage.env, "image", "list").stdout
 
 
 def test_events_name_a_stand_in(stages) -> None:
@@ -94,7 +95,7 @@ def test_events_name_a_stand_in(stages) -> None:
     pulled = [e["message"] for e in events if e["reason"] == "Pulled" and e["involvedObject"]["name"] == "db"]
     assert len(pulled) == 1
     assert "stand-in for redis" in pulled[0]
-    assert "redis\tbuilt-in stand-in\n" in stockade("image", "list").stdout
+    assert "redis\tbuilt-in stand-in\n" in stockade(stage.env, "image", "list").stdout
     assert stage.run("exec", "db", "--", "redis-cli", "ping") == "PONG\n"
     stage.run("delete", "pod", "db", "--grace-period=0", "--force")
 
@@ -122,7 +123,7 @@ def test_pull_says_what_is_missing_and_uses_skopeo(tmp_path, monkeypatch) -> Non
     docker_save(tmp_path / "own.tar")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    done = stockade("image", "pull", "team/own:1")
+    done = stockade(os.environ, "image", "pull", "team/own:1")
     assert done.returncode == 2
     assert "pulling needs skopeo" in done.stderr
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
@@ -131,10 +132,10 @@ def test_pull_says_what_is_missing_and_uses_skopeo(tmp_path, monkeypatch) -> Non
         f'#!/bin/sh\necho "$@" >{tmp_path}/asked\ncp {tmp_path}/own.tar "${{4#docker-archive:}}"\n'
     )
     skopeo.chmod(0o755)
-    assert stockade("image", "pull", "team/own:1").returncode == 0
+    assert stockade(os.environ, "image", "pull", "team/own:1").returncode == 0
     asked = (tmp_path / "asked").read_text()
     assert asked.startswith("copy --quiet docker://docker.io/team/own:1 docker-archive:")
-    assert "docker.io/team/own:1\tloaded\t" in stockade("image", "list").stdout
+    assert "docker.io/team/own:1\tloaded\t" in stockade(os.environ, "image", "list").stdout
     skopeo.write_text("#!/bin/sh\necho no such host >&2\nexit 1\n")
-    done = stockade("image", "pull", "team/other:1")
+    done = stockade(os.environ, "image", "pull", "team/other:1")
     assert (done.returncode, done.stderr) == (2, "stockade: team/other:1: no such host\n")

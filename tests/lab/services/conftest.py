@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -106,22 +105,9 @@ def _short(line: str) -> str:
     return line
 
 
-@contextlib.contextmanager
-def _unchanged_environment() -> Iterator[None]:
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
 @pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with (
-        _unchanged_environment(),  # other packages have their own labs, which end after this one
-        contextlib.contextmanager(_run)(tmp_path_factory.mktemp("lab"), NEW_KUBECTL, "--nodes", "2") as lab,
-    ):
+    with contextlib.contextmanager(_run)(tmp_path_factory.mktemp("lab"), NEW_KUBECTL, "--nodes", "2") as lab:
         cluster = Cluster(lab)
         manifest = cluster.pod("a", 1) + cluster.pod("b", 2) + cluster.pod("client", 1, "client")
         manifest += cluster.pod("host", 1, "host", 8088, "hostNetwork: true", 8089)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import uuid
@@ -27,17 +28,16 @@ On = Callable[[Callable[[Cluster], Awaitable[Any]]], Any]
 def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if reason := missing_requirement():
         pytest.skip(reason)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("suites")))
-        paths = LabPaths.of(f"test-{uuid.uuid4().hex[:8]}")
-        stockade = [sys.executable, "-m", "stockade.cli.main"]
-        subprocess.run(
-            [*stockade, "up", "--name", paths.name], check=True, timeout=60, stdout=subprocess.DEVNULL
-        )
-        try:
-            yield paths.kubeconfig
-        finally:
-            subprocess.run([*stockade, "down", "--name", paths.name], check=True, timeout=60)
+    state = tmp_path_factory.mktemp("suites")
+    paths = LabPaths.of(f"test-{uuid.uuid4().hex[:8]}", state / "stockade")
+    env = {**os.environ, "XDG_STATE_HOME": str(state)}
+    stockade = [sys.executable, "-m", "stockade.cli.main"]
+    up = [*stockade, "up", "--name", paths.name]
+    subprocess.run(up, check=True, timeout=60, stdout=subprocess.DEVNULL, env=env)
+    try:
+        yield paths.kubeconfig
+    finally:
+        subprocess.run([*stockade, "down", "--name", paths.name], check=True, timeout=60, env=env)
 
 
 @pytest.fixture(scope="session")

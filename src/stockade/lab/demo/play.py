@@ -65,6 +65,7 @@ class Player:
         path = f"{Path(kubectl).parent}:{commands}:{os.environ.get('PATH', '')}"
         self._env = {
             **os.environ,
+            "XDG_STATE_HOME": str(lab.root.parent),
             "KUBECONFIG": str(lab.kubeconfig),
             "STOCKADE_LAB": lab.name,
             "PATH": path,

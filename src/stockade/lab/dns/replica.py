@@ -3,7 +3,7 @@
 In: a socket to the daemon (``feed``), and what arrives on port 53 (UDP, TCP) and on the ports of health, readiness and metrics. Out: answers;
 lines for ``kubectl logs``. Forked from pid 1 of the lab without exec (``node.launch``), so that it starts in a few milliseconds and shares its
 memory: standard library only, and imported in the child alone. ``opened`` runs before privileges are dropped, ``run`` after: no
-capability, user 65532, the system call filter, a root without any program.
+capability, user 65532 where there is one, the system call filter, a root without any program.
 Ports and paths are CoreDNS's: /health on 8080, /ready on 8181, /metrics on 9153. Bounds: connections, bytes held for each, questions
 under way; what exceeds them is dropped, and a DNS client asks again.
 """

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from stockade.lab.images.image import Image
 from stockade.lab.node import identities, privileges
 from stockade.lab.node.environment import ConfigError, expand
@@ -41,6 +43,7 @@ def build(
     container: JsonObject, pod: JsonObject, image: Image, hostname: str, declared: Mapping[str, str]
 ) -> Command:
     """What the container's first process executes. ``declared``: by ``environment``. Raises ConfigError."""
+    image = _with_user(image)
     variables = _variables(container, pod, image, hostname, declared)
     entrypoint, arguments = container.get("command"), container.get("args")
     if entrypoint:
@@ -55,6 +58,13 @@ def build(
     return _with_security(
         container, pod, image, argv, variables, container.get("workingDir") or image.working_directory
     )
+
+
+def _with_user(image: Image) -> Image:
+    """A program of the lab itself is user 0 in a user namespace that has no other; it has no capability either way."""
+    if image.program and identities.own().refusal(image.uid, image.gid):
+        return msgspec.structs.replace(image, uid=0, gid=0)
+    return image
 
 
 def _with_security(

@@ -180,11 +180,12 @@ class PodVolumes:
 
 
 def _only_user(spec: JsonObject) -> int | None:
-    """The user that all containers run as; None: they differ, or their images decide."""
+    """The user that all containers run as; None: they differ, or their images decide, or none of them will start, as there is no such user."""
     default = (spec.get("securityContext") or {}).get("runAsUser")
     containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
     users = {(each.get("securityContext") or {}).get("runAsUser", default) for each in containers}
-    return users.pop() if len(users) == 1 else None
+    user = users.pop() if len(users) == 1 else None
+    return None if user is None or identities.own().refusal(user, 0) else user
 
 
 def _sources(volume: JsonObject) -> Iterator[tuple[str, JsonObject]]:

@@ -12,7 +12,7 @@ import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
-from stockade.lab.apiserver.registry import ApiError, JsonObject, Registry
+from stockade.lab.apiserver.registry import MANAGER, ApiError, JsonObject, Registry
 from stockade.lab.controllers.objects import set_condition
 from stockade.lab.events import timestamp
 
@@ -22,6 +22,7 @@ _PERIOD, _DURATION = 10.0, 40
 
 async def run(registry: Registry, node: str, online: asyncio.Event) -> None:
     """Until cancelled."""
+    MANAGER.set("kubelet")
     while True:
         await online.wait()
         with contextlib.suppress(ApiError):  # the node was deleted by somebody, or its namespace
@@ -54,4 +55,8 @@ def mark_ready(registry: Registry, node: str) -> None:
         ready["lastHeartbeatTime"] = timestamp()
         set_condition(obj["status"].setdefault("conditions", []), ready)
 
-    registry.mutate("nodes", "", node, change, "status")
+    before = MANAGER.set("kubelet")  # whose task it is
+    try:
+        registry.mutate("nodes", "", node, change, "status")
+    finally:
+        MANAGER.reset(before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from stockade.lab.apiserver import discovery, openapi, reviews
+from stockade.lab.apiserver import discovery, openapi
 from stockade.lab.apiserver.kinds import KINDS, Catalogue
 from stockade.lab.apiserver.printers import PRINTERS
 from stockade.manifests import schema
@@ -47,7 +47,7 @@ async def test_aggregated_and_plain_discovery_agree(client, version):
             else:
                 plain[group, served, resource] = (entry["verbs"], [])
     assert plain == aggregated
-    assert len(plain) == len(KINDS) + len(reviews.KINDS)
+    assert len(plain) == len(KINDS) + len(discovery.POSTED)
 
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -65,6 +65,8 @@ async def test_plain_groups(client):
         "networking.k8s.io",
         "discovery.k8s.io",
         "coordination.k8s.io",
+        "events.k8s.io",
+        "policy",
     } == groups
     _, body = await get(client, "/apis/apps")
     assert msgspec.json.decode(body)["preferredVersion"] == {"groupVersion": "apps/v1", "version": "v1"}

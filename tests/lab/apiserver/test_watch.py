@@ -127,6 +127,32 @@ async def test_a_table_watch_sends_columns_once(client, store):
     assert [event["object"]["rows"][0]["cells"][0] for event in (first, second)] == ["a", "b"]
 
 
+async def test_a_table_watch_with_a_selection_and_its_bookmark(client, store):
+    """What ``kubectl get -w -l`` of a newer minor sees: rows of the past, the end of them, and a row that leaves."""
+    make(store, "a", app="x")
+    query = {"sendInitialEvents": "1", "allowWatchBookmarks": "1", "resourceVersionMatch": "NotOlderThan"}
+    async with watching(client, accept=TABLE, labelSelector="app=x", **query) as response:
+        first, mark = await events(response, 2)
+        label(store, "a", app="y")
+        [left] = await events(response, 1)
+    assert [event["type"] for event in (first, mark, left)] == ["ADDED", "BOOKMARK", "DELETED"]
+    [row] = mark["object"]["rows"]
+    assert row["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+    assert left["object"]["rows"][0]["cells"][0] == "a"
+    assert left["object"]["rows"][0]["object"]["metadata"]["labels"] == {"app": "x"}
+
+
+async def test_a_streaming_list_of_a_forgotten_version_is_a_list_of_now(client, store):
+    make(store, "a")
+    for number in range(2100):
+        label(store, "a", n=str(number))
+    query = {"sendInitialEvents": "1", "allowWatchBookmarks": "1", "resourceVersionMatch": "NotOlderThan"}
+    async with watching(client, resourceVersion="2", **query) as response:
+        found = await events(response, 2)
+    assert [event["type"] for event in found] == ["ADDED", "BOOKMARK"]
+    assert found[0]["object"]["metadata"]["labels"] == {"n": "2099"}
+
+
 async def test_no_change_is_lost_between_batches(client, store):
     async with watching(client) as response:
         for number in range(20):

@@ -15,6 +15,11 @@ def names(world, resource, namespace="default"):
     return sorted(o["metadata"]["name"] for o in world.all(resource, namespace))
 
 
+def conditions(world):
+    found = world.get("namespaces", "other", "").get("status", {}).get("conditions", [])
+    return {each["type"]: (each["status"], each["reason"], each["message"]) for each in found}
+
+
 async def test_every_namespace_has_its_account_and_certificate(world):
     world.add("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "new"}}, "")
     for namespace in ("default", "other", "new"):
@@ -52,6 +57,14 @@ async def test_finalizers_hold_a_namespace_back(world):
     world.add("configmaps", configmap("held", finalizers=["example.com/hold"]), "other")
     world.registry.delete("namespaces", "", "other")
     await world.until(lambda: names(world, "configmaps", "other") == ["held"])
+    await world.until(lambda: "NamespaceFinalizersRemaining" in conditions(world))
+    found = conditions(world)
+    text = "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
+    assert found["NamespaceFinalizersRemaining"] == ("True", "SomeFinalizersRemain", text)
+    text = "Some resources are remaining: configmaps. has 1 resource instances"
+    assert found["NamespaceContentRemaining"] == ("True", "SomeResourcesRemain", text)
+    assert found["NamespaceDeletionContentFailure"][:2] == ("False", "ContentDeleted")
+    assert len(found) == 5
     world.edit("configmaps", "held", lambda obj: obj["metadata"].update(finalizers=[]), "other")
     await world.until(lambda: world.registry.find("namespaces", "", "other") is None)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import stat
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -155,6 +157,32 @@ def test_load_directory_keeps_links_and_leaves_special_files_out(tmp_path) -> No
     assert os.access(root / "bin/app", os.X_OK)
     assert not (root / "pipe").exists()
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+@pytest.mark.kernel
+def test_what_is_mounted_in_a_directory_is_left_out(tmp_path) -> None:
+    """/proc/kmsg is a regular file by its mode, and whoever reads it waits for the kernel's next message."""
+    for name in ("etc", "mnt"):
+        (tmp_path / "root" / name).mkdir(parents=True)
+    (tmp_path / "root/etc/passwd").write_text("root")
+    mounted = 'mount -t tmpfs none root/mnt && mkdir root/mnt/deep && echo x >root/mnt/deep/file && exec "$@"'
+    unpack = (
+        "from pathlib import Path; from stockade.lab.images import archive, blobs;"
+        "archive.unpack(Path('root'), Path('out'), blobs.Bounds())"
+    )
+    subprocess.run(
+        ["unshare", "-m", "sh", "-c", mounted, "sh", sys.executable, "-c", unpack],
+        cwd=tmp_path,
+        check=True,
+        timeout=30,
+    )
+    out = tmp_path / "out"
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*")) == ["etc", "etc/passwd", "mnt"]
+
+
+def test_files_of_the_kernel_are_no_image(tmp_path) -> None:
+    with pytest.raises(ImageError, match="files of the kernel"):
+        Catalog(tmp_path / "state").load("own", Path("/proc"))
 
 
 def test_loaded_image_comes_before_the_stand_in_and_is_replaced_whole(tmp_path) -> None:

@@ -21,6 +21,7 @@ from aiohttp import web
 
 from stockade.lab.apiserver import (
     discovery,
+    eviction,
     failures,
     negotiation,
     openapi,
@@ -70,7 +71,7 @@ SUBRESOURCE: Mapping[str, Mapping[str, TargetHandler]] = {
         "PATCH": subresources.patch_scale,
     },
     "binding": {"POST": subresources.bind_pod},
-    "eviction": {"POST": subresources.evict_pod},
+    "eviction": {"POST": eviction.evict_pod},
     "ephemeralcontainers": {
         "GET": reads.get_object,
         "PUT": writes.replace_object,
@@ -107,6 +108,7 @@ def create_app(
     app.router.add_get("/openapi/v3", _openapi_index)
     app.router.add_get("/openapi/v3/{path:.*}", _openapi_v3)
     add_review_routes(app)
+    app.router.add_post("/api/v1/namespaces/{namespace}/bindings", subresources.bind_by_name)
     if runtime is not None:
         add_stream_routes(app, store, runtime)
     app.router.add_route("*", "/api/{version}{path:(/.*)?}", _resource)

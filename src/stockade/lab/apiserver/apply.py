@@ -6,6 +6,7 @@ PATCH handler. How a list or map merges (by key, as a set, as one value) is told
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -36,7 +37,7 @@ def apply(
         (entry, path)
         for entry in others
         for path in sorted(entry.fields & wanted.keys())
-        if path[-1] != ITEM and present.get(path) != wanted[path]
+        if path[-1] != ITEM and present.get(path) != wanted[path] and not _adds_nothing(path, wanted, present)
     ]
     if disputed and not force:
         raise _conflict(disputed)
@@ -54,6 +55,11 @@ def apply(
     fields = frozenset(wanted)
     time = mine[0].time if mine and mine[0].fields == fields else now
     return Applied(merged, [*(entry for entry in left if entry.fields), Entry(writer, fields, time)])
+
+
+def _adds_nothing(path: Path, wanted: Mapping[Path, Any], present: Mapping[Path, Any]) -> bool:
+    """An empty map, to be merged into one that has fields."""
+    return wanted[path] == {} and any(len(p) > len(path) and p[: len(path)] == path for p in present)
 
 
 def applier(manager: str, kind: Kind, subresource: str) -> Writer:

@@ -33,7 +33,7 @@ async def read_object(request: web.Request, kind: Kind | None = None) -> JsonObj
 
 
 def _decode(media: str, body: bytes) -> Any:
-    decoders = {JSON: decode_json, YAML: decode_yaml, PROTOBUF: protobuf.decode}
+    decoders = {JSON: decode_json, YAML: decode_yaml, PROTOBUF: _decode_protobuf}
     decoder = decoders.get(media)
     if decoder is None:
         raise failures.unsupported_media_type(*decoders)
@@ -45,7 +45,15 @@ def _decode(media: str, body: bytes) -> Any:
 
 def decode_json(body: bytes) -> Any:
     """Raises ValueError (msgspec's errors are such) or, for a nesting beyond Python's own limit, RecursionError."""
-    value = msgspec.json.decode(body)
+    return _bounded(msgspec.json.decode(body))
+
+
+def _decode_protobuf(body: bytes) -> Any:
+    """Schemas nest, and some fields hold JSON."""
+    return _bounded(protobuf.decode(body))
+
+
+def _bounded(value: Any) -> Any:
     level = [value]
     for _ in range(MAX_DEPTH):
         level = [inner for outer in level for inner in _inner(outer)]

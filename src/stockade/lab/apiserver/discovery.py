@@ -11,6 +11,9 @@ from itertools import groupby
 from stockade.lab.apiserver import reviews
 from stockade.lab.apiserver.kinds import Catalogue, Kind
 from stockade.lab.apiserver.registry import JsonObject
+from stockade.lab.apiserver.subresources import BINDING
+
+POSTED = (*reviews.KINDS, BINDING)
 
 SUBRESOURCES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     # name: group, version and kind of what is exchanged ("" = the object itself), verbs
@@ -41,15 +44,15 @@ def aggregated_version(accept: str) -> str:
 
 
 def kinds_of(served: Catalogue, group: str, version: str) -> list[Kind]:
-    """With the reviews, which are posted and never stored."""
+    """With those that are posted and never stored."""
     return [
         *served.kinds_of(group, version),
-        *(kind for kind in reviews.KINDS if (kind.group, kind.version) == (group, version)),
+        *(kind for kind in POSTED if (kind.group, kind.version) == (group, version)),
     ]
 
 
 def group_versions(served: Catalogue) -> list[tuple[str, str]]:
-    return sorted({*served.group_versions(), *((kind.group, kind.version) for kind in reviews.KINDS)})
+    return sorted({*served.group_versions(), *((kind.group, kind.version) for kind in POSTED)})
 
 
 def paths(served: Catalogue) -> JsonObject:

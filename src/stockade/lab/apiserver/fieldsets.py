@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import msgspec
+
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.lab.apiserver.shapes import Shape
 
@@ -35,8 +37,72 @@ def leaves(obj: JsonObject, shape: Shape) -> dict[Path, Any]:
     return dict(_of_map(obj, shape, ()))
 
 
+class Changes(msgspec.Struct, frozen=True):
+    """``changed``: what is new or has another value."""
+
+    changed: list[Path]
+    removed: list[Path]
+
+
+def changes(old: JsonObject, new: JsonObject, shape: Shape) -> Changes:
+    """What differs between the leaves of two objects. What is equal is not walked through: most of an object is, at most writes."""
+    found = Changes([], [])
+    _compare_map(old, new, shape, (), found)
+    return found
+
+
+def _compare_map(old: JsonObject, new: JsonObject, shape: Shape, path: Path, found: Changes) -> None:
+    hidden = _hidden(path)
+    for name in [*new, *(name for name in old if name not in new)]:
+        was, becomes = old.get(name), new.get(name)
+        inner = None if name in hidden or was == becomes else shape.field(name)
+        if inner is not None:
+            _compare(was, becomes, inner, (*path, f"f:{name}"), found)
+
+
+def _compare(was: Any, becomes: Any, shape: Shape, path: Path, found: Changes) -> None:
+    if (
+        was
+        and becomes
+        and shape.form in ("map", "free")
+        and isinstance(was, dict)
+        and isinstance(becomes, dict)
+    ):
+        _compare_map(was, becomes, shape, path, found)
+        return
+    if shape.form == "list" and _are_objects(was) and _are_objects(becomes):
+        _compare_items(was, becomes, shape, path, found)
+        return
+    before = {} if was is None else dict(_of_value(was, shape, path))
+    after = {} if becomes is None else dict(_of_value(becomes, shape, path))
+    found.changed.extend(p for p, value in after.items() if p not in before or before[p] != value)
+    found.removed.extend(p for p in before if p not in after)
+
+
+def _compare_items(was: list[Any], becomes: list[Any], shape: Shape, path: Path, found: Changes) -> None:
+    before = {element(item, shape.keys): item for item in was if item not in becomes}
+    after = {element(item, shape.keys): item for item in becomes if item not in was}
+    inner = shape.field("")
+    if inner is None:
+        return
+    for key in {**after, **before}:
+        old, new = before.get(key), after.get(key)
+        if old is None or new is None:
+            side = found.removed if new is None else found.changed
+            side.append((*path, key, ITEM))
+        _compare_map(old or {}, new or {}, inner, (*path, key), found)
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def _hidden(path: Path) -> tuple[str, ...]:
+    return UNOWNED if path == ("f:metadata",) else IDENTITY if not path else ()
+
+
 def _of_map(value: JsonObject, shape: Shape, path: Path) -> Iterator[tuple[Path, Any]]:
-    hidden = UNOWNED if path == ("f:metadata",) else IDENTITY if not path else ()
+    hidden = _hidden(path)
     for name, item in value.items():
         inner = shape.field(name)
         if inner is not None and name not in hidden and item is not None:
@@ -46,7 +112,7 @@ def _of_map(value: JsonObject, shape: Shape, path: Path) -> Iterator[tuple[Path,
 def _of_value(value: Any, shape: Shape, path: Path) -> Iterator[tuple[Path, Any]]:
     if shape.form in ("map", "free") and isinstance(value, dict) and value:
         yield from _of_map(value, shape, path)
-    elif shape.form == "list" and isinstance(value, list) and all(isinstance(item, dict) for item in value):
+    elif shape.form == "list" and _are_objects(value):
         for item in value:
             here = (*path, element(item, shape.keys))
             yield (*here, ITEM), None
@@ -61,7 +127,7 @@ def _of_value(value: Any, shape: Shape, path: Path) -> Iterator[tuple[Path, Any]
 
 def element(item: JsonObject, keys: Iterable[str]) -> str:
     found = {key: item.get(key) or ("TCP" if key == "protocol" else item.get(key)) for key in keys}
-    return "k:" + json.dumps(found, separators=(",", ":"), sort_keys=True)
+    return "k:" + msgspec.json.encode(found, order="sorted").decode()
 
 
 def tree(fields: Iterable[Path]) -> JsonObject:
@@ -71,6 +137,26 @@ def tree(fields: Iterable[Path]) -> JsonObject:
         for step in path:
             node = node.setdefault(step, {})
     return root
+
+
+def plant(root: JsonObject, path: Path) -> bool:
+    """Edits the tree; False: it was there."""
+    for step in path[:-1]:
+        root = root.setdefault(step, {})
+    if path[-1] in root:
+        return False
+    root[path[-1]] = {}
+    return True
+
+
+def uproot(root: JsonObject, path: Path) -> bool:
+    """Edits the tree: the path goes, and what it leaves empty above it; False: it was not there, or only as the way to others."""
+    inner = root.get(path[0])
+    if inner is None or (inner if len(path) == 1 else not uproot(inner, path[1:])):
+        return False
+    if not inner:
+        del root[path[0]]
+    return True
 
 
 def parse(given: Any, path: Path = ()) -> Fields:

@@ -133,7 +133,7 @@ def _families(counts: Counts, store: ObjectStore, watches: int) -> Iterator[Metr
     yield GaugeMetricFamily("apiserver_current_inflight_requests", "Requests under way.", counts.running)
     yield GaugeMetricFamily("apiserver_longrunning_requests", "Watches under way.", watches)
     objects = GaugeMetricFamily("apiserver_storage_objects", "Objects stored.", labels=("resource",))
-    for kind in store.kinds.all():
-        objects.add_metric((kind.resource,), store.count(kind.resource))
+    for resource in dict.fromkeys(kind.resource for kind in store.kinds.all()):
+        objects.add_metric((resource,), store.count(resource))
     yield objects
     yield GaugeMetricFamily("apiserver_storage_revision", "The newest resourceVersion.", store.revision)

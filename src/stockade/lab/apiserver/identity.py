@@ -39,6 +39,14 @@ def own(new: JsonObject, old: JsonObject | None, managers: Managers | None) -> N
             new["metadata"]["managedFields"] = entries
 
 
+def with_status(held: JsonObject, copy: JsonObject) -> JsonObject:
+    """``held``, which is not edited, with the status of ``copy``; and with its entries of managedFields, which may be."""
+    metadata = {**held["metadata"]}
+    if "managedFields" in copy["metadata"]:
+        metadata["managedFields"] = copy["metadata"]["managedFields"]
+    return {**held, "metadata": metadata, "status": copy.get("status") or {}}
+
+
 def desired(obj: JsonObject) -> JsonObject:
     return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
 

@@ -32,13 +32,15 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     subresources: tuple[str, ...] = ()
     generation: bool = False
     verbs: tuple[str, ...] = VERBS
+    stored_as: str = ""
+    """Of which other resource these are the objects, under names of their own (``events_view``)."""
     custom: CustomType | None = None
     """Schema and columns of a kind that a CustomResourceDefinition made."""
 
     @property
     def resource(self) -> str:
         """The key used everywhere in the lab: ``pods``, ``deployments.apps``."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
+        return self.stored_as or (f"{self.plural}.{self.group}" if self.group else self.plural)
 
     @property
     def api_version(self) -> str:
@@ -201,11 +203,28 @@ KINDS: tuple[Kind, ...] = (
         singular="endpointslice",
     ),
     Kind(
+        group="events.k8s.io",
+        kind="Event",
+        plural="events",
+        singular="event",
+        short_names=("ev",),
+        stored_as="events",
+    ),
+    Kind(
         group="networking.k8s.io",
         kind="NetworkPolicy",
         plural="networkpolicies",
         singular="networkpolicy",
         short_names=("netpol",),
+        generation=True,
+    ),
+    Kind(
+        group="policy",
+        kind="PodDisruptionBudget",
+        plural="poddisruptionbudgets",
+        singular="poddisruptionbudget",
+        short_names=("pdb",),
+        subresources=("status",),
         generation=True,
     ),
 )

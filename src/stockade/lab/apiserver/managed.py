@@ -4,24 +4,29 @@
     apply              ``apply`` decides; its entries come from here, too
 
 In: the object before and after; the entries before; the writer. Out: the entries after. Called by the handlers that write, through the store,
-when defaults are in. The lab's own parts (controllers, kubelet) write without entries; what is older than the first apply is then
-owned by ``before-first-apply``.
+when defaults are in. The lab's own parts (controllers, scheduler, kubelet) say by ``registry.MANAGER`` who they are; what nobody owns at the first apply
+is then owned by ``before-first-apply``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import msgspec
 from aiohttp import web
 
-from stockade.lab.apiserver.fieldsets import Fields, leaves, parse, tree
+from stockade.lab.apiserver.fieldsets import Fields, changes, leaves, parse, plant, tree, uproot
+from stockade.lab.apiserver.identity import Managers
 from stockade.lab.apiserver.kinds import Kind
-from stockade.lab.apiserver.registry import JsonObject
+from stockade.lab.apiserver.registry import MANAGER, JsonObject
 from stockade.lab.apiserver.shapes import shape_of
 
 UPDATE, APPLY = "Update", "Apply"
 LONGEST_NAME, MOST_UPDATERS = 128, 10
 ANCIENT, BEFORE = "ancient-changes", "before-first-apply"
-_MISSING = object()
+UNSIGNED = ("events", "leases.coordination.k8s.io")
+"""Kinds that the cluster writes all the time and nobody else: their entries would cost and tell nothing."""
 
 
 class Writer(msgspec.Struct, frozen=True):
@@ -64,8 +69,12 @@ class Entry(msgspec.Struct, frozen=True):
 
 def entries_of(obj: JsonObject) -> list[Entry]:
     """What cannot be read is left out."""
+    return _read(obj.get("metadata", {}).get("managedFields") or [])
+
+
+def _read(entries: Iterable[Any]) -> list[Entry]:
     found = []
-    for given in obj.get("metadata", {}).get("managedFields") or []:
+    for given in entries:
         if isinstance(given, dict) and given.get("manager"):
             writer = Writer(
                 str(given["manager"]),
@@ -86,35 +95,49 @@ def writer_of(request: web.Request, kind: Kind, subresource: str = "") -> Writer
     return Writer(name, UPDATE, kind.api_version, subresource)
 
 
+def of_part(kind: Kind, subresource: str, now: str) -> Managers | None:
+    """The entries after a write of a part of the cluster, which may edit the new object's; None leaves them as they are."""
+    name = MANAGER.get()
+    if not name or subresource == "binding" or kind.resource in UNSIGNED:
+        return None
+    writer = Writer(name, UPDATE, kind.api_version, subresource)
+    return lambda old, new: updated(kind, old, new, new["metadata"].get("managedFields") or [], writer, now)
+
+
 def updated(
-    kind: Kind, old: JsonObject | None, new: JsonObject, before: list[Entry], writer: Writer, now: str
-) -> list[Entry]:
-    """``old`` None: the object is new."""
-    shape = shape_of(kind)
-    was, becomes = leaves(old or {}, shape), leaves(new, shape)
-    changed = frozenset(p for p, value in becomes.items() if was.get(p, _MISSING) != value)
-    removed = frozenset(path for path in was if path not in becomes)
-    if not changed and not removed:
+    kind: Kind, old: JsonObject | None, new: JsonObject, before: list[JsonObject], writer: Writer, now: str
+) -> list[JsonObject]:
+    """``old`` None: the object is new. ``before`` is edited."""
+    if old is None and not before:
+        fields = frozenset(leaves(new, shape_of(kind)))
+        return [Entry(writer, fields, now).to_json()] if fields else []
+    found = changes(old or {}, new, shape_of(kind))
+    if not found.changed and not found.removed:
         return before
-    own = next((entry for entry in before if entry.same_writer(writer)), Entry(writer, frozenset()))
-    others = [
-        _with(entry, entry.fields - changed - removed, entry.time)
-        for entry in before
-        if not entry.same_writer(writer)
-    ]
-    mine = _with(own, (own.fields | changed) - removed, now)
-    return _bounded([entry for entry in (*others, mine) if entry.fields])
+    mine = next((entry for entry in before if _is_of(entry, writer)), None)
+    others = [entry for entry in before if entry is not mine]
+    for entry in others:
+        for path in (*found.changed, *found.removed):
+            uproot(entry["fieldsV1"], path)
+    mine = mine or Entry(writer, frozenset()).to_json()
+    gone = [uproot(mine["fieldsV1"], path) for path in found.removed]
+    come = [plant(mine["fieldsV1"], path) for path in found.changed]
+    if any(gone) or any(come):
+        mine["time"] = now
+    entries = [entry for entry in (*others, mine) if entry["fieldsV1"]]
+    if sum(entry["operation"] == UPDATE for entry in entries) <= MOST_UPDATERS:
+        return entries
+    return [entry.to_json() for entry in _bounded(_read(entries))]
 
 
-def _with(entry: Entry, fields: Fields, time: str) -> Entry:
-    return entry if fields == entry.fields else Entry(entry.writer, fields, time)
+def _is_of(entry: JsonObject, writer: Writer) -> bool:
+    named = (entry["manager"], entry["operation"], entry.get("apiVersion", ""), entry.get("subresource", ""))
+    return named == (writer.manager, writer.operation, writer.api_version, writer.subresource)
 
 
 def _bounded(entries: list[Entry]) -> list[Entry]:
-    """The oldest updaters share one entry when there are too many."""
+    """The oldest updaters share one entry."""
     updaters = [entry for entry in entries if entry.writer.operation == UPDATE]
-    if len(updaters) <= MOST_UPDATERS:
-        return entries
     updaters.sort(key=lambda entry: entry.time)
     merged = updaters[: len(updaters) - MOST_UPDATERS + 1]
     fields = frozenset[tuple[str, ...]]().union(*(entry.fields for entry in merged))

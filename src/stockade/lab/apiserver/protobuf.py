@@ -5,12 +5,14 @@ Out: the object as a plain dict, as a JSON client would have sent it (empty valu
 Called by the API server's body reader: kubectl from 1.32 on sends ``create …`` and ``auth can-i`` this way and does not
 fall back to JSON. Answers are always JSON, so there is no encoder.
 
-Field numbers come from ``protobuf_fields.txt``; an unknown field is skipped, as protobuf wants, an unknown kind is refused.
+Kinds and field numbers come from ``protobuf_fields.txt``, which a program of the tests (tests/lab/apiserver/protobuf) writes from the Go types of
+the API; an unknown field is skipped, as protobuf wants, an unknown kind is refused.
 """
 
 from __future__ import annotations
 
 import base64
+import struct
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import cache
@@ -19,20 +21,11 @@ from typing import Any
 
 import msgspec
 
-MAGIC = b"k8s\x00"
+from stockade.lab.apiserver.registry import JsonObject
 
-_KINDS = {
-    "v1": "Namespace Pod Service ConfigMap Secret ServiceAccount ResourceQuota LimitRange Event Endpoints Binding DeleteOptions",
-    "meta.k8s.io/v1": "DeleteOptions",
-    "apps/v1": "Deployment ReplicaSet StatefulSet DaemonSet DeleteOptions",
-    "batch/v1": "Job CronJob DeleteOptions",
-    "networking.k8s.io/v1": "NetworkPolicy Ingress DeleteOptions",
-    "rbac.authorization.k8s.io/v1": "Role RoleBinding ClusterRole ClusterRoleBinding DeleteOptions",
-    "policy/v1": "PodDisruptionBudget Eviction DeleteOptions",
-    "authentication.k8s.io/v1": "TokenRequest",
-    "authorization.k8s.io/v1": "SelfSubjectAccessReview SelfSubjectRulesReview",
-}
-"""Which message a kind of an apiVersion is; the same kind in another group may be another message."""
+MAGIC = b"k8s\x00"
+SCHEMA = "JSONSchemaProps"
+_64_BITS = (1 << 64) - 1
 
 _EMPTY: tuple[Any, ...] = ("", 0, False, {}, None)
 
@@ -58,24 +51,30 @@ def is_protobuf(body: bytes) -> bool:
     return body.startswith(MAGIC)
 
 
-def decode(body: bytes) -> dict[str, Any]:
+def decode(body: bytes) -> JsonObject:
     """Raises ValueError, with a text for the client, for what is no such body or is of a kind not known here."""
     if not is_protobuf(body):
         raise ValueError("the body does not start with the Kubernetes protobuf prefix")
     unknown = dict(_fields(memoryview(body)[len(MAGIC) :]))
     meta = {number: _text(value) for number, value in _fields(_bytes(unknown.get(1, b"")))}
     api_version, kind = meta.get(1, ""), meta.get(2, "")
-    if kind not in _KINDS.get(api_version, "").split():
+    message = _tables().kinds.get((api_version, kind)) or _everywhere(kind)
+    if message is None:
         raise ValueError(
             f'no protobuf decoder for kind "{kind}" of version "{api_version}"; send the object as application/json'
         )
-    obj = _message(kind, _bytes(unknown.get(2, b"")))
+    obj = _message(message, _bytes(unknown.get(2, b"")))
     return {"apiVersion": api_version, "kind": kind, **obj}
 
 
-def _message(name: str, data: memoryview) -> dict[str, Any]:
-    schema = _schema()[name]
-    obj: dict[str, Any] = {}
+def _everywhere(kind: str) -> str | None:
+    """Clients name the options of a request by the version of the object that it is about."""
+    return kind if kind == "DeleteOptions" else None
+
+
+def _message(name: str, data: memoryview) -> JsonObject:
+    schema = _tables().messages[name]
+    obj: JsonObject = {}
     for number, wire in _fields(data):
         field = schema.get(number)
         if field is None:
@@ -105,22 +104,67 @@ def _value(type_: str, wire: _Wire) -> Any:
 
 
 def _time(wire: _Wire) -> str | None:
-    """metav1.Time and MicroTime: seconds and nanoseconds since 1970; none at all is the zero time."""
+    """metav1.Time: whole seconds since 1970; none at all is the zero time."""
+    seconds = _signed(dict(_fields(_bytes(wire))).get(1, 0))
+    return _moment(seconds).strftime("%Y-%m-%dT%H:%M:%SZ") if seconds else None
+
+
+def _micro_time(wire: _Wire) -> str | None:
     parts = dict(_fields(_bytes(wire)))
     seconds, nanos = _signed(parts.get(1, 0)), _signed(parts.get(2, 0))
     if not seconds and not nanos:
         return None
+    if not 0 <= nanos < 10**9:
+        raise ValueError("protobuf: a time is out of range")
+    return _moment(seconds).replace(microsecond=nanos // 1000).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _moment(seconds: int) -> datetime:
     try:
-        moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanos // 1000)
+        return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise ValueError("protobuf: a time is out of range") from error
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ" if nanos else "%Y-%m-%dT%H:%M:%SZ")
 
 
 def _int_or_string(wire: _Wire) -> int | str:
     """IntOrString: 1 says which, 2 is the number, 3 the name."""
     parts = dict(_fields(_bytes(wire)))
     return _text(parts.get(3, b"")) if _signed(parts.get(1, 0)) else _signed(parts.get(2, 0))
+
+
+def _json(wire: _Wire) -> Any:
+    """A value of any form, written as JSON; nested as deep as JSON may be: what is stored is bounded where bodies are read."""
+    raw = dict(_fields(_bytes(wire))).get(1, b"")
+    return msgspec.json.decode(_bytes(raw)) if raw else None
+
+
+def _double(wire: _Wire) -> float:
+    return float(struct.unpack("<d", (_signed(wire) & _64_BITS).to_bytes(8, "little"))[0])
+
+
+def _strings(wire: _Wire) -> list[str]:
+    return [_text(value) for number, value in _fields(_bytes(wire)) if number == 1]
+
+
+def _schema_or_bool(wire: _Wire) -> Any:
+    parts = dict(_fields(_bytes(wire)))
+    return _message(SCHEMA, _bytes(parts[2])) if 2 in parts else bool(_signed(parts.get(1, 0)))
+
+
+def _schema_or_list(wire: _Wire) -> Any:
+    parts = list(_fields(_bytes(wire)))
+    several = [_message(SCHEMA, _bytes(value)) for number, value in parts if number == 2]
+    return several or _schema_in(parts)
+
+
+def _schema_or_strings(wire: _Wire) -> Any:
+    parts = list(_fields(_bytes(wire)))
+    several = [_text(value) for number, value in parts if number == 2]
+    return several or _schema_in(parts)
+
+
+def _schema_in(parts: list[tuple[int, int | memoryview]]) -> JsonObject | None:
+    return next((_message(SCHEMA, _bytes(value)) for number, value in parts if number == 1), None)
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
@@ -163,7 +207,7 @@ def _signed(wire: _Wire) -> int:
     """int32 and int64 are sent as 64-bit two's complement."""
     if not isinstance(wire, int):
         raise ValueError("protobuf: text where a number belongs")  # noqa: TRY004 - bad input, not a bug
-    wire &= (1 << 64) - 1
+    wire &= _64_BITS
     return wire - (1 << 64) if wire >> 63 else wire
 
 
@@ -186,17 +230,37 @@ _SCALARS: dict[str, Callable[[_Wire], Any]] = {
     "bool": lambda wire: bool(_signed(wire)),
     "bytes": lambda wire: base64.b64encode(_bytes(wire)).decode(),
     "time": _time,
+    "microtime": _micro_time,
+    "json": _json,
+    "double": _double,
+    "strings": _strings,
+    "JSONSchemaPropsOrBool": _schema_or_bool,
+    "JSONSchemaPropsOrArray": _schema_or_list,
+    "JSONSchemaPropsOrStringArray": _schema_or_strings,
     "quantity": lambda wire: _text(dict(_fields(_bytes(wire))).get(1, b"")),
     "intstr": _int_or_string,
 }
 
 
+class Tables(msgspec.Struct, frozen=True):
+    """``kinds``: (apiVersion, kind) → message; the same kind in another group may be another message."""
+
+    kinds: dict[tuple[str, str], str]
+    messages: dict[str, dict[int, Field]]
+
+
 @cache
-def _schema() -> dict[str, dict[int, Field]]:
+def _tables() -> Tables:
     text = resources.files("stockade.lab.apiserver").joinpath("protobuf_fields.txt").read_text()
-    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
-    named = (line.split(" = ") for line in lines)
-    return {name: dict(_field(entry) for entry in entries.split(", ") if entry) for name, entries in named}
+    found = Tables({}, {})
+    for line in text.splitlines():
+        name, _, given = line.partition(" = ")
+        if name.startswith("@"):
+            pairs = (word.partition(":") for word in given.split())
+            found.kinds.update({(name[1:], kind): message or kind for kind, _, message in pairs})
+        elif not name.startswith("#"):
+            found.messages[name] = dict(_field(entry) for entry in given.split(", ") if entry)
+    return found
 
 
 def _field(entry: str) -> tuple[int, Field]:

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from stockade.lab.apiserver.bodies import answer, answer_raw
 from stockade.lab.apiserver.context import context_of
-from stockade.lab.apiserver.crd.versions import as_served, raw_as_served
+from stockade.lab.apiserver.crd.versions import raw_as_served
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.paging import page_of
 from stockade.lab.apiserver.requests import Shape, Target, wanted_shape
@@ -18,7 +18,7 @@ from stockade.lab.apiserver.tables import partial, table_of
 async def get_object(request: web.Request, target: Target) -> web.Response:
     """``/status`` reads the whole object, like the real server."""
     store = context_of(request).store
-    obj = as_served(target.kind, store.get(target.kind.resource, target.namespace, target.name))
+    obj = store.get(target.kind.resource, target.namespace, target.name)
     shape = wanted_shape(request.headers.get("Accept", ""))
     if shape is Shape.PARTIAL:
         return answer(partial(obj))
@@ -41,7 +41,7 @@ async def list_objects(request: web.Request, target: Target) -> web.Response:
         items = [partial(entry.object) for entry in page.entries]
         return answer({**partials, "metadata": page.metadata(), "items": items})
     if shape is Shape.TABLE:
-        objects = [as_served(target.kind, entry.object) for entry in page.entries]
+        objects = [entry.object for entry in page.entries]
         table = table_of(target.kind, objects, str(page.revision), query.get("includeObject", "Metadata"))
         return answer({**table, "metadata": page.metadata()})
     head = {

@@ -7,11 +7,14 @@ Objects are plain JSON values; what a call returns must not be modified by the c
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 import msgspec
 
 JsonObject = dict[str, Any]
+MANAGER: ContextVar[str] = ContextVar("manager", default="")
+"""Which part of the cluster the current task is, as ``metadata.managedFields`` names it; "": what it writes has no entry there."""
 
 
 class Change(msgspec.Struct, frozen=True):

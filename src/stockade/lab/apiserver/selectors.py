@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from stockade.lab.apiserver import labelquery
+from stockade.lab.apiserver import events_view, labelquery
 from stockade.lab.apiserver.failures import bad_request
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.labelquery import Requirement
@@ -105,6 +105,7 @@ def _parse_fields(kind: Kind, text: str) -> list[FieldRequirement]:
         if match is None:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{term}'")
         name, sign, value = match.groups()
+        name = events_view.core_field(name) if kind.stored_as else name
         if name not in known:
             own = kind.custom is not None or kind.resource in FIELDS
             generic = f'"{name}" is not a known field selector: only "metadata.name", "metadata.namespace"'

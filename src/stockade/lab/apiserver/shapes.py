@@ -71,7 +71,14 @@ def _type_named(name: str) -> Shape:
 
 
 def _of_type(spec: TypeSpec) -> Shape:
-    return Shape("map", lambda name: _of_field(spec.fields[name]) if name in spec.fields else None)
+    known: dict[str, Shape] = {}
+
+    def field(name: str) -> Shape | None:
+        if name not in known and name in spec.fields:
+            known[name] = _of_field(spec.fields[name])
+        return known.get(name)
+
+    return Shape("map", field)
 
 
 def _of_field(field: FieldSpec) -> Shape:

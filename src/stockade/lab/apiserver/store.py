@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from stockade.lab.apiserver import admission, pod_admission, rules
+from stockade.lab.apiserver import admission, managed, pod_admission, rules
 from stockade.lab.apiserver.crd import checking, definition
 from stockade.lab.apiserver.crd.definition import CLEANUP, DEFINITIONS
 from stockade.lab.apiserver.failures import (
@@ -40,6 +40,7 @@ from stockade.lab.apiserver.identity import (
     desired,
     disown,
     own,
+    with_status,
 )
 from stockade.lab.apiserver.kinds import Catalogue, Kind
 from stockade.lab.apiserver.quota import MOST_BYTES, Quota
@@ -222,7 +223,7 @@ class ObjectStore:
             raise already_exists(kind, metadata["name"])
         _refuse(kind, new, admission.allocate(kind, new, None, lambda: self.list(resource), self._families))
         self._establish(kind, new)
-        own(new, None, managers)
+        own(new, None, managers or managed.of_part(kind, "", self.now()))
         self._quota.check(kind, new, None)
         return self._commit("ADDED", kind, new, None, dry_run=dry_run)
 
@@ -279,7 +280,9 @@ class ObjectStore:
         new: JsonObject = _decode(entry.raw)
         change(new)
         if subresource == "status":
-            new = {**_decode(entry.raw), "status": new.get("status") or {}}
+            new = with_status(entry.object, new)
+        if new != entry.object:
+            own(new, entry.object, managed.of_part(kind, subresource, self.now()))
         return self._update(kind, entry.object, new)
 
     def delete(

@@ -1,4 +1,4 @@
-"""``scale``, ``binding``, ``eviction``, ``finalize``, ``token``: objects that are asked for but never stored."""
+"""``scale``, ``binding``, ``finalize``, ``token``: objects that are asked for but never stored."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from stockade.lab.apiserver import failures
 from stockade.lab.apiserver.bodies import answer, read_object
 from stockade.lab.apiserver.context import context_of
 from stockade.lab.apiserver.kinds import Kind
-from stockade.lab.apiserver.options import delete_options
+from stockade.lab.apiserver.options import check_write
 from stockade.lab.apiserver.registry import JsonObject, Registry
 from stockade.lab.apiserver.requests import Target, is_dry_run
 from stockade.lab.apiserver.selectors import field_value
 from stockade.lab.apiserver.service_accounts import ISSUER
 from stockade.lab.apiserver.writes import (
-    check_preconditions,
     decode_patch,
     name_mismatch,
     patched,
@@ -97,7 +96,7 @@ async def patch_scale(request: web.Request, target: Target) -> web.Response:
 
 
 def _write_scale(request: web.Request, target: Target, scale: JsonObject) -> web.Response:
-    given = _typed(scale, _Scale, "Scale")
+    given = typed(scale, _Scale, "Scale")
     name, version = given.metadata.name or target.name, given.metadata.resourceVersion
     if name != target.name:
         raise failures.bad_request(name_mismatch(name, target.name))
@@ -127,9 +126,20 @@ def _write_scale(request: web.Request, target: Target, scale: JsonObject) -> web
     return answer(_scale_of(target.kind, stored))
 
 
+async def bind_by_name(request: web.Request) -> web.Response:
+    """POST of a Binding to the collection ``bindings``: the old way, where the body names the pod."""
+    given = typed(await read_object(request, BINDING), _Binding, "Binding")
+    if not given.metadata.name:
+        cause = failures.Cause("FieldValueRequired", "Required value: name is required", "metadata.name")
+        raise failures.invalid(BINDING, "", [cause])
+    check_write("POST", request.query, request.query.getall("dryRun", []))
+    pods = context_of(request).store.kinds.of("pods")
+    return await bind_pod(request, Target(pods, request.match_info["namespace"], given.metadata.name))
+
+
 async def bind_pod(request: web.Request, target: Target) -> web.Response:
     """A scheduler's decision; a pod is bound once."""
-    given = _typed(await read_object(request), _Binding, "Binding")
+    given = typed(await read_object(request), _Binding, "Binding")
     node, store = given.target.name, context_of(request).store
     held = store.get("pods", target.namespace, target.name)
     if given.metadata.name not in ("", target.name):
@@ -152,30 +162,11 @@ async def bind_pod(request: web.Request, target: Target) -> web.Response:
 
     if not is_dry_run(request.query):
         store.mutate("pods", target.namespace, target.name, bind)
-    return answer(_success(), 201)
-
-
-async def evict_pod(request: web.Request, target: Target) -> web.Response:
-    """No disruption budgets are served, so an eviction is a graceful deletion."""
-    body = await read_object(request)
-    given = _typed(body, _Eviction, "Eviction")
-    if given.metadata.name not in ("", target.name):
-        raise failures.bad_request("name in URL does not match name in Eviction object")
-    options, store = delete_options(given.deleteOptions or {}, request.query, ()), context_of(request).store
-    held = store.get("pods", target.namespace, target.name)
-    check_preconditions(target.kind, held, options.preconditions)
-    store.delete(
-        "pods",
-        target.namespace,
-        target.name,
-        options.gracePeriodSeconds,
-        dry_run=is_dry_run(request.query) or options.is_dry_run,
-    )
-    return answer(_success(), 201)
+    return answer(success(), 201)
 
 
 async def finalize_namespace(request: web.Request, target: Target) -> web.Response:
-    body = _typed(await read_object(request, target.kind), _Finalized, "Namespace")
+    body = typed(await read_object(request, target.kind), _Finalized, "Namespace")
     if body.metadata.name not in ("", target.name):
         raise failures.bad_request(name_mismatch(body.metadata.name, target.name))
     store = context_of(request).store
@@ -197,7 +188,7 @@ async def finalize_namespace(request: web.Request, target: Target) -> web.Respon
     return answer(store.mutate("namespaces", "", target.name, finalize))
 
 
-class _Metadata(msgspec.Struct, frozen=True):
+class ObjectName(msgspec.Struct, frozen=True):
     name: str = ""
     uid: str = ""
     resourceVersion: str = ""  # noqa: N815 - the API's word
@@ -208,7 +199,7 @@ class _Replicas(msgspec.Struct, frozen=True):
 
 
 class _Scale(msgspec.Struct, frozen=True):
-    metadata: _Metadata = _Metadata()
+    metadata: ObjectName = ObjectName()
     spec: _Replicas = _Replicas()
 
 
@@ -217,13 +208,8 @@ class _Node(msgspec.Struct, frozen=True):
 
 
 class _Binding(msgspec.Struct, frozen=True):
-    metadata: _Metadata = _Metadata()
+    metadata: ObjectName = ObjectName()
     target: _Node = _Node()
-
-
-class _Eviction(msgspec.Struct, frozen=True):
-    metadata: _Metadata = _Metadata()
-    deleteOptions: JsonObject | None = None  # noqa: N815 - the API's word
 
 
 class _Finalizers(msgspec.Struct, frozen=True):
@@ -231,17 +217,17 @@ class _Finalizers(msgspec.Struct, frozen=True):
 
 
 class _Finalized(msgspec.Struct, frozen=True):
-    metadata: _Metadata = _Metadata()
+    metadata: ObjectName = ObjectName()
     spec: _Finalizers = _Finalizers()
 
 
 SCALE = Kind(kind="Scale", plural="scales", singular="scale", group="autoscaling")
-BINDING = Kind(kind="Binding", plural="bindings", singular="binding")
+BINDING = Kind(kind="Binding", plural="bindings", singular="binding", verbs=("create",))
 POD_BINDING = Kind(kind="Binding", plural="pods/binding", singular="")
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
-def _typed(body: JsonObject, form: type[_T], kind: str) -> _T:
+def typed(body: JsonObject, form: type[_T], kind: str) -> _T:
     """Nulls are as if they were absent. Raises ApiError BadRequest for a value of a wrong type."""
     given = {
         key: {name: inner for name, inner in value.items() if inner is not None}
@@ -298,5 +284,5 @@ def _bound_pod(store: Registry, target: Target, reference: JsonObject) -> JsonOb
     return pod
 
 
-def _success() -> JsonObject:
+def success() -> JsonObject:
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}

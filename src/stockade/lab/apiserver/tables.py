@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stockade.lab.apiserver.crd.versions import as_served
 from stockade.lab.apiserver.failures import bad_request
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.printers import PRINTERS
@@ -17,9 +18,9 @@ from stockade.lab.apiserver.registry import JsonObject
 def table_of(
     kind: Kind, objects: Sequence[JsonObject], version: str, include: str, *, columns: bool = True
 ) -> JsonObject:
-    """``include`` is the ``includeObject`` parameter; a watch sends the column definitions only once."""
+    """``objects`` as they are stored; ``include`` is the ``includeObject`` parameter; a watch sends the column definitions only once."""
     printer = kind.custom.printer if kind.custom is not None else PRINTERS[kind.kind]
-    rows = [] if _is_bookmark(objects) else [_row(printer.row(obj), obj, include) for obj in objects]
+    rows = [] if _is_bookmark(objects) else [_row(kind, printer.row(obj), obj, include) for obj in objects]
     table: JsonObject = {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
@@ -39,11 +40,11 @@ def _bookmark_row(obj: JsonObject) -> JsonObject:
     return {"cells": [], "object": partial(obj)}
 
 
-def _row(cells: list[object], obj: JsonObject, include: str) -> JsonObject:
+def _row(kind: Kind, cells: list[object], obj: JsonObject, include: str) -> JsonObject:
     if include == "Metadata":
         return {"cells": cells, "object": partial(obj)}
     if include == "Object":
-        return {"cells": cells, "object": obj}
+        return {"cells": cells, "object": as_served(kind, obj)}
     if include == "None":
         return {"cells": cells, "object": None}
     raise bad_request(f'includeObject: Invalid value: "{include}": must be "Object", "Metadata" or "None"')

@@ -13,7 +13,7 @@ from stockade.lab.apiserver import patch as patches
 from stockade.lab.apiserver.apply import applier, apply
 from stockade.lab.apiserver.bodies import JSON, answer, check_kind, decode_json, decode_yaml, read_object
 from stockade.lab.apiserver.context import context_of
-from stockade.lab.apiserver.crd.versions import as_served
+from stockade.lab.apiserver.crd.versions import as_served, as_stored
 from stockade.lab.apiserver.identity import Managers
 from stockade.lab.apiserver.kinds import Kind
 from stockade.lab.apiserver.merge_keys import merge_keys_of
@@ -43,7 +43,7 @@ async def create_object(request: web.Request, target: Target) -> web.Response:
     created = store.create(
         target.kind.resource,
         target.namespace,
-        obj,
+        as_stored(target.kind, obj),
         managers=updating(request, target, obj, keep=False),
         dry_run=dry_run,
     )
@@ -122,8 +122,15 @@ def _apply(request: web.Request, target: Target, held: JsonObject | None, patch:
     entries = [entry.to_json() for entry in done.entries]
     if held is not None:
         return _replace(request, target, done.object, warnings, lambda *_: entries)
+    if uid := config["metadata"].get("uid"):
+        why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        raise failures.conflict(kind, target.name, why)
     created = store.create(
-        kind.resource, target.namespace, done.object, managers=lambda *_: entries, dry_run=is_dry_run(query)
+        kind.resource,
+        target.namespace,
+        as_stored(kind, done.object),
+        managers=lambda *_: entries,
+        dry_run=is_dry_run(query),
     )
     return answer(as_served(target.kind, created), 201, [*warnings, *rules.warnings(target.kind, created)])
 
@@ -162,7 +169,7 @@ def _replace(
         target.kind.resource,
         target.namespace,
         target.name,
-        obj,
+        as_stored(target.kind, obj),
         subresource=target.subresource,
         managers=managers or updating(request, target, obj),
         dry_run=is_dry_run(request.query),
@@ -170,9 +177,13 @@ def _replace(
     return answer(as_served(target.kind, stored), 200, [*warnings, *rules.warnings(target.kind, stored)])
 
 
-def updating(request: web.Request, target: Target, asked: JsonObject, *, keep: bool = True) -> Managers:
+def updating(
+    request: web.Request, target: Target, asked: JsonObject, *, keep: bool = True
+) -> Managers | None:
     """Who owns what after an ordinary write. A client that sends managedFields itself may change them (kubectl does, when it
-    turns to server-side apply); one that leaves them out keeps them."""
+    turns to server-side apply); one that leaves them out keeps them. None: as before; fields of a view are not those of what is stored."""
+    if target.kind.stored_as:
+        return None
     kind, now = target.kind, context_of(request).store.now()
     writer = managed.writer_of(request, kind, target.subresource)
     given = (asked.get("metadata") or {}).get("managedFields")
@@ -181,7 +192,7 @@ def updating(request: web.Request, target: Target, asked: JsonObject, *, keep: b
         before = managed.entries_of(old or {})
         if keep and given is not None:
             before = managed.entries_of(asked)
-        return [entry.to_json() for entry in managed.updated(kind, old, new, before, writer, now)]
+        return managed.updated(kind, old, new, [entry.to_json() for entry in before], writer, now)
 
     return managers
 

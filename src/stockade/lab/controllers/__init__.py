@@ -3,7 +3,7 @@
         Deployment ─► ReplicaSet ─► Pod ─► scheduler ─► (kubelet) ─► Ready ─► EndpointSlice, Endpoints
         StatefulSet, DaemonSet, Job, ReplicationController ─► Pod
         Service of type LoadBalancer ─► its address
-        Node not Ready or cordoned ─► taints
+        Node not Ready or cordoned ─► taints             PodDisruptionBudget ─► how many pods may be evicted
         Namespace ─► default ServiceAccount, kube-root-ca.crt         owners gone ─► garbage
 
 Called by the lab's daemon: ``run_controllers`` beside the API server and the kubelet, in one event loop.
@@ -14,11 +14,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
-from stockade.lab.apiserver.registry import Registry
+from stockade.lab.apiserver.registry import MANAGER, Registry
 from stockade.lab.controllers import job
 from stockade.lab.controllers.daemonset import DaemonSetController
 from stockade.lab.controllers.definitions import DefinitionController
 from stockade.lab.controllers.deployment import DeploymentController
+from stockade.lab.controllers.disruption import DisruptionController
 from stockade.lab.controllers.endpoints import EndpointsController
 from stockade.lab.controllers.garbage import GarbageCollector
 from stockade.lab.controllers.loadbalancer import LoadBalancerController
@@ -41,6 +42,7 @@ async def run_controllers(
 ) -> None:
     """Never returns; cancel it to stop. ``node_names`` limits scheduling to these nodes (empty: all);
     ``ca_certificate`` (PEM) is published in each namespace; ``job_delay``: seconds before a failed job's next pod."""
+    MANAGER.set("kube-controller-manager")
     controllers = (
         NamespaceController(registry, ca_certificate),
         NodeController(registry),
@@ -51,6 +53,7 @@ async def run_controllers(
         StatefulSetController(registry),
         DaemonSetController(registry),
         job.JobController(registry, job_delay),
+        DisruptionController(registry),
         EndpointsController(registry),
         MirroringController(registry),
         LoadBalancerController(registry),

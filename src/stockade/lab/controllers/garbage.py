@@ -23,6 +23,7 @@ from stockade.lab.controllers.workqueue import WorkQueue
 _Key = tuple[str, str, str]
 """Resource, namespace, name."""
 
+NOBODY: JsonObject = {"metadata": {"uid": ""}}
 _WATCHED = (*(resource for resource in NAMESPACED if resource != "events"), *CLUSTER_OF.values())
 
 
@@ -81,11 +82,7 @@ class GarbageCollector:
         if owners and not living:
             self._registry.delete(*key)
         elif len(living) < len(owners):
-
-            def disown(new: JsonObject) -> None:
-                new["metadata"]["ownerReferences"] = living
-
-            self._registry.mutate(*key, disown)
+            self._registry.mutate(*key, partial(_leave, living))
 
     def _end_dependents(self, key: _Key, owner: JsonObject) -> None:
         """Foreground deletion: those that block their owner's end go first, and what depends on them before."""
@@ -93,14 +90,22 @@ class GarbageCollector:
         for each in list(self._dependents.get(uid, ())):
             obj = self._registry.find(*each)
             if obj is not None and not is_terminating(obj):
-                if self._dependents.get(obj["metadata"]["uid"]):
-                    self._registry.mutate(*each, _hold)
-                self._registry.delete(*each)
+                self._end_dependent(each, obj)
         if self._blocked(uid):
             self._waiting[uid] = key
             return
         self._waiting.pop(uid, None)
         self._registry.mutate(*key, _let_go)
+
+    def _end_dependent(self, key: _Key, obj: JsonObject) -> None:
+        """What another owner keeps only leaves this one."""
+        keepers = [o for o in obj["metadata"].get("ownerReferences") or [] if self._keeps(o, key[1])]
+        if keepers:
+            self._registry.mutate(*key, partial(_leave, keepers))
+            return
+        if self._dependents.get(obj["metadata"]["uid"]):
+            self._registry.mutate(*key, _hold)
+        self._registry.delete(*key)
 
     def _blocked(self, uid: str) -> bool:
         for each in self._dependents.get(uid, ()):
@@ -110,7 +115,17 @@ class GarbageCollector:
                 return True
         return False
 
+    def _keeps(self, owner: JsonObject, namespace: str) -> bool:
+        """An owner that lives, and does not wait for its dependents to go."""
+        found = self._owner(owner, namespace)
+        return found is None or (found["metadata"]["uid"] == owner["uid"] and not _is_foreground(found))
+
     def _lives(self, owner: JsonObject, namespace: str) -> bool:
+        found = self._owner(owner, namespace)
+        return found is None or found["metadata"]["uid"] == owner["uid"]
+
+    def _owner(self, owner: JsonObject, namespace: str) -> JsonObject | None:
+        """NOBODY when it is gone; None when its kind is not served here."""
         kind = (owner.get("apiVersion", ""), owner.get("kind", ""))
         custom = self._registry.custom_resources()
         if kind in RESOURCE_OF:
@@ -121,12 +136,16 @@ class GarbageCollector:
             resource, namespaced = custom[kind]
             found = self._registry.find(resource, namespace if namespaced else "", owner["name"])
         else:
-            return True
-        return found is not None and found["metadata"]["uid"] == owner["uid"]
+            return None
+        return NOBODY if found is None else found
 
 
 def _is_foreground(obj: JsonObject) -> bool:
     return is_terminating(obj) and FOREGROUND in (obj["metadata"].get("finalizers") or ())
+
+
+def _leave(owners: list[JsonObject], obj: JsonObject) -> None:
+    obj["metadata"]["ownerReferences"] = owners
 
 
 def _hold(obj: JsonObject) -> None:

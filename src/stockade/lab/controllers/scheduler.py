@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from stockade.lab.apiserver.registry import Change, JsonObject, Registry
+from stockade.lab.apiserver.registry import MANAGER, Change, JsonObject, Registry
 from stockade.lab.controllers.fit import Refusal, message, refusal
 from stockade.lab.controllers.loop import Place, itself, place, run_loop
 from stockade.lab.controllers.objects import condition, is_finished, is_terminating, set_condition
@@ -27,6 +27,7 @@ class Scheduler:
         self._pods = _Pods()
 
     async def run(self) -> None:
+        MANAGER.set("kube-scheduler")  # in a task of its own
         await run_loop(
             self._registry, self._queue, {"pods": self._of_pod, "nodes": self._waiting_pods}, self._reconcile
         )
@@ -71,7 +72,7 @@ class Scheduler:
                     entry.pop("message", None)
             set_condition(conditions, {"type": "PodScheduled", "status": "True", "lastProbeTime": None})
 
-        bound = self._registry.mutate("pods", *place(pod), bind)
+        bound = self._registry.mutate("pods", *place(pod), bind, "binding")
         self._pods.follow(Change("MODIFIED", bound))  # before its watch tells: the next pod is placed now
         namespace, name = place(pod)
         self._events.event(bound, NORMAL, "Scheduled", f"Successfully assigned {namespace}/{name} to {node}")

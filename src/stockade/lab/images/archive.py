@@ -1,7 +1,8 @@
 """A root file system from a directory or a tar file, copied so that nothing of it can reach outside; and the rules of what a member may do.
 
 In: a path that the user names. Out: a directory. Called by the catalog for ``stockade image load``, the rules by ``layers`` too. Device nodes, sockets and
-pipes are left out (a container gets its own /dev); absolute links are kept, they are resolved inside the container.
+pipes are left out (a container gets its own /dev); absolute links are kept, they are resolved inside the container. What else is mounted below a
+directory is no part of it, as for ``docker export``: the /proc of a root file system that somebody works in has files that never end.
 """
 
 from __future__ import annotations
@@ -132,12 +133,22 @@ def _copy_tree(source: Path, target: Path, bounds: Bounds) -> None:
         bounds.take(os.lstat(source).st_size)
         _copy(source, target)
 
-    shutil.copytree(source, target, symlinks=True, ignore=_special_files, copy_function=copy)
+    device = source.stat().st_dev
+    if device in _kernels_own():
+        raise ImageError(f"{source}: files of the kernel, not a root file system")
+
+    def left_out(directory: str, names: list[str]) -> set[str]:
+        return set(names) if os.lstat(directory).st_dev != device else _special_files(directory, names)
+
+    shutil.copytree(source, target, symlinks=True, ignore=left_out, copy_function=copy)
     for directory, names, _ in os.walk(source):
         place = target / Path(directory).relative_to(source)
-        for name in (".", *names):
-            if not (place / name).is_symlink():
-                _keep_owner(Path(directory) / name, place / name)
+        _keep_owner(Path(directory), place)
+        names[:] = [name for name in names if (place / name).is_dir() and not (place / name).is_symlink()]
+
+
+def _kernels_own() -> set[int]:
+    return {place.stat().st_dev for place in (Path("/proc"), Path("/sys")) if place.is_mount()}
 
 
 def _special_files(directory: str, names: list[str]) -> set[str]:

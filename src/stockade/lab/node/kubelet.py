@@ -13,7 +13,7 @@ import resource
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from stockade.lab.apiserver.registry import Change, Registry
+from stockade.lab.apiserver.registry import MANAGER, Change, Registry
 from stockade.lab.images.catalog import Catalog
 from stockade.lab.node import syscalls
 from stockade.lab.node.access import PodAccess
@@ -107,6 +107,7 @@ class Kubelet:
             worker.unmute()
 
     async def _watch(self) -> None:
+        MANAGER.set("kubelet")  # the pods' tasks are made here
         self._take_back()  # nothing can come between this and the first round of the watch
         async for change in self._parts.registry.watch("pods"):
             if change.object.get("spec", {}).get("nodeName") != self._parts.facts.name:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stockade.manifests.validate import config, meta, names, networkpolicy, pod, service, workload
+from stockade.manifests.validate import config, disruption, meta, names, networkpolicy, pod, service, workload
 from stockade.manifests.validate.access import JsonObject
 from stockade.manifests.validate.errors import ErrorType, FieldError
 
@@ -43,6 +43,7 @@ _VALIDATORS: dict[tuple[str, str], Callable[[JsonObject], list[FieldError]]] = {
     ("v1", "Secret"): config.validate,
     ("v1", "Service"): service.validate,
     ("v1", "ReplicationController"): workload.validate_replication_controller,
+    ("policy/v1", "PodDisruptionBudget"): disruption.validate,
     ("apps/v1", "Deployment"): workload.validate_apps,
     ("apps/v1", "ReplicaSet"): workload.validate_apps,
     ("apps/v1", "StatefulSet"): workload.validate_apps,

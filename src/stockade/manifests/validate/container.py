@@ -128,6 +128,24 @@ def _mounts(container: JsonObject, path: Path, volumes: set[str]) -> list[FieldE
         elif target in seen:
             errors.append(invalid((*at, "mountPath"), target, "must be unique"))
         seen.add(target)
+        errors += _sub_path(mount, (*path, "volumeMounts"))
+    return errors
+
+
+def _sub_path(mount: JsonObject, path: Path) -> list[FieldError]:
+    """Kubernetes reports these fields without the mount's index."""
+    errors: list[FieldError] = []
+    for key in ("subPath", "subPathExpr"):
+        value = text(mount, key)
+        if value.startswith("/"):
+            errors.append(invalid((*path, key), value, "must be a relative path"))
+        if ".." in value.split("/"):
+            errors.append(invalid((*path, key), value, "must not contain '..'"))
+    if text(mount, "subPath") and text(mount, "subPathExpr"):
+        expression = text(mount, "subPathExpr")
+        errors.append(
+            invalid((*path, "subPathExpr"), expression, "subPathExpr and subPath are mutually exclusive")
+        )
     return errors
 
 

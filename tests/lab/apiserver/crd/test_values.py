@@ -16,6 +16,14 @@ def obj(required=(), **fields):
     return {"type": "object", "properties": fields, "required": list(required)}
 
 
+PORT = {
+    "x-kubernetes-int-or-string": True,
+    "anyOf": [{"type": "integer"}, {"type": "string"}],
+    "pattern": "^.*",
+}
+"""As Calico's policies have it."""
+
+
 @pytest.mark.parametrize(
     ("schema", "value", "expected"),
     [
@@ -33,6 +41,10 @@ def obj(required=(), **fields):
         (text(maxLength=2), "abc", "Too long: may not be more than 2 bytes"),
         (text(minLength=2), "a", "should be at least 2 chars long"),
         (text(pattern="^a+$"), "ab", "should match '^a+$'"),
+        (text(pattern=r"^\PC*$"), "a\tb", r"should match '^\PC*$'"),
+        (PORT, 80, ""),
+        (PORT, "http", ""),
+        (PORT, 1.5, 'must be of type integer,string: "number"'),
         (text(format="ipv4"), "1.2.3", 'must be of type ipv4: "1.2.3"'),
         (text(format="cidr"), "10.0.0.0/8", ""),
         (text(format="date-time"), "2026-01-01", "must be of type date-time"),

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from stockade.lab.apiserver.cel.errors import CelError
+from stockade.lab.apiserver.re2 import compile_go
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -74,9 +75,12 @@ def _to_string(value: Any) -> str:
 
 def _matches(text: str, pattern: str) -> bool:
     try:
-        return re.search(pattern, text) is not None
+        compiled = compile_go(pattern)
     except re.error as error:
         raise CelError(f"the pattern {pattern!r} cannot be read: {error}") from None
+    if compiled is None:
+        raise CelError(f"the pattern {pattern!r} cannot be read here")
+    return compiled.search(text) is not None
 
 
 def _duration(text: str) -> timedelta:

@@ -12,6 +12,7 @@ from typing import Any
 
 from stockade.lab.apiserver.crd.rules import problems
 from stockade.lab.apiserver.crd.values import INT_OR_STRING, PRESERVE, check, prune
+from stockade.lab.apiserver.re2 import compile_go
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.manifests.paths import Path
 from stockade.manifests.validate.errors import FieldError, forbidden, invalid, not_supported, required
@@ -79,7 +80,7 @@ def _keywords(schema: JsonObject, path: Path) -> Iterator[FieldError]:
         yield forbidden((*path, "additionalProperties"), "additionalProperties cannot be set to false")
     if schema.get("pattern"):
         try:
-            re.compile(schema["pattern"])
+            compile_go(schema["pattern"])
         except re.error as error:
             yield invalid(
                 (*path, "pattern"),

@@ -10,10 +10,10 @@ import copy
 import math
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 from stockade.lab.apiserver.crd.formats import FORMATS
+from stockade.lab.apiserver.re2 import compile_go
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.manifests.paths import Path, dotted
 from stockade.manifests.validate.errors import (
@@ -151,11 +151,10 @@ def _in_body(path: Path) -> str:
     return f"{dotted(path)} in body" if path else "<nil> in body"
 
 
-@lru_cache(maxsize=512)
 def _pattern(text: str) -> re.Pattern[str] | None:
     try:
-        return re.compile(text)
-    except re.error:  # refused when the definition was made; what Go alone can read is not checked
+        return compile_go(text)  # what Go alone can read is not checked
+    except re.error:  # refused when the definition was made
         return None
 
 

@@ -122,6 +122,17 @@ def _controller_revision(obj: JsonObject) -> list[object]:
     return [metadata["name"], controller, obj.get("revision", 0), age_of(metadata.get("creationTimestamp"))]
 
 
+def _pod_disruption_budget(obj: JsonObject) -> list[object]:
+    spec, status, metadata = obj.get("spec") or {}, obj.get("status") or {}, obj["metadata"]
+    bounds = (spec.get(bound) for bound in ("minAvailable", "maxUnavailable"))
+    return [
+        metadata["name"],
+        *("N/A" if bound is None else str(bound) for bound in bounds),
+        status.get("disruptionsAllowed", 0),
+        age_of(metadata.get("creationTimestamp")),
+    ]
+
+
 DEPLOYMENT = Printer(columns("Name,Ready,Up-to-date,Available,Age", WIDE), _deployment)
 REPLICA_SET = Printer(
     columns("Name,Desired,Current,Ready,Age", WIDE, numbers=("Desired", "Current", "Ready")), _replica_set
@@ -139,4 +150,8 @@ DAEMON_SET = Printer(
     _daemon_set,
 )
 JOB = Printer(columns("Name,Status,Completions,Duration,Age", WIDE), _job)
+POD_DISRUPTION_BUDGET = Printer(
+    columns("Name,Min Available,Max Unavailable,Allowed Disruptions,Age", numbers=("Allowed Disruptions",)),
+    _pod_disruption_budget,
+)
 CONTROLLER_REVISION = Printer(columns("Name,Controller,Revision,Age"), _controller_revision)

@@ -99,12 +99,19 @@ def _facts(paths: LabPaths) -> dict[str, object]:
 
 async def _nodes(paths: LabPaths) -> list[NodeStatus]:
     plans = _plans(paths)
-    said = await asyncio.gather(*(ask(str(paths.health(each.number)), ANSWER_SECONDS) for each in plans))
     running = {node_of(process): process.pid for process in agents(paths)}
+    said = await asyncio.gather(*(_asked(paths, each, running.get(each.name)) for each in plans))
     return [
         NodeStatus(each.name, each.addresses, each.pod_cidrs, running.get(each.name), status)
         for each, status in zip(plans, said, strict=True)
     ]
+
+
+async def _asked(paths: LabPaths, node: NodePlan, agent: int | None) -> AgentStatus | None:
+    """Nothing, at once, where the agent is stopped."""
+    if agent is not None and is_stopped(agent):
+        return None
+    return await ask(str(paths.health(node.number)), ANSWER_SECONDS)
 
 
 def _plans(paths: LabPaths) -> Sequence[NodePlan]:

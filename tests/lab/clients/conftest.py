@@ -64,6 +64,7 @@ class Stage:
         self.admin("create", "namespace", namespace)
         self.admin("config", "set-context", "--current", "--namespace", namespace, f"--kubeconfig={config}")
         env = {
+            "GOGC": "off",  # none lives long enough to collect garbage
             "HOME": str(home),
             "KUBECONFIG": str(config),
             "LC_ALL": "C.UTF-8",

@@ -88,6 +88,7 @@ def test_a_pause_outlives_a_crash(two_nodes) -> None:
     lab.kubectl("wait", "--for=condition=Ready", f"node/{lab.name}-node-1", "--timeout=10s")
     assert ready(lab, "node", second) == "False"
     assert ready(lab, "pod", "kept") == "False"
+    assert "starts when its node goes on" in lab.stockade("status", "--name", lab.name).stdout
     assert lab.stockade("node", "resume", second, "--name", lab.name).returncode == 0
     lab.kubectl("wait", "--for=condition=Ready", f"node/{second}", "pod/kept", "--timeout=20s")
     assert lab.kubectl("exec", "kept", "--", "echo", "back") == "back\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +13,13 @@ import msgspec
 from stockade.agent.health import ask
 from stockade.agent.status import AgentStatus, lines
 from stockade.cli.options import lab_name, refuse_name_with_all
+from stockade.kube.client import ApiClient
+from stockade.kube.config import load
+from stockade.kube.errors import KubeError
+from stockade.kube.resources import NODES
+from stockade.lab.apiserver.registry import JsonObject
 from stockade.lab.node.cgroups import read_record
+from stockade.lab.partition import is_cut, is_paused
 from stockade.lab.paths import LabPaths, is_running, known_labs, running_labs
 from stockade.lab.processes import agents, first_process, is_stopped, node_of, of_lab
 from stockade.lab.topology import NodePlan, plan
@@ -22,16 +29,20 @@ ANSWER_SECONDS = 2.0
 COLUMNS = ["NAME", "STATE", "PID", "MEMORY", "KUBECONFIG"]
 PAUSED = "stopped, as its node is paused (stockade node resume); its rules stay in the kernel"
 AWAY = "not running (restarted shortly; its rules stay in the kernel)"
+ASLEEP = "starts when its node goes on (stockade node resume)"
+CUT_OFF = "cut off from the network (stockade node heal)"
 
 
 class NodeStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One node: what it was given, its agent's process (None: not running), and what the agent says of itself."""
+    """One node: what it was given, its agent's process (None: not running), what the agent says of itself, and what was done to the node."""
 
     name: str
     addresses: tuple[str, ...]
     pod_cidrs: tuple[str, ...] = msgspec.field(name="podCIDRs")
     agent: int | None = None
     enforcing: AgentStatus | None = None
+    cut: bool = False
+    paused: bool = False
 
 
 @click.command(
@@ -99,12 +110,37 @@ def _facts(paths: LabPaths) -> dict[str, object]:
 
 async def _nodes(paths: LabPaths) -> list[NodeStatus]:
     plans = _plans(paths)
-    said = await asyncio.gather(*(ask(str(paths.health(each.number)), ANSWER_SECONDS) for each in plans))
     running = {node_of(process): process.pid for process in agents(paths)}
+    said = await asyncio.gather(*(_asked(paths, each, running.get(each.name)) for each in plans))
+    objects = await _objects(paths)
     return [
-        NodeStatus(each.name, each.addresses, each.pod_cidrs, running.get(each.name), status)
+        NodeStatus(
+            each.name,
+            each.addresses,
+            each.pod_cidrs,
+            running.get(each.name),
+            status,
+            cut=each.name in objects and is_cut(objects[each.name]),
+            paused=is_paused(objects.get(each.name)),
+        )
         for each, status in zip(plans, said, strict=True)
     ]
+
+
+async def _objects(paths: LabPaths) -> dict[str, JsonObject]:
+    """Node objects by name; none of a lab whose API does not answer."""
+    with contextlib.suppress(KubeError, TimeoutError):
+        async with asyncio.timeout(ANSWER_SECONDS), ApiClient(load(paths.kubeconfig)) as api:
+            listed = await api.list(NODES)
+            return {each["metadata"]["name"]: each for each in listed}
+    return {}
+
+
+async def _asked(paths: LabPaths, node: NodePlan, agent: int | None) -> AgentStatus | None:
+    """Nothing, at once, where the agent is stopped."""
+    if agent is not None and is_stopped(agent):
+        return None
+    return await ask(str(paths.health(node.number)), ANSWER_SECONDS)
 
 
 def _plans(paths: LabPaths) -> Sequence[NodePlan]:
@@ -120,12 +156,13 @@ def _node_lines(node: NodeStatus) -> dict[str, object]:
     return {
         "addresses": ", ".join(node.addresses),
         "pods": ", ".join(node.pod_cidrs),
-        "agent": _agent(node.agent),
+        **({"network": CUT_OFF} if node.cut else {}),
+        "agent": _agent(node),
         **told,
     }
 
 
-def _agent(pid: int | None) -> str:
-    if pid is None:
-        return AWAY
-    return f"{pid}, {PAUSED}" if is_stopped(pid) else str(pid)
+def _agent(node: NodeStatus) -> str:
+    if node.agent is None:
+        return ASLEEP if node.paused else AWAY
+    return f"{node.agent}, {PAUSED}" if is_stopped(node.agent) else str(node.agent)

@@ -201,10 +201,18 @@ def _start(paths: LabPaths, timeout: float, settings: Settings) -> dict[str, str
 
 def _answer(line: bytes | None, paths: LabPaths, timeout: float) -> dict[str, str]:
     if line is None:
-        return {"error": f"the lab was not ready after {timeout:g} s; its log: {paths.log}"}
+        return {"error": f"the lab was not ready after {timeout:g} s; {_where_to_read(paths)}"}
     if not line:
-        return {"error": f"the lab ended while starting; its log: {paths.log}"}
+        return {"error": f"the lab ended while starting; {_where_to_read(paths)}"}
     return msgspec.json.decode(line, type=dict[str, str])
+
+
+def _where_to_read(paths: LabPaths) -> str:
+    """An empty log is removed with the lab."""
+    with contextlib.suppress(OSError):
+        if paths.log.stat().st_size:
+            return f"its log: {paths.log}"
+    return "it has logged nothing; on a busy machine give it more time with --timeout"
 
 
 def _read_line(reader: int, timeout: float) -> bytes | None:

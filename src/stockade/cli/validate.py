@@ -47,7 +47,10 @@ def command(files: tuple[str, ...], namespace: str, validation: str, *, strict: 
     else:
         for diagnostic in loaded.diagnostics:
             click.echo(_line(diagnostic))
-        click.echo(f"{len(loaded.objects)} valid, {errors} errors, {warnings} warnings", err=True)
+        click.echo(
+            f"{len(loaded.objects)} valid, {_counted(errors, 'error')}, {_counted(warnings, 'warning')}",
+            err=True,
+        )
     if loaded.is_empty:
         raise Failure(NO_OBJECTS)
     sys.exit(2 if errors or (strict and warnings) else 0)
@@ -58,6 +61,10 @@ def _line(diagnostic: Diagnostic) -> str:
     colour = _COLOURS.get(diagnostic.severity)
     before, found, after = text.partition(label)
     return f"{before}{click.style(found, fg=colour, bold=True)}{after}" if colour else text
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _data(loaded: Loaded, errors: int, warnings: int) -> dict[str, Any]:

@@ -49,3 +49,21 @@ async def test_a_node_whose_lease_ran_out_is_lost_with_its_pods(world):
     states = {p["metadata"]["name"]: p["status"]["conditions"][0]["status"] for p in world.pods()}
     assert states == {"there": "False", "elsewhere": "True"}
     assert taints(world) == []
+
+
+async def test_a_pod_of_no_node_goes_when_its_grace_is_over(world):
+    for name, bound in (
+        ("orphan", "nowhere"),
+        ("patient", "nowhere"),
+        ("kept", "nowhere"),
+        ("held", "node-1"),
+    ):
+        world.add("pods", pod(name, nodeName=bound))
+    past = {"deletionTimestamp": "2020-01-01T00:00:00Z", "deletionGracePeriodSeconds": 30}
+    for name in ("orphan", "held"):
+        world.edit("pods", name, lambda p: p["metadata"].update(past))
+    world.edit(
+        "pods", "patient", lambda p: p["metadata"].update(past, deletionTimestamp="2999-01-01T00:00:00Z")
+    )
+    module.delete_orphans(world.registry)
+    assert {p["metadata"]["name"] for p in world.all("pods")} == {"patient", "kept", "held"}

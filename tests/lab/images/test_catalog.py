@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -178,6 +180,21 @@ def test_what_is_mounted_in_a_directory_is_left_out(tmp_path) -> None:
     )
     out = tmp_path / "out"
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*")) == ["etc", "etc/passwd", "mnt"]
+
+
+def test_the_first_file_that_cannot_be_copied_ends_it_in_words(tmp_path, monkeypatch) -> None:
+    def full(source: str, target: str, **_: object) -> None:
+        copied.append(source)
+        raise OSError(errno.ENOSPC, "No space left on device", source, None, target)
+
+    copied: list[str] = []
+    (tmp_path / "root").mkdir()
+    for name in "ab":
+        (tmp_path / "root" / name).write_text(name)
+    monkeypatch.setattr(shutil, "copy2", full)
+    with pytest.raises(ImageError) as caught:
+        Catalog(tmp_path / "state").load("own", tmp_path / "root")
+    assert [f"{source}: No space left on device" for source in copied] == [str(caught.value)]
 
 
 def test_files_of_the_kernel_are_no_image(tmp_path) -> None:

@@ -52,7 +52,8 @@ def sh(lab, name: str, script: str, container: str = "c") -> str:
 
 
 def waiting(lab, name: str) -> dict:
-    return lab.get("pod", name)["status"]["containerStatuses"][0]["state"].get("waiting", {})
+    listed = lab.get("pod", name)["status"].get("containerStatuses") or [{"state": {}}]
+    return listed[0]["state"].get("waiting", {})
 
 
 def events(lab, name: str) -> dict[str, str]:

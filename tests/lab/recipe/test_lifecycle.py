@@ -184,6 +184,8 @@ def test_a_start_that_takes_too_long_is_over_when_it_says_so(tmp_path: Path) -> 
     late = subprocess.run(up, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert (late.returncode, late.stdout) == (2, "")
     assert late.stderr.startswith("stockade: the lab was not ready after 0.01 s")
+    log = tmp_path / "stockade/labs" / name / "daemon.log"
+    assert (f"its log: {log}" in late.stderr) == log.exists(), "what is to be read is there"
     status = subprocess.run([*command, "status", "--name", name], env=env, capture_output=True, check=False)
     assert status.returncode == 1
     assert not [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and _names(entry, name)]

@@ -204,6 +204,8 @@ def test_a_node_that_is_cut_off_keeps_its_rules_and_learns_after_it_is_healed(tw
     watcher = f"while true; do began=$(date +%s); {attempt}; echo $began $word; sleep 0.2; done"
     pod(lab, "neighbour", 2, command=("sh", "-c", watcher))  # on the same node: its way is not cut
     assert lab.stockade("node", "cut", second, "--name", lab.name).returncode == 0
+    shown = json.loads(lab.stockade("status", "--name", lab.name, "-o", "json").stdout)["nodes"]
+    assert [each.get("cut", False) for each in shown] == [False, True]
     done = lab.try_kubectl("exec", "away", "--", "true")
     assert "error dialing backend" in done.stderr
     lab.kubectl("delete", "networkpolicy", "before")

@@ -30,7 +30,7 @@ def test_a_paused_node_stands_still_and_learns_when_it_goes_on(two_nodes) -> Non
     lab = two_nodes
     second = f"{lab.name}-node-2"
     web = pod(lab, "web", 2, image="nginx")
-    pod(lab, "gone", 2, terminationGracePeriodSeconds=2)
+    pod(lab, "gone", 2, terminationGracePeriodSeconds=1)
     pod(lab, "client", 1)
     clock = {"name": "clock", "image": "alpine", "command": list(TICKS), "livenessProbe": ALIVE}
     pod(lab, "clock", 2, containers=[clock])
@@ -39,6 +39,9 @@ def test_a_paused_node_stands_still_and_learns_when_it_goes_on(two_nodes) -> Non
 
     done = lab.stockade("node", "pause", second, "--name", lab.name)
     assert (done.returncode, done.stderr) == (0, f"node {second} is paused\n")
+    # No sign of life for longer than its Lease allows.
+    long_ago = '{"spec": {"renewTime": "2020-01-01T00:00:00.000000Z"}}'
+    lab.kubectl("patch", "lease", second, "-n", "kube-node-lease", "--type=merge", "-p", long_ago)
     assert eventually(lambda: not fetches(lab, "client", web[0]))
     assert "error dialing backend" in lab.try_kubectl("exec", "clock", "--", "true").stderr
     status = lab.stockade("status", "--name", lab.name).stdout
@@ -48,9 +51,6 @@ def test_a_paused_node_stands_still_and_learns_when_it_goes_on(two_nodes) -> Non
     spec = {"nodeName": second, "containers": [{"name": "c", "image": "nginx"}]}
     lab.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "new"}, "spec": spec}))
 
-    # No sign of life for longer than its Lease allows.
-    long_ago = '{"spec": {"renewTime": "2020-01-01T00:00:00.000000Z"}}'
-    lab.kubectl("patch", "lease", second, "-n", "kube-node-lease", "--type=merge", "-p", long_ago)
     assert eventually(lambda: ready(lab, "node", second) == "Unknown", 15)
     assert eventually(lambda: ready(lab, "pod", "web") == "False")
     taints = lambda: [taint["key"] for taint in lab.get("node", second)["spec"].get("taints", [])]  # noqa: E731
@@ -88,6 +88,7 @@ def test_a_pause_outlives_a_crash(two_nodes) -> None:
     lab.kubectl("wait", "--for=condition=Ready", f"node/{lab.name}-node-1", "--timeout=10s")
     assert ready(lab, "node", second) == "False"
     assert ready(lab, "pod", "kept") == "False"
+    assert "starts when its node goes on" in lab.stockade("status", "--name", lab.name).stdout
     assert lab.stockade("node", "resume", second, "--name", lab.name).returncode == 0
     lab.kubectl("wait", "--for=condition=Ready", f"node/{second}", "pod/kept", "--timeout=20s")
     assert lab.kubectl("exec", "kept", "--", "echo", "back") == "back\n"

@@ -1,20 +1,23 @@
 """Node lifecycle: a node without signs of life is lost, and what a node's condition and cordon mean for new pods is written as taints.
 
 In: Nodes, their Leases, their pods. Out: the condition Ready=Unknown of a node whose Lease ran out, its pods not Ready; the taints
-not-ready, unreachable and unschedulable (all NoSchedule) on nodes that earn them, and on no other. Called by ``run_controllers``.
-Rules: the node lifecycle controller's, without its evictions: pods that run already stay.
+not-ready, unreachable and unschedulable (all NoSchedule) on nodes that earn them, and on no other; pods being deleted that no kubelet will end
+are gone. Called by ``run_controllers``.
+Rules: the node lifecycle controller's, without its evictions: pods that run already stay; the pod garbage collector's for orphans.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime
 
-from stockade.lab.apiserver.registry import JsonObject, Registry
+from stockade.lab.apiserver.registry import ApiError, JsonObject, Registry
 from stockade.lab.controllers.fit import UNSCHEDULABLE, unready_taint
 from stockade.lab.controllers.loop import Place, itself, place, run_loop
-from stockade.lab.controllers.objects import is_ready, set_condition
+from stockade.lab.controllers.objects import is_ready, is_terminating, set_condition
 from stockade.lab.controllers.workqueue import WorkQueue
+from stockade.lab.events import timestamp
 
 LEASES, LEASE_NAMESPACE = "leases.coordination.k8s.io", "kube-node-lease"
 _LOOK = 5.0  # seconds between looks at the Leases
@@ -36,6 +39,7 @@ class NodeController:
         while True:
             await asyncio.sleep(_LOOK)
             lose_silent(self._registry)
+            delete_orphans(self._registry)
 
     def _reconcile(self, key: Place) -> None:
         node = self._registry.find("nodes", *key)
@@ -69,6 +73,22 @@ def lose_silent(registry: Registry) -> None:
         lease = registry.find(LEASES, LEASE_NAMESPACE, name)
         if lease is not None and _ran_out(lease) and is_ready(node):
             _lose(registry, name)
+
+
+def delete_orphans(registry: Registry) -> None:
+    """Pods being deleted whose grace is over and whose node does not exist: they would hold up their namespace for ever."""
+    nodes = {node["metadata"]["name"] for node in registry.list("nodes")}
+    now = timestamp()
+    for pod in registry.list("pods"):
+        bound = pod["spec"].get("nodeName")
+        if (
+            bound
+            and bound not in nodes
+            and is_terminating(pod)
+            and pod["metadata"]["deletionTimestamp"] < now
+        ):
+            with contextlib.suppress(ApiError):  # somebody else was faster
+                registry.remove("pods", *place(pod), pod["metadata"]["uid"])
 
 
 def _ran_out(lease: JsonObject) -> bool:

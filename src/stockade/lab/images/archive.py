@@ -131,7 +131,10 @@ def only_inside(member: tarfile.TarInfo, target: str, *, replace: bool = False) 
 def _copy_tree(source: Path, target: Path, bounds: Bounds) -> None:
     def copy(source: str, target: str) -> None:
         bounds.take(os.lstat(source).st_size)
-        _copy(source, target)
+        try:
+            _copy(source, target)
+        except OSError as error:  # copytree would go on, and print them all at the end
+            raise ImageError(f"{source}: {error.strerror}") from error
 
     device = source.stat().st_dev
     if device in _kernels_own():

@@ -15,7 +15,7 @@ from stockade.agent.status import AgentStatus, lines
 from stockade.cli.options import lab_name, refuse_name_with_all
 from stockade.kube.client import ApiClient
 from stockade.kube.config import load
-from stockade.kube.errors import KubeError
+from stockade.kube.errors import ConfigError, KubeError
 from stockade.kube.resources import NODES
 from stockade.lab.apiserver.registry import JsonObject
 from stockade.lab.node.cgroups import read_record
@@ -129,7 +129,7 @@ async def _nodes(paths: LabPaths) -> list[NodeStatus]:
 
 async def _objects(paths: LabPaths) -> dict[str, JsonObject]:
     """Node objects by name; none of a lab whose API does not answer."""
-    with contextlib.suppress(KubeError, TimeoutError):
+    with contextlib.suppress(ConfigError, KubeError, TimeoutError):
         async with asyncio.timeout(ANSWER_SECONDS), ApiClient(load(paths.kubeconfig)) as api:
             listed = await api.list(NODES)
             return {each["metadata"]["name"]: each for each in listed}

@@ -123,6 +123,7 @@ def test_scale_and_status(api, pod_manifest):
     api.create(Deployment.from_dict({"metadata": {"name": "d"}, "spec": spec}))
     scale = api.get(Deployment.Scale, "d")
     scale.spec = ScaleSpec(replicas=1)
+    scale.metadata.resourceVersion = None  # whatever the controllers wrote meanwhile
     api.replace(scale)
     assert api.patch(Deployment.Scale, "d", {"spec": {"replicas": 1}}).spec.replicas == 1
     assert api.wait(Deployment, "d", for_conditions=["Available"]).spec.replicas == 1

@@ -241,6 +241,7 @@ def test_subresources_of_a_deployment(api, space, pod_manifest):
     scale = apps.read_namespaced_deployment_scale("d", space)
     assert (scale.spec.replicas, scale.status.selector) == (1, "app=d")
     scale.spec.replicas = 2
+    scale.metadata.resource_version = None  # whatever the controllers wrote meanwhile
     apps.replace_namespaced_deployment_scale("d", space, scale)
     assert apps.patch_namespaced_deployment_scale("d", space, {"spec": {"replicas": 2}}).spec.replicas == 2
     eventually(lambda: apps.read_namespaced_deployment_status("d", space).status.ready_replicas == 2)

@@ -54,7 +54,8 @@ class Stage:
     def player(self, minor: int, act: str) -> Player:
         """In a namespace of its own."""
         namespace = f"{act}-1-{minor}"
-        home = self.folder / namespace
+        while (home := self.folder / namespace).exists():  # pytest may come back to a kubectl
+            namespace += "-again"
         programs, work = home / "programs", home / "work"
         programs.mkdir(parents=True)
         work.mkdir()

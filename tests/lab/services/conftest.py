@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
+import shutil
 import time
 from collections.abc import Callable, Iterator
 
@@ -107,6 +108,8 @@ def _short(line: str) -> str:
 
 @pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    if shutil.which("curl") is None:
+        pytest.skip("needs curl: the pods have it where this machine has it")
     with contextlib.contextmanager(_run)(tmp_path_factory.mktemp("lab"), NEW_KUBECTL, "--nodes", "2") as lab:
         cluster = Cluster(lab)
         manifest = cluster.pod("a", 1) + cluster.pod("b", 2) + cluster.pod("client", 1, "client")

@@ -324,7 +324,7 @@ def test_damaged_layouts_say_what_is_wrong(tmp_path, damage, text) -> None:
 def test_an_image_for_other_machines_and_unknown_compression(tmp_path) -> None:
     with pytest.raises(ImageError, match="it is for linux/s390x; this machine is linux/"):
         load(tmp_path, docker(tmp_path / "a", LOWER, config=CONFIG | {"architecture": "s390x"}))
-    with pytest.raises(ImageError, match="layer 1 is no tar, or damaged|install the program zstd"):
+    with pytest.raises(ImageError, match=r"layer 1 is no tar, or damaged|install the program zstd"):
         load(tmp_path, docker(tmp_path / "b", b"\x28\xb5\x2f\xfd" + bytes(600)))
 
 

@@ -111,8 +111,8 @@ def _facts(paths: LabPaths) -> dict[str, object]:
 async def _nodes(paths: LabPaths) -> list[NodeStatus]:
     plans = _plans(paths)
     running = {node_of(process): process.pid for process in agents(paths)}
-    said = await asyncio.gather(*(_asked(paths, each, running.get(each.name)) for each in plans))
-    objects = await _objects(paths)
+    asked = (_asked(paths, each, running.get(each.name)) for each in plans)
+    said, objects = await asyncio.gather(asyncio.gather(*asked), _objects(paths))
     return [
         NodeStatus(
             each.name,

@@ -75,11 +75,7 @@ def join(pid: int) -> None:
     """Enter the user namespace of a process, unless the caller is in it or needs it not. Raises OSError."""
     if is_privileged() or os.readlink("/proc/self/ns/user") == os.readlink(f"/proc/{pid}/ns/user"):
         return
-    namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        syscalls.setns(namespace, syscalls.CLONE_NEWUSER)
-    finally:
-        os.close(namespace)
+    syscalls.join(pid, "user", syscalls.CLONE_NEWUSER)
 
 
 # Before: afterwards the kernel shows the overflow ids until they are mapped.

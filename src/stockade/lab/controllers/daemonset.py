@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from stockade.lab.apiserver.registry import Change, JsonObject, Registry
 from stockade.lab.controllers.loop import Place, itself, place, run_loop
 from stockade.lab.controllers.nodes import bind_by_affinity, bound_node, suits, tolerate_all_conditions
-from stockade.lab.controllers.objects import is_finished, is_ready, is_terminating, ready_for
-from stockade.lab.controllers.podset import PodSet, owner_place, pod_from_template
+from stockade.lab.controllers.objects import is_finished, is_ready, is_terminating
+from stockade.lab.controllers.podset import PodSet, is_available, owner_place, pod_from_template
 from stockade.lab.controllers.revisions import HASH_LABEL, current_hash, prune
 from stockade.lab.controllers.rollout import share
 from stockade.lab.controllers.workqueue import WorkQueue
@@ -77,15 +77,17 @@ class DaemonSetController:
         rolling = strategy.get("rollingUpdate") or {}
         surge = share(rolling.get("maxSurge", 0), len(nodes), round_up=True)
         down = share(rolling.get("maxUnavailable", 1), len(nodes), round_up=True)
-        unavailable = sum(not any(self._is_available(owner, pod) for pod in held[node]) for node in nodes)
+        unavailable = sum(
+            not any(is_available(self._queue, owner, pod) for pod in held[node]) for node in nodes
+        )
         surging = sum(len(held[node]) > 1 for node in nodes)
         for node in nodes:
             old = [pod for pod in held[node] if _hash(pod) != wanted and not is_terminating(pod)]
             new = [pod for pod in held[node] if _hash(pod) == wanted]
             if not old:
                 continue
-            replaced = any(self._is_available(owner, pod) for pod in new)
-            broken = not any(self._is_available(owner, pod) for pod in old)
+            replaced = any(is_available(self._queue, owner, pod) for pod in new)
+            broken = not any(is_available(self._queue, owner, pod) for pod in old)
             if replaced or broken or (not surge and unavailable < down):
                 unavailable += not (replaced or broken)
                 for pod in old:
@@ -95,15 +97,6 @@ class DaemonSetController:
                 bind_by_affinity(pod, node)
                 self._pods.create(owner, pod)
                 surging += 1
-
-    def _is_available(self, owner: JsonObject, pod: JsonObject) -> bool:
-        wait = int(owner["spec"].get("minReadySeconds") or 0)
-        if not is_ready(pod) or is_terminating(pod):
-            return False
-        if ready_for(pod) < wait:
-            self._queue.add_after(place(owner), wait - ready_for(pod) + 0.05)
-            return False
-        return True
 
     def _new_pod(self, owner: JsonObject, wanted: str) -> JsonObject:
         generation = str(owner["metadata"].get("generation", 1))
@@ -118,7 +111,7 @@ class DaemonSetController:
             for node, pods in held.items()
         }
         placed = [living[node] for node in nodes if living.get(node)]
-        available = sum(any(self._is_available(owner, pod) for pod in pods) for pods in placed)
+        available = sum(any(is_available(self._queue, owner, pod) for pod in pods) for pods in placed)
         counts = {
             "currentNumberScheduled": len(placed),
             "desiredNumberScheduled": len(nodes),

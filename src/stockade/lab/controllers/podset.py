@@ -11,17 +11,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from stockade.lab.apiserver.registry import ApiError, JsonObject, Registry
-from stockade.lab.controllers.loop import place
+from stockade.lab.controllers.loop import Place, place
 from stockade.lab.controllers.objects import (
     adopt,
     controller_of,
     is_controlled_by,
     is_finished,
     is_namespace_ending,
+    is_ready,
     is_terminating,
     owner_reference,
+    ready_for,
     selecting,
 )
+from stockade.lab.controllers.workqueue import WorkQueue
 from stockade.lab.events import NORMAL, WARNING, EventRecorder
 
 
@@ -100,3 +103,14 @@ def _is_of_group(owner: JsonObject, group: str) -> bool:
 def _release(pod: JsonObject, owner: JsonObject) -> None:
     owners = pod["metadata"]["ownerReferences"]
     pod["metadata"]["ownerReferences"] = [o for o in owners if o.get("uid") != owner["metadata"]["uid"]]
+
+
+def is_available(queue: WorkQueue[Place], owner: JsonObject, pod: JsonObject) -> bool:
+    """Ready for ``spec.minReadySeconds`` of its owner, which is looked at again when a pod will be."""
+    wait = int(owner["spec"].get("minReadySeconds") or 0)
+    if not is_ready(pod) or is_terminating(pod):
+        return False
+    if ready_for(pod) < wait:
+        queue.add_after(place(owner), wait - ready_for(pod) + 0.05)
+        return False
+    return True

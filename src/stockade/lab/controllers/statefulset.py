@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 from stockade.lab.apiserver.registry import Change, JsonObject, Registry
 from stockade.lab.controllers.loop import Place, itself, place, run_loop
-from stockade.lab.controllers.objects import is_finished, is_ready, is_terminating, ready_for
-from stockade.lab.controllers.podset import PodSet, owner_place, pod_from_template
+from stockade.lab.controllers.objects import is_finished, is_ready, is_terminating
+from stockade.lab.controllers.podset import PodSet, is_available, owner_place, pod_from_template
 from stockade.lab.controllers.revisions import HASH_LABEL, current_hash, prune, revision_name
 from stockade.lab.controllers.workqueue import WorkQueue
 
@@ -54,7 +54,7 @@ class StatefulSetController:
                 self._create(owner, name, wanted)
             elif is_finished(pod) and not is_terminating(pod):
                 self._pods.delete(owner, pod)  # its end brings us back, to create it again
-            elif self._is_available(owner, pod):
+            elif is_available(self._queue, owner, pod):
                 continue
             complete = False
             if in_order:
@@ -80,15 +80,6 @@ class StatefulSetController:
                 self._pods.delete(owner, pod)
                 return
 
-    def _is_available(self, owner: JsonObject, pod: JsonObject) -> bool:
-        wait = int(owner["spec"].get("minReadySeconds") or 0)
-        if not is_ready(pod) or is_terminating(pod):
-            return False
-        if ready_for(pod) < wait:
-            self._queue.add_after(place(owner), wait - ready_for(pod) + 0.05)
-            return False
-        return True
-
     def _create(self, owner: JsonObject, name: str, wanted: str) -> None:
         labels = {
             HASH_LABEL: revision_name(owner["metadata"]["name"], wanted),
@@ -112,7 +103,7 @@ class StatefulSetController:
         living = [pod for pod in pods if not is_terminating(pod)]
         updated = [pod for pod in living if _hash(pod) == wanted]
         ready = [pod for pod in living if is_ready(pod)]
-        available = [pod for pod in ready if self._is_available(owner, pod)]
+        available = [pod for pod in ready if is_available(self._queue, owner, pod)]
 
         def update(new: JsonObject) -> None:
             status = new.setdefault("status", {})

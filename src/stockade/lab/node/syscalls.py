@@ -100,6 +100,15 @@ def setns(fd: int, kind: int = 0) -> None:
     _check(_libc.setns(ctypes.c_int(fd), ctypes.c_int(kind)), "setns", f"{kind:#x}")
 
 
+def join(pid: int, name: str, kind: int) -> None:
+    """``setns`` to the namespace ``name`` (a file of /proc/PID/ns) of a process. Raises OSError."""
+    namespace = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(namespace, kind)
+    finally:
+        os.close(namespace)
+
+
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
     result = _libc.mount(
         os.fsencode(source),

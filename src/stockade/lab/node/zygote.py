@@ -172,11 +172,7 @@ class _Zygote:
         if target >= 0:
             syscalls.setns(target, syscalls.CLONE_NEWPID)
             return
-        target = os.open(f"/proc/{init}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            syscalls.setns(target, syscalls.CLONE_NEWPID)
-        finally:
-            os.close(target)
+        syscalls.join(init, "pid", syscalls.CLONE_NEWPID)
 
     def _send(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionError):
